@@ -1,0 +1,43 @@
+"""Any Gymnasium environments stepped as one batch: the default of `Environment.make_batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from icrl_registry.contracts import BatchedEnvironment, BatchedStep, BoolArray, FloatArray
+
+if TYPE_CHECKING:
+    import gymnasium
+
+
+class SequentialBatch(BatchedEnvironment):
+    """K Gymnasium environments behind the batched contract, stepped one after the other."""
+
+    def __init__(self, environments: Sequence[gymnasium.Env[Any, Any]]) -> None:
+        self.environments = list(environments)
+        self.num_tasks = len(self.environments)
+        shape = self.environments[0].observation_space.shape
+        if shape is None:
+            raise ValueError("observations must be a Box")
+        self._last = np.zeros((self.num_tasks, *shape), dtype=np.float32)  # (K, O)
+
+    def reset(self, row: int, seed: int) -> FloatArray:
+        observation, _ = self.environments[row].reset(seed=seed)
+        self._last[row] = observation
+        return self._last[row].copy()
+
+    def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
+        rewards = np.zeros(self.num_tasks, dtype=np.float32)
+        terminated = np.zeros(self.num_tasks, dtype=np.bool_)
+        truncated = np.zeros(self.num_tasks, dtype=np.bool_)
+        for row in np.flatnonzero(active):
+            observation, rewards[row], terminated[row], truncated[row], _ = self.environments[row].step(actions[row])
+            self._last[row] = observation
+        return BatchedStep(self._last.copy(), rewards, terminated, truncated)
+
+    def close(self) -> None:
+        for environment in self.environments:
+            environment.close()
