@@ -1,0 +1,1 @@
+"""The run: from a method's and an environment's name to rows in the leaderboard."""

@@ -1,0 +1,174 @@
+"""Artefacts on disk: one directory each, addressed by a hash of everything that determines it, checksummed, never half there.
+
+A directory is filled under a temporary name, every file is synced, `manifest.json` (with a sha256 per file) is written last
+and the directory is renamed. So an artefact exists wholly or not at all, after any crash. Accepted trade-offs: an
+interrupted write leaves a temporary directory behind, which the next write of that artefact removes; and two processes that
+want one artefact wait for each other on an advisory lock, which some network file systems do not honour (then both make
+it, and one of the equal results stays).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from icrl_registry.errors import BenchError, DamagedArtefactError
+
+MANIFEST = "manifest.json"
+ADDRESS_LENGTH = 16
+REBUILD_HINT = "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again"
+
+
+def default_home() -> Path:
+    """`ICRL_BENCH_HOME`, or the per-user data directory."""
+    chosen = os.environ.get("ICRL_BENCH_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    from platformdirs import user_data_path
+
+    return user_data_path("icrl-bench", appauthor=False)
+
+
+def default_leaderboard_url(home: Path | None = None) -> str:
+    """The SQLite leaderboard below the home directory."""
+    return f"sqlite:///{(home or default_home()).absolute() / 'leaderboard.sqlite'}"
+
+
+def address_of(determinants: Mapping[str, Any]) -> str:
+    """16 hex digits of the sha256 of the determinants as canonical JSON."""
+    text = json.dumps(determinants, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:ADDRESS_LENGTH]
+
+
+class Store:
+    """All artefacts below one home directory: `root/kind/name/`, where a kind may be nested (`datasets/ADDRESS`)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, kind: str, name: str) -> Path:
+        """Where an artefact is or would be."""
+        return self.root / kind / name
+
+    def exists(self, kind: str, name: str) -> bool:
+        """Whether the artefact is there; says nothing of its content."""
+        return (self.path(kind, name) / MANIFEST).is_file()
+
+    def names(self, kind: str) -> list[str]:
+        """Names of the artefacts of a kind, sorted."""
+        folder = self.root / kind
+        return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
+
+    def manifest(self, kind: str, name: str) -> dict[str, Any]:
+        """What was said of the artefact when it was written.
+
+        Raises:
+            DamagedArtefactError: missing or unreadable.
+        """
+        path = self.path(kind, name) / MANIFEST
+        try:
+            return dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise DamagedArtefactError(f"cannot read {path}: {error}", REBUILD_HINT) from error
+
+    @contextmanager
+    def write(self, kind: str, name: str, about: dict[str, Any]) -> Iterator[Path]:
+        """Yields an empty directory to fill; at the end it becomes the artefact. `about` may be filled meanwhile."""
+        final = self.path(kind, name)
+        temporary = final.with_name(f".{final.name}.partial")
+        with _disk_errors(final):
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
+            text = json.dumps({**about, "files": files}, indent=1, sort_keys=True, allow_nan=False)
+            (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            for file in temporary.iterdir():
+                _sync(file)
+            _sync(temporary)
+            shutil.rmtree(final, ignore_errors=True)
+            temporary.rename(final)
+            _sync(final.parent)
+
+    def problems(self, kind: str, name: str) -> list[str]:
+        """What differs from the manifest's checksums; empty if nothing does."""
+        try:
+            files = self.manifest(kind, name)["files"]
+        except (DamagedArtefactError, KeyError) as error:
+            return [str(error)]
+        found = []
+        for file, expected in files.items():
+            path = self.path(kind, name) / file
+            if not path.is_file():
+                found.append(f"{path} is missing")
+            elif _sha256(path) != expected:
+                found.append(f"{path} differs from its checksum")
+        return found
+
+    def check(self, kind: str, name: str) -> None:
+        """Raises DamagedArtefactError, naming the file, if the artefact differs from its checksums."""
+        problems = self.problems(kind, name)
+        if problems:
+            raise DamagedArtefactError("; ".join(problems), REBUILD_HINT)
+
+    def discard(self, kind: str, name: str) -> None:
+        """Removes an artefact."""
+        shutil.rmtree(self.path(kind, name), ignore_errors=True)
+
+    @contextmanager
+    def lock(self, kind: str, name: str) -> Iterator[None]:
+        """Holds the artefact's lock: whoever else wants to make it waits. The system frees it when a process dies."""
+        path = self.root / "locks" / f"{kind.replace('/', '-')}-{name}.lock"
+        with _disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("w")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            handle.close()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replaces a file atomically and durably."""
+    temporary = path.with_name(f".{path.name}.partial")
+    with _disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        _sync(temporary)
+        temporary.replace(path)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise BenchError(
+                f"the disk is full: {path} was not written", "free some space and run the same command again; it continues"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise BenchError(f"no permission to write {path}", "choose another folder with --home DIR") from error
+        raise
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,137 @@
+"""Reads a protocol file into typed, frozen settings.
+
+A protocol is a TOML file beside this module, or any path given by the user. Its id carries a version (`laptop-v0`);
+whatever changes a number makes a new version. Settings for a component are layered: `[method.ad]` for every environment,
+then `[method.ad-mamba]` for that pairing, then the same two below `[environments.ID]`; backbones likewise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from icrl_registry.configuration import ComponentConfig
+from icrl_registry.errors import UsageError, unknown_name
+
+FOLDER = Path(__file__).parent
+DEFAULT_PROTOCOL = "laptop"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class SplitPlan(_Frozen):
+    """How the tasks of one environment are drawn, and the hash that the drawn ones must have."""
+
+    seed: int = Field(description="seed of the draw")
+    train: int = Field(ge=1, description="training tasks")
+    validation: int = Field(5, ge=1, description="validation tasks")
+    test: int = Field(10, ge=1, description="test tasks, never seen before adaptation")
+    minimum_distance: float = Field(0.0, ge=0, description="least distance between any two tasks, in the environment's unit")
+    sha256: str | None = Field(None, description="hash of the drawn tasks; checked at every load if given")
+
+
+class CollectConfig(ComponentConfig):
+    """Stage settings of data collection and of the floors."""
+
+    train_tasks: int | None = Field(None, ge=1, description="use only this many training tasks, spread evenly; None = all")
+    floor_episodes: int = Field(100, ge=1, description="episodes per test task behind the random and zero-action floors")
+
+
+class AdaptConfig(ComponentConfig):
+    """Stage settings of adaptation: the budget, and an intervention for diagnosis."""
+
+    episodes: int = Field(30, ge=1, description="episodes that an agent gets in each unseen task")
+    rewards: Literal["true", "shuffled", "zero"] = Field(
+        "true",
+        description="what the agent is shown as reward: the true one, another task's (a method that learns from reward then fails), or zero",
+    )
+
+
+class EnvironmentPlan(_Frozen):
+    """What a protocol fixes for one environment."""
+
+    split: SplitPlan
+    source: str = Field(description="the RL algorithm that writes the learning histories and is the oracle")
+    settings: dict[str, dict[str, Any]] = Field(default_factory=dict, description="tables environment, source, collect, adapt")
+    method: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
+class Protocol(_Frozen):
+    """One protocol file."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*-v\d+$")
+    summary: str
+    seeds: tuple[int, ...] = Field(min_length=1)
+    data_seed: int = 0
+    environments: dict[str, EnvironmentPlan]
+    other_environments: EnvironmentPlan = Field(description="for environments that the protocol doesn't name: third parties'")
+    method: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def plan_for(self, environment_id: str) -> EnvironmentPlan:
+        """The environment's own plan, or the one for environments that the protocol doesn't name."""
+        return self.environments.get(environment_id, self.other_environments)
+
+    def settings_for(self, environment_id: str, method: str, backbone: str | None) -> dict[str, dict[str, Any]]:
+        """All component settings of one run, later layers over earlier ones: `{section: {key: value}}`."""
+        plan = self.plan_for(environment_id)
+        full_name = method if backbone is None else f"{method}-{backbone}"
+        sections = {name: dict(table) for name, table in plan.settings.items()}
+        for layer in (self, plan):
+            for name in dict.fromkeys((method, full_name)):
+                sections.setdefault("method", {}).update(layer.method.get(name, {}))
+            if backbone is not None:
+                sections.setdefault("backbone", {}).update(layer.backbone.get(backbone, {}))
+        return sections
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the protocol's content; recorded with every row."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+
+def list_protocols() -> list[str]:
+    """Ids of the protocols that come with the package, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.toml"))
+
+
+def resolve_protocol(name: str) -> Path:
+    """`laptop` → the file of the newest `laptop-vN`; `laptop-v0` → that file; a path to a TOML file → itself."""
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise UsageError(f"no protocol file {name}", f"known protocols: {', '.join(list_protocols())}")
+        return path
+    known = list_protocols()
+    if name in known:
+        return FOLDER / f"{name}.toml"
+    versions = sorted((int(match[1]), known_id) for known_id in known if (match := re.fullmatch(rf"{re.escape(name)}-v(\d+)", known_id)))
+    if not versions:
+        raise unknown_name("protocol", name, [*known, *{known_id.rsplit("-v", 1)[0] for known_id in known}])
+    return FOLDER / f"{versions[-1][1]}.toml"
+
+
+def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
+    """Loads a protocol by name (`laptop`), id (`laptop-v0`) or path.
+
+    Raises:
+        UnknownNameError: no such protocol. UsageError: a file that isn't a protocol.
+    """
+    path = resolve_protocol(name)
+    try:
+        return Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not TOML: {error}", "repair the file, or name another protocol") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{path}: {where}: {first['msg']}", "compare with a protocol that comes with the package") from error
