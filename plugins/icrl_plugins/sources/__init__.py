@@ -1,0 +1,1 @@
+"""Sources: the reinforcement-learning algorithms that write learning histories."""

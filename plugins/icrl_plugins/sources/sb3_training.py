@@ -1,0 +1,230 @@
+"""What the sources on Stable-Baselines3 (Raffin et al., 2021) share: one task in, one learning history out.
+
+A task is trained on `num_envs` copies of its environment. Every copy is one stream of the history, recorded below the
+vector environment, and every stream has exactly `total_steps // num_envs` steps.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from pydantic import Field, model_validator
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import LinearSchedule
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from icrl_plugins.sources.global_generators import integer_seeds, isolated_global_generators
+from icrl_plugins.sources.recording import HistoryRecorder, RecordedEnvironment
+from icrl_registry.configuration import ComponentConfig
+from icrl_registry.contracts import Array, Environment, EnvironmentSpec, FloatArray, Source, SourceRun, Task
+from icrl_registry.errors import UsageError
+
+#: Progress is reported every so many environment steps: often enough for a bar, seldom enough to cost nothing.
+STEPS_PER_REPORT = 1000
+
+GreedyPolicy = Callable[[FloatArray], FloatArray]
+"""Observations (K, O) → actions (K, A) in [-1, 1], without exploration."""
+
+
+class Sb3Config(ComponentConfig):
+    """The hyper-parameters that every source on Stable-Baselines3 has."""
+
+    total_steps: int = Field(500_000, ge=1, description="environment steps per task, over all parallel environments")
+    num_envs: int = Field(5, ge=1, description="parallel environments; each is one stream of the learning history")
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's step size (initial value if it decays)")
+    learning_rate_schedule: Literal["constant", "linear"] = Field(
+        "constant", description="constant, or linear decay to zero at the end of training"
+    )
+    batch_size: int = Field(256, ge=2, description="transitions per gradient step")
+    discount: float = Field(0.99, ge=0, le=1, description="discount factor (gamma)")
+    hidden_sizes: tuple[int, ...] = Field((256, 256), description="widths of the hidden layers of every network")
+    reward_scale: float = Field(
+        1.0, gt=0, description="factor on the reward that the learner sees; the history keeps the true one"
+    )
+    evaluation_episodes: int = Field(
+        10, ge=0, description="episodes of the greedy policy after training (statistic only)"
+    )
+    record_policy_means: bool = Field(False, description="also store the acting policy's mean action at every step")
+
+    @model_validator(mode="after")
+    def _every_stream_gets_a_step(self) -> Sb3Config:
+        if self.total_steps < self.num_envs:
+            raise ValueError(f"total_steps ({self.total_steps}) must be at least num_envs ({self.num_envs})")
+        return self
+
+    @property
+    def steps_per_stream(self) -> int:
+        """T."""
+        return self.total_steps // self.num_envs
+
+    def schedule(self) -> float | LinearSchedule:
+        """The learning rate as Stable-Baselines3 takes it."""
+        if self.learning_rate_schedule == "constant":
+            return self.learning_rate
+        return LinearSchedule(start=self.learning_rate, end=0.0, end_fraction=1.0)
+
+
+class Sb3Source(Source):
+    """A source on Stable-Baselines3: subclasses say which model to build and how its policy is shaped."""
+
+    policy_type: type[BasePolicy]
+    config: Sb3Config
+
+    @abstractmethod
+    def build_model(self, vector_environment: DummyVecEnv, seed: int) -> BaseAlgorithm:
+        """The untrained algorithm, on the CPU (networks this small are slower on an accelerator)."""
+
+    @abstractmethod
+    def policy_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of the policy's constructor."""
+
+    @abstractmethod
+    def steps_per_update(self) -> int:
+        """Steps of every stream between two updates of the networks."""
+
+    def total_steps(self) -> int:
+        """Environment steps a task: `total_steps`, rounded down so that all streams are equally long."""
+        return self.config.steps_per_stream * self.config.num_envs
+
+    def collect(
+        self,
+        environment: Environment,
+        tasks: Sequence[Task],
+        seeds: Sequence[np.random.SeedSequence],
+        report_steps: Callable[[int], None],
+    ) -> Iterator[SourceRun]:
+        """See `Source.collect`. Statistics: `greedy_return`, the mean over `evaluation_episodes` of the final policy without
+        exploration, and `stream_seed`: stream i's first reset has seed `stream_seed` + i, later resets have none.
+
+        Raises:
+            NumericalError: an action, reward or observation is not finite; the message says where.
+        """
+        for task, seed_sequence in zip(tasks, seeds, strict=True):
+            with isolated_global_generators(seed_sequence) as seed:
+                run = self._train(environment, task, seed, integer_seeds(seed_sequence, 2)[1], report_steps)
+            yield run
+
+    def greedy_policy(self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec) -> GreedyPolicy:
+        """Rebuilds a trained policy from the tensors of `SourceRun.policy`.
+
+        Raises:
+            UsageError: the tensors don't belong to a policy of this source and configuration.
+        """
+        observation_space = spaces.Box(-np.inf, np.inf, (environment_spec.observation_size,), np.float32)
+        action_space = spaces.Box(-1.0, 1.0, (environment_spec.action_size,), np.float32)
+        with isolated_global_generators(np.random.SeedSequence(0)):  # the initial weights are overwritten below
+            policy = self.policy_type(observation_space, action_space, _no_learning_rate, **self.policy_arguments())
+        state = {
+            name.removeprefix("policy."): torch.from_numpy(np.array(values)) for name, values in policy_tensors.items()
+        }
+        try:
+            policy.load_state_dict(state)
+        except RuntimeError as error:
+            raise UsageError(
+                f"the tensors are not those of a {type(self).__name__} policy with this configuration: {error}",
+                "rebuild the policy with the source's configuration that trained it",
+            ) from error
+        return _act_greedily(policy)
+
+    def _train(
+        self, environment: Environment, task: Task, seed: int, evaluation_seed: int, report_steps: Callable[[int], None]
+    ) -> SourceRun:
+        config = self.config
+        recorder = HistoryRecorder(
+            task, environment.spec, config.num_envs, config.steps_per_stream, config.record_policy_means
+        )
+        vector_environment = DummyVecEnv(
+            [
+                lambda stream=stream: RecordedEnvironment(environment.make(task), recorder, stream, config.reward_scale)
+                for stream in range(config.num_envs)
+            ]
+        )
+        try:
+            model = self.build_model(vector_environment, seed)
+            model.set_logger(Logger(folder=None, output_formats=[]))  # otherwise a folder in the system's temporary one
+            callback = TrainingProgress(recorder, self.steps_per_update(), report_steps)
+            model.learn(self.total_steps(), callback=callback, log_interval=None)
+        finally:
+            vector_environment.close()
+        statistics = {"stream_seed": float(seed)}
+        if config.evaluation_episodes > 0:
+            statistics["greedy_return"] = mean_return(
+                environment, task, _act_greedily(model.policy), config.evaluation_episodes, evaluation_seed
+            )
+        return SourceRun(recorder.history(), policy_tensors(model.policy), statistics)
+
+
+class TrainingProgress(BaseCallback):
+    """Stops when the streams are full, reports steps, and records the policy's means where they are wanted.
+
+    Stable-Baselines3 only looks at its step count between two updates; where the number of steps is no multiple of the steps
+    per update, this callback ends the last, incomplete round (for which there is no update).
+    """
+
+    def __init__(self, recorder: HistoryRecorder, steps_per_update: int, report_steps: Callable[[int], None]) -> None:
+        super().__init__()
+        self._recorder = recorder
+        self._steps_per_update = steps_per_update
+        self._report_steps = report_steps
+        self._unreported = 0
+
+    def _on_step(self) -> bool:
+        recorder = self._recorder
+        if recorder.policy_means is not None:
+            recorder.policy_means[:, self.n_calls - 1] = self._policy_means()
+        finished = self.n_calls >= recorder.num_steps
+        self._unreported += recorder.num_streams
+        if finished or self._unreported >= STEPS_PER_REPORT:
+            self._report_steps(self._unreported)
+            self._unreported = 0
+        return not finished or self.n_calls % self._steps_per_update == 0
+
+    def _policy_means(self) -> FloatArray:
+        """(S, A), of the policy that chose this step's actions: `_last_obs` is still what it chose them from."""
+        warm_up_steps = getattr(self.model, "learning_starts", 0)
+        if self.num_timesteps - self._recorder.num_streams < warm_up_steps:
+            return np.zeros_like(self._recorder.actions[:, 0])  # actions are uniform in [-1, 1] during the warm-up
+        means, _ = self.model.policy.predict(self.model._last_obs, deterministic=True)
+        return means
+
+
+def policy_tensors(policy: BasePolicy) -> dict[str, Array]:
+    """A policy's parameters by name, each name prefixed with `policy.`."""
+    return {f"policy.{name}": values.detach().cpu().numpy().copy() for name, values in policy.state_dict().items()}
+
+
+def mean_return(environment: Environment, task: Task, policy: GreedyPolicy, num_episodes: int, seed: int) -> float:
+    """Mean undiscounted return of `num_episodes` episodes of `policy`; the first reset is seeded with `seed`."""
+    single = environment.make(task)
+    total = 0.0
+    try:
+        for episode in range(num_episodes):
+            observation, _ = single.reset(seed=seed if episode == 0 else None)
+            ended = False
+            while not ended:
+                observation, reward, terminated, truncated, _ = single.step(policy(observation[None])[0])
+                total += float(reward)
+                ended = bool(terminated or truncated)
+    finally:
+        single.close()
+    return total / num_episodes
+
+
+def _act_greedily(policy: BasePolicy) -> GreedyPolicy:
+    def act(observations: FloatArray) -> FloatArray:
+        actions, _ = policy.predict(observations, deterministic=True)
+        return actions
+
+    return act
+
+
+def _no_learning_rate(progress_remaining: float) -> float:
+    return 0.0
