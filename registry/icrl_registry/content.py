@@ -1,9 +1,10 @@
 """The content hash of a component: the same source gives the same hash on every machine, an edit gives another.
 
-Artefacts are addressed by it, so what is hashed must be what can change a component's behaviour: the source of its module
-and, transitively, of each module that this one imports from the same top-level package (or from another package that
-provides plugins), the `__init__` files on the way included. Imports are read from the syntax tree and nothing is executed.
-Out of reach are data files, modules imported by a computed name, and other distributions, whose versions are recorded.
+Artefacts are addressed by it, so what is hashed must be what can change a component's behaviour: the source of its
+module and, transitively, of each module that this one imports from the same top-level package (or from another package
+that provides plugins), the `__init__` files on the way included. Imports are read from the syntax tree and nothing is
+executed. Out of reach are data files, modules imported by a computed name, and other distributions, whose versions are
+recorded.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Finds plugins by entry point, loads one when it is asked for, and says whose fault it is when that fails.
 
-The names come from the metadata of the installed distributions, so listing imports nothing and a broken plugin hurts only
-whoever asks for it. A component's identity in the results is its distribution, version and content hash (`content.py`).
+The names come from the metadata of the installed distributions, so listing imports nothing and a broken plugin hurts
+only whoever asks for it. A component's identity in the results is its distribution, version and content hash
+(`content.py`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, Literal, cast
 
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.content import hash_component
-from icrl_registry.errors import BenchError, PluginError, UsageError, unknown_name
+from icrl_registry.errors import PluginError, UsageError, unknown_name
 
 Kind = Literal["environment", "source", "backbone", "method"]
 KINDS: tuple[Kind, ...] = ("environment", "source", "backbone", "method")
@@ -76,16 +77,13 @@ def list_plugins(kind: str | None = None) -> list[PluginEntry]:
 
 def entries_of_group(group: str, kind: str) -> list[PluginEntry]:
     """The entries of any entry point group, sorted by name, then distribution; nothing is imported."""
-    entries = [
-        PluginEntry(kind, point.name, point.value, *_identity(point.dist))
-        for point in _scan(tuple(sys.path))[0]
-        if point.group == group
-    ]
+    points = [point for point in _scan(tuple(sys.path))[0] if point.group == group]
+    entries = [PluginEntry(kind, point.name, point.value, *_identity(point.dist)) for point in points]
     return sorted(set(entries), key=lambda entry: (entry.name, entry.distribution))
 
 
 def unreadable_distributions() -> list[tuple[str, str]]:
-    """(distribution, error) of installed distributions whose entry points cannot be read; their plugins are not listed."""
+    """(distribution, error) of each distribution whose entry points cannot be read; its plugins are not listed."""
     return list(_scan(tuple(sys.path))[1])
 
 
@@ -120,7 +118,8 @@ def load_entry(entry: PluginEntry) -> Plugin:
     if faults:
         raise PluginError(
             f"{_whose(entry)} does not meet the {entry.kind} contract: {'; '.join(faults)}",
-            f"see icrl_registry.contracts.{entry.kind.capitalize()} (deriving from it supplies the defaults); {_how_to_fix(entry)}",
+            f"derive from icrl_registry.contracts.{entry.kind.capitalize()}, which supplies the defaults; "
+            + _how_to_fix(entry),
         )
     packages = frozenset(other.value.partition(".")[0].partition(":")[0] for other in list_plugins())
     module = entry.value.partition(":")[0].strip()
@@ -155,11 +154,9 @@ def resolve_method(name: str) -> tuple[PluginEntry, PluginEntry | None]:
     if exact:
         method = _only(exact)
         if _uses_backbone(method):
-            names = (
-                ", ".join(f"{name}-{backbone.name}" for backbone in backbones)
-                or "a backbone, of which none is installed"
-            )
-            raise UsageError(f"method '{name}' needs a backbone", f"type one of: {names}")
+            names = ", ".join(f"{name}-{backbone.name}" for backbone in backbones)
+            hint = f"type one of: {names}" if names else "install a distribution that has a backbone"
+            raise UsageError(f"method '{name}' needs a backbone", hint)
         return method, None
     splits = _splits(name, methods, backbones)
     if not splits:
@@ -167,9 +164,8 @@ def resolve_method(name: str) -> tuple[PluginEntry, PluginEntry | None]:
     usable = [(method, backbone) for method, backbone in splits if _uses_backbone(method)]
     if not usable:
         method = splits[0][0]
-        raise UsageError(
-            f"method '{method.name}' uses no backbone, but '{name}' gives it one", f"type --method {method.name}"
-        )
+        message = f"method '{method.name}' uses no backbone, but '{name}' gives it one"
+        raise UsageError(message, f"type --method {method.name}")
     if len(usable) > 1:
         readings = " or ".join(f"{method.name} with {backbone.name}" for method, backbone in usable)
         raise UsageError(f"'{name}' can mean {readings}", "rename one of the plugins, or uninstall its distribution")
@@ -256,41 +252,38 @@ def _whose(entry: PluginEntry) -> str:
 
 
 def _how_to_fix(entry: PluginEntry) -> str:
-    return (
-        f"repair it with `pip install -U {entry.distribution}` or remove it with `pip uninstall {entry.distribution}`"
-    )
+    name = entry.distribution
+    return f"repair it with `pip install -U {name}` or remove it with `pip uninstall {name}`"
 
 
 def _identity(distribution: Distribution | None) -> tuple[str, str]:
-    """Name and version; metadata damaged beyond that still yields an entry, so that the rest can be listed."""
+    """Name and version; damaged metadata still yields an entry, so that the rest can be listed."""
     try:
         if distribution is not None:
             return str(distribution.metadata["Name"] or "unknown"), str(distribution.version)
-    except (BenchError, OSError, TypeError, KeyError):
+    except (OSError, TypeError, KeyError, ValueError):
         return "unknown", "unknown"
     return "unknown", "unknown"
 
 
 @functools.lru_cache(maxsize=4)
 def _scan(search_path: tuple[str, ...]) -> tuple[tuple[EntryPoint, ...], tuple[tuple[str, str], ...]]:
-    """All entry points of our groups on this `sys.path`, and the distributions whose entry points cannot be parsed."""
-    try:
-        return tuple(point for point in entry_points() if point.group.startswith("icrl_bench.")), ()
-    except Exception:  # one malformed entry_points.txt: find out whose it is and keep the others
-        return _scan_one_by_one()
+    """All entry points of our groups on this `sys.path`, and the distributions whose entry points cannot be parsed.
 
-
-def _scan_one_by_one() -> tuple[tuple[EntryPoint, ...], tuple[tuple[str, str], ...]]:
+    `importlib.metadata.entry_points` would do, if one malformed file anywhere did not make it fail as a whole.
+    """
     points: list[EntryPoint] = []
     failures: list[tuple[str, str]] = []
     seen: set[str] = set()
     for distribution in distributions():
-        name = _identity(distribution)[0].lower()
-        if name in seen:  # an earlier directory of sys.path shadows it
-            continue
-        seen.add(name)
         try:
-            points += [point for point in distribution.entry_points if point.group.startswith("icrl_bench.")]
+            ours = [point for point in distribution.entry_points if point.group.startswith("icrl_bench.")]
         except Exception as error:
-            failures.append((name, f"{type(error).__name__}: {error}"))
+            failures.append((_identity(distribution)[0], f"{type(error).__name__}: {error}"))
+            continue
+        name = re.sub(r"[-_.]+", "-", _identity(distribution)[0]).lower() if ours else ""
+        if name not in seen:  # else an earlier directory of sys.path shadows it
+            points += ours
+        if ours:
+            seen.add(name)
     return tuple(points), tuple(failures)

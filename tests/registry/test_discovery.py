@@ -152,14 +152,16 @@ def test_all_missing_members_are_named(site: Site):
     site.install("acme", {"sources": {"half": "acme_half:Half", "derived": "acme_half:Derived"}})
     site.write(
         "acme_half.py",
-        "from icrl_registry.contracts import Source\nclass Half:\n    def group_size(self): ...\nclass Derived(Source): ...",
+        "from icrl_registry.contracts import Source\n"
+        "class Half:\n    def group_size(self): ...\n"
+        "class Derived(Source): ...\n",
     )
     with pytest.raises(PluginError) as caught:
         discovery.load("source", "half")
     assert "'Config'" in caught.value.message
     assert "'collect', 'total_steps'" in caught.value.message
     assert "group_size" not in caught.value.message
-    with pytest.raises(PluginError, match="missing 'collect'$"):  # abstract, though the attribute exists
+    with pytest.raises(PluginError, match=r"missing 'collect'$"):  # abstract, though the attribute exists
         discovery.load("source", "derived")
 
 
