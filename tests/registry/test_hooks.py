@@ -1,0 +1,112 @@
+"""Hooks: validated when registered, called with what they ask for, and harmless when they fail."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import typer
+
+from icrl_registry.discovery import PluginEntry
+from icrl_registry.errors import PluginError, UnknownNameError
+from icrl_registry.hooks import HOOK_NAMES, HookManager, HookSpecifications, ProgressEvent, ReportSection, hookimpl
+
+EVENT = ProgressEvent("run-1", "train", done=10, total=100, metrics={"loss": 0.5})
+
+
+def module(**functions: Any) -> SimpleNamespace:
+    """A stand-in for a plugin module with these functions, each marked as a hook."""
+    return SimpleNamespace(__name__="acme_hooks", **{name: hookimpl(function) for name, function in functions.items()})
+
+
+@pytest.fixture
+def manager() -> HookManager:
+    return HookManager(entries=[])
+
+
+def test_every_hook_is_documented_and_has_a_method():
+    for name in HOOK_NAMES:
+        assert (getattr(HookSpecifications, name).__doc__ or "").strip()
+        assert callable(getattr(HookManager, name.removeprefix("icrl_")))
+
+
+def test_progress_and_results_reach_every_plugin(manager: HookManager):
+    seen: list[Any] = []
+    manager.register(module(icrl_progress=lambda event: seen.append(event)), "acme")
+    manager.register(module(icrl_result=lambda record: seen.append(record["run_id"])), "rival")
+    manager.progress(EVENT)
+    manager.result({"run_id": "run-1"})
+    assert seen == [EVENT, "run-1"]
+    assert manager.failures == []
+
+
+def test_a_hook_may_take_fewer_arguments(manager: HookManager):
+    manager.register(module(icrl_report_sections=lambda: [("Title", "*text*")]), "acme")
+    assert manager.report_sections([{"run_id": "run-1"}]) == [ReportSection("Title", "*text*")]
+
+
+def test_an_unknown_hook_is_refused_with_the_nearest_name(manager: HookManager):
+    with pytest.raises(UnknownNameError) as caught:
+        manager.register(module(icrl_resultt=lambda record: None), "acme")
+    assert "icrl_result" in caught.value.hint
+    assert "acme" in caught.value.message
+
+
+def test_an_unmarked_hook_is_refused(manager: HookManager):
+    with pytest.raises(PluginError, match="not marked") as caught:
+        manager.register(SimpleNamespace(icrl_result=lambda record: None), "acme")
+    assert "@hookimpl" in caught.value.hint
+
+
+def test_an_argument_that_does_not_exist_is_refused_and_leaves_nothing_behind(manager: HookManager):
+    with pytest.raises(PluginError, match=r"acme.*recordd"):
+        manager.register(module(icrl_result=lambda recordd: None), "acme")
+    manager.result({})
+    assert manager.failures == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no network"), SystemExit(3)])
+def test_a_failing_hook_is_reported_with_its_owner_and_the_others_run(manager: HookManager, error: BaseException):
+    seen: list[str] = []
+
+    def fail(event: ProgressEvent) -> None:
+        raise error
+
+    manager.register(module(icrl_progress=fail), "acme")
+    manager.register(module(icrl_progress=lambda event: seen.append(event.run_id)), "rival")
+    with pytest.warns(UserWarning, match=rf"icrl_progress of acme failed: {type(error).__name__}"):
+        manager.progress(EVENT)
+    assert seen == ["run-1"]
+    assert [(failure.distribution, failure.hook) for failure in manager.failures] == [("acme", "icrl_progress")]
+
+
+def test_commands_are_collected_and_the_second_of_one_name_is_left_out(manager: HookManager):
+    app = typer.Typer()
+    manager.register(module(icrl_commands=lambda: [("greet", app)]), "acme")
+    manager.register(module(icrl_commands=lambda: [("greet", app), ("part", app)]), "rival")
+    with pytest.warns(UserWarning, match="'greet' exists already"):
+        commands = manager.commands()
+    assert [command.name for command in commands] == ["greet", "part"]
+    assert manager.failures[0].distribution == "rival"
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer"), [("icrl_report_sections", [("only a title",)]), ("icrl_commands", [("name", None)])]
+)
+def test_an_answer_of_the_wrong_form_is_a_failure(manager: HookManager, hook: str, answer: Any):
+    manager.register(module(**{hook: lambda: answer}), "acme")
+    with pytest.warns(UserWarning, match="acme"):
+        assert (manager.report_sections([]) if hook == "icrl_report_sections" else manager.commands()) == []
+    assert manager.failures[0].hook == hook
+
+
+def test_a_module_that_cannot_be_imported_is_a_failure_of_its_distribution():
+    entry = PluginEntry("hooks", "tracker", "a_module_that_nobody_has", "acme", "1.2")
+    manager = HookManager(entries=[entry])
+    assert manager.entries == (entry,)
+    with pytest.warns(UserWarning, match="acme"):
+        manager.progress(EVENT)
+    assert "a_module_that_nobody_has" in manager.failures[0].error
+    manager.progress(EVENT)
+    assert len(manager.failures) == 1
