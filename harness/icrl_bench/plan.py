@@ -1,0 +1,222 @@
+"""From names to a plan: which plugins with which settings on which tasks, and the addresses of what they will make.
+
+An address is a hash of everything that determines an artefact: the plugins' code, their full configuration, the tasks and
+the seeds. A changed plugin, protocol or setting therefore gets a new address and never mixes with older artefacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, cast
+
+from icrl_bench.store import address_of
+from icrl_registry.configuration import ComponentConfig, build_config, merge
+from icrl_registry.contracts import SPLITS, Backbone, Environment, Method, Source, Split, Task, Track
+from icrl_registry.discovery import Plugin, load, resolve_method
+from icrl_registry.errors import UsageError
+from icrl_registry.protocols.loading import AdaptConfig, CollectConfig, Protocol
+from icrl_registry.protocols.splits import draw_tasks, spread_evenly
+
+#: Raised by hand when the harness's own share of a stage changes what the stage computes.
+STAGE_VERSIONS = {"collect": 1, "floors": 1, "train": 1, "adapt": 1}
+#: Settings in these sections change what all methods are measured on, so the row leaves the protocol's ranking.
+PROTOCOL_SECTIONS = ("environment", "source", "collect", "adapt")
+
+Settings = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    method: str
+    environment: str
+    protocol: Protocol
+    overrides: Settings
+    device: str = "cpu"
+    track: Track = "online"
+
+
+@dataclass(frozen=True)
+class Component:
+    """A loaded plugin with its resolved configuration."""
+
+    plugin: Plugin
+    config: ComponentConfig
+
+    @property
+    def determinants(self) -> dict[str, Any]:
+        return {
+            "name": self.plugin.entry.name,
+            "content": self.plugin.content_hash,
+            "config": self.config.model_dump(mode="json"),
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One method on one environment under one protocol; `seed` enters where an address needs it."""
+
+    request: Request
+    environment: Component
+    source: Component
+    method: Component
+    backbone: Component | None
+    collect: CollectConfig
+    adapt: AdaptConfig
+    tasks: dict[Split, tuple[Task, ...]]
+
+    def make_environment(self) -> Environment:
+        return cast(Environment, self.environment.plugin.component(self.environment.config))
+
+    def make_source(self) -> Source:
+        return cast(Source, self.source.plugin.component(self.source.config))
+
+    def make_method(self) -> Method:
+        if self.backbone is None:
+            return cast(Method, self.method.plugin.component(self.method.config))
+        backbone = self.backbone
+
+        def build(context_length: int) -> Backbone:
+            return cast(Backbone, backbone.plugin.component(backbone.config, context_length=context_length))
+
+        return cast(Method, self.method.plugin.component(self.method.config, build))
+
+    @property
+    def environment_id(self) -> str:
+        return self.environment.plugin.entry.name
+
+    @property
+    def protocol_label(self) -> str:
+        """The protocol's id, with a mark if settings that all methods share were changed: such rows rank by themselves."""
+        changed = {name: dict(table) for name, table in self.request.overrides.items() if name in PROTOCOL_SECTIONS and table}
+        return self.request.protocol.id + (f"+{address_of(changed)[:6]}" if changed else "")
+
+    @property
+    def variant(self) -> dict[str, Any]:
+        """Settings of the method and its backbone that differ from the protocol's, by dotted key."""
+        return {
+            f"{section}.{key}": value
+            for section in ("method", "backbone")
+            for key, value in sorted(self.request.overrides.get(section, {}).items())
+        }
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The fully resolved configuration, by section."""
+        sections: dict[str, Any] = {
+            "environment": self.environment.config,
+            "source": self.source.config,
+            "method": self.method.config,
+            "backbone": self.backbone.config if self.backbone else None,
+            "collect": self.collect,
+            "adapt": self.adapt,
+        }
+        return {name: value.model_dump(mode="json") if value is not None else {} for name, value in sections.items()}
+
+    @property
+    def plugins(self) -> list[Plugin]:
+        parts = (self.environment, self.source, self.method, self.backbone)
+        return [part.plugin for part in parts if part is not None]
+
+    @cached_property
+    def dataset_address(self) -> str:
+        return address_of(
+            {
+                "stage": STAGE_VERSIONS["collect"],
+                "environment": self.environment.determinants,
+                "source": self.source.determinants,
+                "tasks": {split: [[task.index, *task.parameters] for task in self.tasks[split]] for split in SPLITS},
+                "data_seed": self.request.protocol.data_seed,
+            }
+        )
+
+    @cached_property
+    def floors_address(self) -> str:
+        return address_of(
+            {
+                "stage": STAGE_VERSIONS["floors"],
+                "environment": self.environment.determinants,
+                "tasks": [task.parameters for task in self.tasks["test"]],
+                "episodes": self.collect.floor_episodes,
+                "data_seed": self.request.protocol.data_seed,
+            }
+        )
+
+    def checkpoint_address(self, seed: int) -> str:
+        return address_of(
+            {
+                "stage": STAGE_VERSIONS["train"],
+                "dataset": self.dataset_address,
+                "method": self.method.determinants,
+                "backbone": self.backbone.determinants if self.backbone else None,
+                "validation_episodes": self.adapt.validation_episodes,
+                "device": self.request.device.split(":")[0],
+                "seed": seed,
+            }
+        )
+
+    def run_address(self, seed: int) -> str:
+        """Identifies a row: the same plan gives the same run id and replaces its earlier row."""
+        return address_of(
+            {
+                "stage": STAGE_VERSIONS["adapt"],
+                "checkpoint": self.checkpoint_address(seed),
+                "floors": self.floors_address,
+                "protocol": self.protocol_label,
+                "adapt": self.adapt.model_dump(mode="json"),
+                "track": self.request.track,
+                "seed": seed,
+            }
+        )
+
+
+def make_plan(request: Request) -> Plan:
+    """Resolves every name, builds every configuration and draws the tasks.
+
+    Raises:
+        UsageError, UnknownNameError: a name, key or value that does not exist. PluginError: a broken plugin.
+    """
+    method_entry, backbone_entry = resolve_method(request.method)
+    environment = load("environment", request.environment)
+    environment_id = environment.entry.name
+    protocol = request.protocol
+    environment_plan = protocol.plan_for(environment_id)
+    base = protocol.settings_for(environment_id, method_entry.name, backbone_entry.name if backbone_entry else None)
+    source_name = str(request.overrides.get("source", {}).get("name", environment_plan.source))
+    if source_name != environment_plan.source:
+        base["source"] = {}  # the protocol's settings are for its own source
+    settings = merge(base, request.overrides)
+    if settings.get("backbone") and backbone_entry is None:
+        raise UsageError(f"{request.method} has no backbone to set", "drop the backbone.* settings, or name one: METHOD-BACKBONE")
+
+    source_settings = {key: value for key, value in settings.get("source", {}).items() if key != "name"}
+    component = partial(_component, settings=settings)
+    environment_part = component("environment", environment)
+    tasks = draw_tasks(environment.component(environment_part.config), environment_plan.split)
+    collect = build_config(CollectConfig, settings.get("collect", {}), "collect")
+    method = component("method", load("method", method_entry.name))
+    _check_track(request.track, method.plugin)
+    source = load("source", source_name)
+    return Plan(
+        request=request,
+        environment=environment_part,
+        source=Component(source, build_config(source.component.Config, source_settings, "source")),
+        method=method,
+        backbone=component("backbone", load("backbone", backbone_entry.name)) if backbone_entry else None,
+        collect=collect,
+        adapt=build_config(AdaptConfig, settings.get("adapt", {}), "adapt"),
+        tasks={**tasks, "train": spread_evenly(tasks["train"], collect.train_tasks)},
+    )
+
+
+def _component(section: str, plugin: Plugin, settings: Settings) -> Component:
+    return Component(plugin, build_config(plugin.component.Config, settings.get(section, {}), section))
+
+
+def _check_track(track: Track, method: Plugin) -> None:
+    tracks = method.component.tracks
+    if track not in tracks:
+        raise UsageError(f"{method.entry.name} has no {track} track", f"its tracks: {', '.join(tracks)}")

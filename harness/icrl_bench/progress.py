@@ -1,0 +1,126 @@
+"""What the user sees while a run works: one bar for the whole run and one for the stage, with rate and ETA, on stderr.
+
+Without a terminal, a line every few seconds instead. Events also go to the plugins' `icrl_progress` hook.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+LINE_EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+class Progress:
+    """Two-level progress: the run's stages, and units (environment steps, updates) within a stage."""
+
+    def __init__(self, total_stages: int, quiet: bool = False, on_event: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        self.quiet = quiet
+        self.on_event = on_event or (lambda event: None)
+        self.total_stages = total_stages
+        self.stages_done = 0
+        self._display: Any = None
+        self._interactive = sys.stderr.isatty() and not quiet
+
+    def __enter__(self) -> Progress:
+        if self._interactive:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bars, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+            self._display = Bars(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=28),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
+                console=Console(stderr=True),
+            )
+            self._display.start()
+            self._whole = self._display.add_task("whole run", total=self.total_stages, note="stages")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._display is not None:
+            self._display.stop()
+
+    def message(self, text: str) -> None:
+        """One line that stays."""
+        if self.quiet:
+            return
+        if self._display is not None:
+            self._display.console.print(text, markup=False, highlight=False)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    @contextmanager
+    def stage(self, name: str, total: int, unit: str, done: int = 0) -> Iterator[StageProgress]:
+        """A stage of `total` units, of which `done` were there before."""
+        stage = StageProgress(self, name, total, unit, done)
+        self.on_event({"event": "stage_started", "stage": name, "total": total, "unit": unit})
+        try:
+            yield stage
+        finally:
+            stage.close()
+        self.stages_done += 1
+        if self._display is not None:
+            self._display.update(self._whole, completed=self.stages_done)
+        self.on_event({"event": "stage_finished", "stage": name, "seconds": stage.elapsed})
+
+
+class StageProgress:
+    """Counts the units of one stage."""
+
+    def __init__(self, parent: Progress, name: str, total: int, unit: str, done: int) -> None:
+        self.parent, self.name, self.total, self.unit = parent, name, total, unit
+        self.done = self._first = done
+        self._started = self._last_line = time.monotonic()
+        display = parent._display
+        self._row = display.add_task(name, total=total, completed=done, note=unit) if display is not None else None
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the stage began in this process."""
+        return time.monotonic() - self._started
+
+    def advance(self, units: int, note: str = "") -> None:
+        """`units` more are done; `note` is shown beside the rate."""
+        self.set(self.done + units, note)
+
+    def set(self, done: int, note: str = "") -> None:
+        """`done` units in all are done."""
+        self.done = done
+        rate = (self.done - self._first) / max(self.elapsed, 1e-9)
+        text = f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2f} {self.unit}/s"
+        if note:
+            text += f", {note}"
+        if self._row is not None:
+            self.parent._display.update(self._row, completed=done, note=text)
+        elif not self.parent.quiet and time.monotonic() - self._last_line >= LINE_EVERY:
+            self._last_line = time.monotonic()
+            remaining = (self.total - self.done) / rate if rate > 0 else float("inf")
+            self.parent.message(f"{self.name}: {self.done:,}/{self.total:,} {self.unit}, {text}, ETA {format_seconds(remaining)}")
+        self.parent.on_event({"event": "stage_progress", "stage": self.name, "done": done, "total": self.total})
+
+    def close(self) -> None:
+        """Takes the stage's bar away and leaves one line."""
+        if self._row is not None:
+            self.parent._display.remove_task(self._row)
+        self.parent.message(f"{self.name}: {self.done:,} {self.unit} in {format_seconds(self.elapsed)}")
+
+
+def format_seconds(seconds: float) -> str:
+    """`75` → `1 min 15 s`."""
+    if seconds == float("inf"):
+        return "unknown"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"

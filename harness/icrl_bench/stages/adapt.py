@@ -1,0 +1,80 @@
+"""Stage 3: a trained method meets the test tasks."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from icrl_bench.checkpoints import load_final
+from icrl_bench.histories import load_history
+from icrl_bench.plan import Plan
+from icrl_bench.progress import Progress
+from icrl_bench.seeding import agent_seed, reset_seed
+from icrl_bench.stages.rollout import Meter, MeteredBatch, rollout
+from icrl_bench.store import Store
+from icrl_registry.contracts import AdaptationSetting
+from icrl_registry.errors import DamagedArtefactError
+
+KIND = "adaptations"
+FILE = "returns.json"
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """What one run achieved on its test tasks."""
+
+    returns: list[list[float]]  # (K, E)
+    lengths: list[list[int]]  # (K, E)
+    env_steps: int
+    seconds: float
+    diagnostics: dict[str, float]
+
+
+def adapt_to_test_tasks(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptation:
+    """Runs the adaptation unless it is there; an interrupted one starts anew and ends with the same returns."""
+    name = plan.run_address(seed)
+    with store.lock(KIND, name):
+        if not store.exists(KIND, name):
+            adaptation = _adapt(store, plan, seed, progress)
+            with store.write(KIND, name, {"checkpoint": plan.checkpoint_address(seed), "seed": seed}) as folder:
+                (folder / FILE).write_text(json.dumps(asdict(adaptation), allow_nan=False) + "\n", encoding="utf-8")
+    store.check(KIND, name)
+    try:
+        return Adaptation(**json.loads((store.path(KIND, name) / FILE).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DamagedArtefactError(f"cannot read adaptation {name}: {error}", "`icrl-bench data verify --discard-damaged`") from error
+
+
+def _adapt(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptation:
+    environment, method, tasks = plan.make_environment(), plan.make_method(), plan.tasks["test"]
+    agent = method.agent(load_final(store, plan.checkpoint_address(seed)), environment.spec, plan.request.device)
+    offline = None
+    if plan.request.track == "offline":
+        offline = [load_history(store, plan.dataset_address, task) for task in tasks]
+    setting = AdaptationSetting(len(tasks), plan.adapt.episodes, plan.request.track, agent_seed(seed), offline)
+    meter = Meter()
+    batch = MeteredBatch(environment.make_batch(tasks), meter)
+    data_seed = plan.request.protocol.data_seed
+    started = time.monotonic()
+    total = len(tasks) * plan.adapt.episodes * environment.spec.horizon
+    try:
+        with progress.stage(f"adapt seed {seed}", total, "env steps") as stage:
+            outcome = rollout(
+                agent,
+                batch,
+                tasks,
+                setting,
+                lambda task, episode: reset_seed(data_seed, task, episode),
+                plan.adapt.rewards,
+                stage.advance,
+            )
+    finally:
+        batch.close()
+    return Adaptation(
+        returns=outcome.returns.tolist(),
+        lengths=outcome.lengths.tolist(),
+        env_steps=meter.steps,
+        seconds=round(time.monotonic() - started, 3),
+        diagnostics={name: float(value) for name, value in agent.diagnostics().items()},
+    )

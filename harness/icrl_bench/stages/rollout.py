@@ -1,0 +1,145 @@
+"""The loop in which an agent meets tasks: the harness owns the environments, the seeds and the meter.
+
+All tasks advance together, one environment step at a time, so an agent with a batched model makes one model step per
+environment step. A task whose episode ends starts its next one at once and simply continues; a task that has had all its
+episodes becomes inactive and is neither stepped nor metered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from icrl_registry.contracts import (
+    AdaptationSetting,
+    Agent,
+    BatchedEnvironment,
+    BatchedStep,
+    BoolArray,
+    FloatArray,
+    Task,
+    Transitions,
+)
+from icrl_registry.errors import NumericalError, PluginError
+
+RewardView = Literal["true", "shuffled", "zero"]
+
+
+@dataclass
+class Meter:
+    """Counts environment steps, one per task and step; nobody but the harness holds it."""
+
+    steps: int = 0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the agent achieved: undiscounted returns and lengths of every episode, (K, E)."""
+
+    returns: NDArray[np.float64]
+    lengths: NDArray[np.int64]
+
+
+class MeteredBatch(BatchedEnvironment):
+    """Another batch, with every step counted."""
+
+    def __init__(self, batch: BatchedEnvironment, meter: Meter) -> None:
+        self.batch = batch
+        self.meter = meter
+        self.num_tasks = batch.num_tasks
+
+    def reset(self, row: int, seed: int) -> FloatArray:
+        return self.batch.reset(row, seed)
+
+    def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
+        self.meter.steps += int(active.sum())
+        return self.batch.step(actions, active)
+
+    def close(self) -> None:
+        self.batch.close()
+
+
+def rollout(
+    agent: Agent,
+    batch: BatchedEnvironment,
+    tasks: Sequence[Task],
+    setting: AdaptationSetting,
+    reset_seed: Callable[[Task, int], int],
+    rewards: RewardView = "true",
+    report_steps: Callable[[int], None] = lambda _: None,
+) -> Outcome:
+    """Lets `agent` adapt to `tasks` for `setting.num_episodes` episodes each.
+
+    `rewards` changes what the agent is shown, never what is recorded: "shuffled" shows each task the reward of another.
+
+    Raises:
+        NumericalError: a reward, observation or action that is not finite, with task, episode and step.
+        PluginError: actions of a wrong shape.
+    """
+    count, episodes = len(tasks), setting.num_episodes
+    outcome = Outcome(np.zeros((count, episodes)), np.zeros((count, episodes), dtype=np.int64))
+    episode = np.zeros(count, dtype=np.int64)
+    active = np.ones(count, dtype=np.bool_)
+    agent.begin(setting)
+    observations = np.stack([batch.reset(row, reset_seed(task, 0)) for row, task in enumerate(tasks)])
+    where = _Place(tasks, episode, outcome.lengths)
+    while active.any():
+        actions = _checked_actions(agent.act(observations), observations.shape[0], where)
+        step = batch.step(actions, active)
+        where.check("observation", step.observations, active)
+        where.check("reward", step.rewards, active)
+        rows = np.flatnonzero(active)
+        outcome.returns[rows, episode[rows]] += step.rewards[rows].astype(np.float64)
+        outcome.lengths[rows, episode[rows]] += 1
+        shown = _shown_rewards(step.rewards, rewards)
+        agent.observe(
+            Transitions(
+                observations, actions, shown, step.observations, step.terminated, step.truncated, active.copy()
+            )
+        )
+        report_steps(len(rows))
+        observations = step.observations.copy()
+        for row in np.flatnonzero(active & (step.terminated | step.truncated)):
+            episode[row] += 1
+            active[row] = episode[row] < episodes
+            if active[row]:
+                observations[row] = batch.reset(int(row), reset_seed(tasks[row], int(episode[row])))
+    return outcome
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Says where a number went bad."""
+
+    tasks: Sequence[Task]
+    episode: NDArray[np.int64]  # (K,)
+    lengths: NDArray[np.int64]  # (K, E)
+
+    def check(self, what: str, values: NDArray[Any], active: BoolArray) -> None:
+        if np.isfinite(values).all():
+            return
+        finite = np.isfinite(values.reshape(len(self.tasks), -1)).all(axis=1)
+        for row in np.flatnonzero(active & ~finite):
+            step = self.lengths[row, self.episode[row]]
+            raise NumericalError(
+                f"{what} is not finite: task {self.tasks[row].label}, episode {self.episode[row]}, step {step}",
+                "an action's fault: look at the method's outputs; the environment's: `icrl-bench plugins check ID`",
+            )
+
+
+def _checked_actions(actions: FloatArray, count: int, where: _Place) -> FloatArray:
+    actions = np.asarray(actions, dtype=np.float32)
+    if actions.ndim != 2 or actions.shape[0] != count:
+        raise PluginError(f"the agent returned actions of shape {actions.shape} for {count} tasks", "act must return (K, A)")
+    where.check("action", actions, np.ones(count, dtype=np.bool_))
+    return np.clip(actions, -1.0, 1.0)
+
+
+def _shown_rewards(rewards: FloatArray, view: RewardView) -> FloatArray:
+    if view == "zero":
+        return np.zeros_like(rewards)
+    return np.roll(rewards, 1) if view == "shuffled" else rewards

@@ -1,0 +1,96 @@
+"""Processes that work through a list of independent jobs, one CPU thread each.
+
+Workers are spawned, not forked (a forked OpenMP runtime hangs), and a worker's result may not depend on which worker ran it
+or beside which others: that is what makes `--jobs 1` and `--jobs 2` write the same bytes. A worker whose parent dies ends
+itself within a second, so a killed run leaves no process behind.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from icrl_registry.errors import BenchError
+
+POLL_SECONDS = 0.25
+
+_units: Any = None  # the shared counter, set in each worker by _start_worker
+
+
+def report_units(count: int) -> None:
+    """Called inside a job: `count` more units (environment steps) are done."""
+    with _units.get_lock():
+        _units.value += count
+
+
+def run_jobs(
+    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], num_workers: int, on_units: Callable[[int], None]
+) -> Iterator[Any]:
+    """Yields `function(*job)` for each job as they end, in any order; `on_units(total)` is called a few times a second.
+
+    Raises:
+        BenchError: as raised by a job; anything else a job raised, as a BenchError with its traceback. The other jobs are
+        stopped; those that ended before have been yielded.
+    """
+    if not jobs:
+        return
+    context = multiprocessing.get_context("spawn")
+    units, stop = context.Value("q", 0), context.Event()
+    executor = ProcessPoolExecutor(
+        min(num_workers, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(units, stop, os.getpid())
+    )
+    pending: set[Future[Any]] = set()
+    try:
+        pending = {executor.submit(_guarded, function, job) for job in jobs}
+        while pending:
+            done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
+            on_units(units.value)
+            for future in done:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise BenchError(
+            "a worker process died (killed, or out of memory)", "run the same command again; it continues, with --jobs 1 if memory is short"
+        ) from error
+    finally:
+        if pending:
+            stop.set()
+        executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _guarded(function: Callable[..., Any], job: tuple[Any, ...]) -> Any:
+    try:
+        return function(*job)
+    except BenchError:
+        raise
+    except Exception as error:
+        where = traceback.format_exc(limit=-3)
+        raise BenchError(f"{type(error).__name__}: {error}", f"where it arose:\n{where}") from None
+
+
+def _start_worker(units: Any, stop: Any, parent: int) -> None:
+    global _units
+    _units = units
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = "1"
+    threading.Thread(target=_end_with_parent, args=(stop, parent), daemon=True).start()
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _end_with_parent(stop: Any, parent: int) -> None:
+    while os.getppid() == parent and not stop.is_set():
+        time.sleep(POLL_SECONDS)
+    os._exit(EXIT_STOPPED)
+
+
+EXIT_STOPPED = 130
