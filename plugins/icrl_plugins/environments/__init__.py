@@ -1,0 +1,1 @@
+"""Built-in environments: families of MuJoCo tasks whose goal the agent must find out."""

@@ -1,0 +1,132 @@
+"""One task of a MuJoCo family as a Gymnasium environment: spaces, rendering and the time limit around `simulation.py`.
+
+The classes at the end are what `gymnasium.make("icrl_bench/…")` constructs; the ids are in `gymnasium_ids.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
+from gymnasium.spaces import Box
+from gymnasium.wrappers import TimeLimit
+
+from icrl_plugins.environments.ant_dir import AntDir
+from icrl_plugins.environments.half_cheetah_vel import HalfCheetahVel
+from icrl_plugins.environments.mujoco_tasks import MujocoTasks
+from icrl_plugins.environments.pusher_goal import PusherGoal
+from icrl_plugins.environments.reacher_goal import ReacherGoal
+from icrl_plugins.environments.simulation import MujocoBatch, load_model
+from icrl_registry.configuration import build_config
+from icrl_registry.contracts import Array, FloatArray, Task
+
+ROW = np.array([0])
+
+
+class MujocoTaskEnv(MujocoEnv):
+    """A single, fixed task. `info` is always empty, since every reward term would say something about the task."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
+
+    def __init__(
+        self,
+        family: MujocoTasks,
+        task: Sequence[float] | Array | None,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+    ) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ValueError(f"render_mode {render_mode!r} is none of {', '.join(self.metadata['render_modes'])}")
+        self.family = family
+        parameters = family.checked_parameters(task)
+        space = Box(-np.inf, np.inf, (family.observation_size,), dtype=np.float32)
+        super().__init__(
+            family.model_file,
+            family.frame_skip,
+            observation_space=space,
+            render_mode=render_mode,
+            width=width,
+            height=height,
+            default_camera_config=dict(family.camera),
+        )
+        self.metadata = {**self.metadata, "render_fps": round(1.0 / self.dt)}
+        self.simulation = MujocoBatch(family, [parameters], self.model, self.data)
+
+    def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        model = load_model(self.family)
+        model.vis.global_.offwidth = max(model.vis.global_.offwidth, self.width)  # room for frames of the asked size
+        model.vis.global_.offheight = max(model.vis.global_.offheight, self.height)
+        return model, mujoco.MjData(model)
+
+    def _set_action_space(self) -> Box:
+        """Actions in [-1, 1] whatever the actuators' range; the simulation scales them."""
+        self.action_space = Box(-1.0, 1.0, (self.model.nu,), dtype=np.float32)
+        return self.action_space
+
+    def reset_model(self) -> FloatArray:
+        return self.simulation.start(0, self.np_random)
+
+    def step(self, action: FloatArray) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
+        """One step. Actions outside [-1, 1] are clipped.
+
+        Raises:
+            ValueError: an action of another shape, with NaN or infinity, or a step before the first reset.
+        """
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != self.action_space.shape:
+            raise ValueError(f"action has shape {values.shape}, {self.family.id} expects {self.action_space.shape}")
+        rewards, terminated = self.simulation.advance(values[None], ROW)
+        if self.render_mode == "human":
+            self.render()
+        return self.simulation.observation(0), float(rewards[0]), bool(terminated[0]), False, {}
+
+
+def make_with_time_limit(family: MujocoTasks, task: Task, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+    """The environment of `task`, truncated after the family's horizon."""
+    return TimeLimit(MujocoTaskEnv(family, task.parameters, render_mode), family.horizon)
+
+
+class RegisteredEnv(MujocoTaskEnv):
+    """A `MujocoTaskEnv` whose family is known from its class: further keywords are the family's settings."""
+
+    family_type: ClassVar[type[MujocoTasks]]
+
+    def __init__(
+        self,
+        task: Sequence[float] | Array | None = None,
+        render_mode: str | None = None,
+        width: int = 480,
+        height: int = 480,
+        **settings: Any,
+    ) -> None:
+        config = build_config(self.family_type.Config, settings, "environment")
+        super().__init__(self.family_type(config), task, render_mode, width, height)
+
+
+class ReacherGoalEnv(RegisteredEnv):
+    """`icrl_bench/ReacherGoal-v1`."""
+
+    family_type = ReacherGoal
+
+
+class PusherGoalEnv(RegisteredEnv):
+    """`icrl_bench/PusherGoal-v1`."""
+
+    family_type = PusherGoal
+
+
+class HalfCheetahVelEnv(RegisteredEnv):
+    """`icrl_bench/HalfCheetahVel-v1`."""
+
+    family_type = HalfCheetahVel
+
+
+class AntDirEnv(RegisteredEnv):
+    """`icrl_bench/AntDir-v1`."""
+
+    family_type = AntDir

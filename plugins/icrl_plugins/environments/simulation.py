@@ -1,0 +1,160 @@
+"""MuJoCo stepped for K tasks of one family on one compiled model: the only place where the physics runs.
+
+Per task there is one `MjData`; what observations and rewards read is gathered into arrays with a leading axis K, and
+the family's formulas run once over all of them. A single Gymnasium environment is this with K = 1.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import mujoco
+import numpy as np
+from gymnasium.envs.mujoco.mujoco_env import expand_model_path
+from gymnasium.utils import seeding
+
+from icrl_plugins.environments.mujoco_tasks import MujocoTasks, PhysicsState
+from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, BoolArray, FloatArray
+
+
+def load_model(family: MujocoTasks) -> mujoco.MjModel:
+    """Compiles the family's body from the model file that Gymnasium ships."""
+    previous = mujoco.get_mju_user_warning()
+    mujoco.set_mju_user_warning(_report_compiler_warning)
+    try:
+        return mujoco.MjModel.from_xml_path(expand_model_path(family.model_file))
+    finally:
+        mujoco.set_mju_user_warning(previous)
+
+
+def _report_compiler_warning(message: str) -> None:
+    """MuJoCo would print to stderr and write a log into the working directory at every compilation."""
+    if "settotalmass" not in message:  # half_cheetah.xml uses it, and another way to set the mass alters the physics
+        warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+
+
+class MujocoBatch(BatchedEnvironment):
+    """K tasks of one family. Rows are independent: what a row returns depends on its task, seed and actions alone."""
+
+    def __init__(
+        self,
+        family: MujocoTasks,
+        tasks: Sequence[Sequence[float] | Array],
+        model: mujoco.MjModel | None = None,
+        first_data: mujoco.MjData | None = None,
+    ) -> None:
+        """`model` and `first_data`, made here by default, let a renderer share the model and the state of row 0.
+
+        Raises:
+            ValueError: no task, or one without the family's P finite parameters.
+        """
+        if len(tasks) == 0:
+            raise ValueError(f"a batch of {family.id} needs at least one task")
+        self.family = family
+        self.num_tasks = len(tasks)
+        self.model = load_model(family) if model is None else model
+        # A diverged simulation must show as NaN, which the caller refuses, not as a silent jump back to the start.
+        self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        self.time_step = self.model.opt.timestep * family.frame_skip  # s
+        self.parameters = np.stack([family.checked_parameters(task) for task in tasks])  # (K, P)
+        self._data = [mujoco.MjData(self.model) for _ in tasks]
+        if first_data is not None:
+            self._data[0] = first_data
+        self._start = self.model.qpos0.copy()  # (nq,)
+        self._bodies = np.array([self.model.body(name).id for name in family.tracked_bodies], dtype=np.intp)
+        num_force_bodies = self.model.nbody if family.reads_contact_forces else 0
+        self._state = PhysicsState(
+            np.zeros((self.num_tasks, self.model.nq)),
+            np.zeros((self.num_tasks, self.model.nv)),
+            np.zeros((self.num_tasks, len(self._bodies), 3)),
+            np.zeros((self.num_tasks, num_force_bodies, 6)),
+        )
+        self._track = np.zeros_like(family.track(self._state))  # (K, d), where the tracked point was before the step
+        self._elapsed = np.full(self.num_tasks, -1)  # (K,), steps of the running episode; -1 before the first reset
+        self._last = np.zeros((self.num_tasks, family.observation_size), dtype=np.float32)  # (K, O)
+
+    def reset(self, row: int, seed: int) -> FloatArray:
+        """Starts an episode of task `row`; returns its first observation, (O,). The seed alone decides the noise."""
+        return self.start(row, seeding.np_random(seed)[0])
+
+    def start(self, row: int, generator: np.random.Generator) -> FloatArray:
+        """`reset` with the noise drawn from `generator`."""
+        data = self._data[row]
+        mujoco.mj_resetData(self.model, data)
+        positions, velocities = self._start.copy(), np.zeros(self.model.nv)
+        self.family.draw_start(positions, velocities, generator)
+        self.family.place_task(positions, self.parameters[row])
+        data.qpos[:], data.qvel[:] = positions, velocities
+        mujoco.mj_forward(self.model, data)
+        self._gather(row)
+        state = PhysicsState(*(part[row] for part in self._state))
+        self._track[row] = self.family.track(state)
+        self._last[row] = self.family.observe(state)
+        self._elapsed[row] = 0
+        return self._last[row].copy()
+
+    def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
+        """Steps the rows where `active` (K,) holds with `actions` (K, A) in [-1, 1], clipped to it.
+
+        Raises:
+            ValueError: actions of another shape or not finite, or a row that was never reset.
+        """
+        rows = np.flatnonzero(active)
+        actions = np.asarray(actions, dtype=np.float64)
+        if actions.shape != (self.num_tasks, self.family.action_size):
+            expected = (self.num_tasks, self.family.action_size)
+            raise ValueError(f"actions have shape {actions.shape}, {self.family.id} expects {expected}")
+        step_rewards, step_terminated = self.advance(actions[rows], rows)
+        rewards = np.zeros(self.num_tasks, dtype=np.float32)
+        terminated = np.zeros(self.num_tasks, dtype=np.bool_)
+        truncated = np.zeros(self.num_tasks, dtype=np.bool_)
+        rewards[rows], terminated[rows] = step_rewards, step_terminated
+        truncated[rows] = self._elapsed[rows] >= self.family.horizon
+        return BatchedStep(self._last.copy(), rewards, terminated, truncated)
+
+    def advance(self, actions: Array, rows: Array) -> tuple[Array, BoolArray]:
+        """One step of `rows` (R,) with `actions` (R, A); returns rewards (R,) float64 and terminations (R,)."""
+        terms, terminated = self.advance_with_terms(actions, rows)
+        return np.asarray(sum(terms.values())), terminated
+
+    def advance_with_terms(self, actions: Array, rows: Array) -> tuple[dict[str, Array], BoolArray]:
+        """`advance` with the reward's summands apart, (R,) each."""
+        if not np.isfinite(actions).all():
+            raise ValueError(f"actions of {self.family.id} must be finite numbers in [-1, 1], got {actions.tolist()}")
+        if (self._elapsed[rows] < 0).any():
+            raise ValueError(f"a task of {self.family.id} was stepped before its first reset")
+        controls = np.clip(actions, -1.0, 1.0) * self.family.control_scale  # (R, A)
+        for control, row in zip(controls, rows, strict=True):
+            data = self._data[row]
+            data.ctrl[:] = control
+            mujoco.mj_step(self.model, data, nstep=self.family.frame_skip)
+            if self.family.reads_contact_forces:
+                mujoco.mj_rnePostConstraint(self.model, data)
+            self._gather(row)
+        self._elapsed[rows] += 1
+        state = PhysicsState(*(part[rows] for part in self._state))
+        track = self.family.track(state)  # (R, d)
+        velocity = (track - self._track[rows]) / self.time_step
+        self._track[rows] = track
+        self._last[rows] = self.family.observe(state)
+        terms = self.family.reward_terms(state, velocity, controls, self.parameters[rows])
+        return terms, self.family.terminated(state)
+
+    def observation(self, row: int) -> FloatArray:
+        """What row `row` showed last, (O,)."""
+        return self._last[row].copy()
+
+    def close(self) -> None:
+        """Frees the simulators."""
+        self._data.clear()
+
+    def _gather(self, row: int) -> None:
+        """Copies what the formulas read, since MuJoCo's arrays are views that the next step overwrites."""
+        data, state = self._data[row], self._state
+        state.positions[row] = data.qpos
+        state.velocities[row] = data.qvel
+        if len(self._bodies):
+            state.bodies[row] = data.xpos[self._bodies]
+        if self.family.reads_contact_forces:
+            state.contact_forces[row] = data.cfrc_ext
