@@ -1,0 +1,93 @@
+"""The model of Algorithm Distillation: part embedders, a causal backbone, an action head.
+
+Each part of x_t = (s_{t-1}, a_{t-1}, r_{t-1}, s_t) is embedded linearly to width e. The four are concatenated and,
+where 4e is not the backbone's width D, projected to it. In the layout "three" the parts a_{t-1}, r_{t-1}, s_t are tokens of
+their own (Laskin et al. 2022), in this order, and the action is read at the third. The loss is the mean squared error
+of the predicted actions over all real tokens and action components.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from icrl_registry.contracts import BackboneFactory
+
+
+class DistillationModel(nn.Module):
+    """(B, T, F) tokens → (B, T, A) actions; the output at t depends on tokens up to t only."""
+
+    def __init__(
+        self,
+        make_backbone: BackboneFactory,
+        *,
+        observation_size: int,
+        action_size: int,
+        context_length: int,
+        token_layout: Literal["transition", "three"],
+        episode_start_flag: bool,
+        head: Literal["linear", "tanh"],
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.token_layout = token_layout
+        flag = int(episode_start_flag)  # the flag is part of the current observation's input
+        self.part_sizes = [observation_size, action_size, 1, observation_size + flag]
+        tokens_per_step = 3 if token_layout == "three" else 1
+        self.backbone: Any = make_backbone(tokens_per_step * context_length)
+        width, embedding = self.backbone.model_size, self.backbone.embedding_size
+        self.projection: nn.Module = nn.Identity()
+        if token_layout == "three":
+            self.embedders = nn.ModuleList(nn.Linear(size, width) for size in self.part_sizes[1:])
+        else:
+            self.embedders = nn.ModuleList(nn.Linear(size, embedding) for size in self.part_sizes)
+            if 4 * embedding != width:
+                self.projection = nn.Linear(4 * embedding, width)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, action_size)
+        self.squash = nn.Tanh() if head == "tanh" else nn.Identity()
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Actions for every decision of B windows at once."""
+        batch, time, _ = tokens.shape
+        embedded = torch.cat(self._embed(tokens), dim=-1).reshape(
+            batch, -1, self.backbone.model_size
+        )  # (B, T or 3T, D)
+        features = self.backbone(embedded)
+        if self.token_layout == "three":
+            features = features.reshape(batch, time, 3, -1)[:, :, 2]  # (B, T, D)
+        return self._read_action(features)
+
+    def initial_state(self, batch_size: int) -> Any:
+        """The state before the first decision of `batch_size` histories."""
+        return self.backbone.initial_state(batch_size)
+
+    def step(self, token: torch.Tensor, state: Any) -> tuple[torch.Tensor, Any]:
+        """(B, F) and a state → actions (B, A) and the next state; the same numbers as `forward`."""
+        features = token
+        for embedded in self._embed(token):
+            features, state = self.backbone.step(embedded, state)
+        return self._read_action(features), state
+
+    def _embed(self, tokens: torch.Tensor) -> list[torch.Tensor]:
+        """(…, F) → what the backbone gets for it, one or three tensors (…, D)."""
+        parts = tokens.split(self.part_sizes, dim=-1)
+        if self.token_layout == "three":
+            parts = parts[1:]  # s_{t-1} was the observation token of the step before
+        embedded = [embed(part) for embed, part in zip(self.embedders, parts, strict=True)]
+        if self.token_layout == "three":
+            return [self.dropout(token) for token in embedded]
+        return [self.dropout(self.projection(torch.cat(embedded, dim=-1)))]
+
+    def _read_action(self, features: torch.Tensor) -> torch.Tensor:
+        actions: torch.Tensor = self.squash(self.head(self.norm(features)))
+        return actions
+
+
+def masked_mean_squared_error(predicted: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over real tokens and action components: predicted and targets (B, T, A), mask (B, T) bool → scalar."""
+    squared = (predicted.float() - targets).square().mean(dim=-1)  # (B, T)
+    return (squared * mask).sum() / mask.sum()

@@ -1,0 +1,1 @@
+"""What every gradient-trained method shares: random streams, optimisation, resumable updates, checkpoints."""
