@@ -10,7 +10,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from icrl_plugins.sources.sb3_training import Sb3Config, Sb3Source
+from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
 
 
 class Sb3PPOConfig(Sb3Config):
@@ -50,7 +50,11 @@ class Sb3PPO(Sb3Source):
 
     def policy_arguments(self) -> dict[str, Any]:
         sizes = list(self.config.hidden_sizes)
-        return {"net_arch": {"pi": sizes, "vf": sizes}, "log_std_init": self.config.log_std_init}
+        return {
+            "net_arch": {"pi": sizes, "vf": sizes},
+            "log_std_init": self.config.log_std_init,
+            "optimizer_kwargs": {**FUSED_ADAM, "eps": 1e-5},  # the library's own epsilon for PPO
+        }
 
     def build_model(self, vector_environment: DummyVecEnv, seed: int) -> PPO:
         config = self.config

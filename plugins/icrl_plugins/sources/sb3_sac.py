@@ -9,7 +9,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.sac.policies import SACPolicy
 
-from icrl_plugins.sources.sb3_training import Sb3Config, Sb3Source
+from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
 
 
 class Sb3SACConfig(Sb3Config):
@@ -43,7 +43,7 @@ class Sb3SAC(Sb3Source):
         return self.config.train_frequency
 
     def policy_arguments(self) -> dict[str, Any]:
-        return {"net_arch": list(self.config.hidden_sizes)}
+        return {"net_arch": list(self.config.hidden_sizes), "optimizer_kwargs": FUSED_ADAM}
 
     def algorithm_arguments(self) -> dict[str, Any]:
         """Keyword arguments of the algorithm's constructor beyond SAC's own."""

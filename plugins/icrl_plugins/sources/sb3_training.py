@@ -30,6 +30,9 @@ from icrl_registry.errors import UsageError
 #: Progress is reported every so many environment steps: often enough for a bar, seldom enough to cost nothing.
 STEPS_PER_REPORT = 1000
 
+#: One kernel per optimiser step instead of a dozen: the networks are so small that the calls cost more than the sums.
+FUSED_ADAM = {"fused": True}
+
 GreedyPolicy = Callable[[FloatArray], FloatArray]
 """Observations (K, O) → actions (K, A) in [-1, 1], without exploration."""
 
