@@ -61,7 +61,7 @@ class GradientTraining:
         self.optimiser.zero_grad(set_to_none=True)
         with default_generator(self._generator):
             loss = compute_loss()
-            loss.backward()
+            torch.autograd.backward(loss)
         value = float(loss.detach())
         self._require_finite("loss", value)
         limit = float("inf") if self.config.gradient_clip is None else self.config.gradient_clip

@@ -1,4 +1,4 @@
-"""A family of tasks with a known answer, histories of a scripted algorithm that improves, and a loop like the harness's.
+"""Tasks with a known answer, histories of a scripted algorithm that improves, and a loop like the harness's.
 
 Point reach: a point on a line starts at 0 and moves by 0.5·a; the reward is -|x - g| with a hidden g in ±[0.3, 1]. The
 scripted algorithm sweeps the line at first and, as its episodes go by, moves more and more to where the goal is.

@@ -1,9 +1,9 @@
 """The model of Algorithm Distillation: part embedders, a causal backbone, an action head.
 
 Each part of x_t = (s_{t-1}, a_{t-1}, r_{t-1}, s_t) is embedded linearly to width e. The four are concatenated and,
-where 4e is not the backbone's width D, projected to it. In the layout "three" the parts a_{t-1}, r_{t-1}, s_t are tokens of
-their own (Laskin et al. 2022), in this order, and the action is read at the third. The loss is the mean squared error
-of the predicted actions over all real tokens and action components.
+where 4e is not the backbone's width D, projected to it. In the layout "three" the parts a_{t-1}, r_{t-1}, s_t are tokens
+of their own (Laskin et al. 2022), in this order, and the action is read at the third. The loss is the mean squared
+error of the predicted actions over all real tokens and action components.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class DistillationModel(nn.Module):
 
     def _embed(self, tokens: torch.Tensor) -> list[torch.Tensor]:
         """(…, F) → what the backbone gets for it, one or three tensors (…, D)."""
-        parts = tokens.split(self.part_sizes, dim=-1)
+        parts = torch.split(tokens, self.part_sizes, dim=-1)
         if self.token_layout == "three":
             parts = parts[1:]  # s_{t-1} was the observation token of the step before
         embedded = [embed(part) for embed, part in zip(self.embedders, parts, strict=True)]

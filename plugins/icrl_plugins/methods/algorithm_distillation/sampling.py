@@ -16,12 +16,12 @@ import numpy as np
 
 from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
 from icrl_plugins.methods.algorithm_distillation.tokens import (
-    Normalisation,
     Stream,
     kept_steps,
     token_size,
     write_tokens,
 )
+from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import BoolArray, FloatArray
 

@@ -16,9 +16,10 @@ from icrl_plugins.methods.algorithm_distillation.agent import InContextAgent
 from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
 from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, masked_mean_squared_error
 from icrl_plugins.methods.algorithm_distillation.sampling import Batch, WindowSampler
-from icrl_plugins.methods.algorithm_distillation.tokens import Normalisation, streams_of
+from icrl_plugins.methods.algorithm_distillation.tokens import streams_of
 from icrl_plugins.training.checkpoints import load_module, module_tensors
 from icrl_plugins.training.gradient_training import GradientTraining, prefetched
+from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed, default_generator, torch_generator
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
