@@ -1,11 +1,14 @@
 """One task of a MuJoCo family as a Gymnasium environment: spaces, rendering and the time limit around `simulation.py`.
 
-The classes at the end are what `gymnasium.make("icrl_bench/…")` constructs; the ids are in `gymnasium_ids.py`.
+It imports no family, so that a family's content hash depends on its own formulas and on what all families share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import gymnasium
@@ -15,14 +18,10 @@ from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
 from gymnasium.spaces import Box
 from gymnasium.wrappers import TimeLimit
 
-from icrl_plugins.environments.ant_dir import AntDir
-from icrl_plugins.environments.half_cheetah_vel import HalfCheetahVel
 from icrl_plugins.environments.mujoco_tasks import MujocoTasks
-from icrl_plugins.environments.pusher_goal import PusherGoal
-from icrl_plugins.environments.reacher_goal import ReacherGoal
 from icrl_plugins.environments.simulation import MujocoBatch, load_model
-from icrl_registry.configuration import build_config
 from icrl_registry.contracts import Array, FloatArray, Task
+from icrl_registry.errors import UsageError
 
 ROW = np.array([0])
 
@@ -85,48 +84,36 @@ class MujocoTaskEnv(MujocoEnv):
             self.render()
         return self.simulation.observation(0), float(rewards[0]), bool(terminated[0]), False, {}
 
+    def render(self) -> Any:
+        """A frame as `render_mode` says: for "rgb_array" (height, width, 3) uint8. Goal and object are visible in it.
+
+        Raises:
+            UsageError: no working OpenGL; the hint names the variable to set.
+        """
+        with _opengl_without_a_display():
+            try:
+                return super().render()
+            except (AttributeError, ImportError, OSError, RuntimeError, mujoco.FatalError) as error:
+                backend = os.environ.get("MUJOCO_GL", "the default OpenGL")
+                raise UsageError(
+                    f"cannot render {self.family.id} with {backend}: {error}",
+                    "set MUJOCO_GL=egl (needs libegl1), MUJOCO_GL=osmesa (needs libosmesa6) or, with a display, glfw",
+                ) from error
+
+
+@contextmanager
+def _opengl_without_a_display() -> Iterator[None]:
+    """Gymnasium tries GLFW first, which fails late on a machine without a display; EGL is what works there."""
+    if "MUJOCO_GL" in os.environ or sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys():
+        yield
+        return
+    os.environ["MUJOCO_GL"] = "egl"
+    try:
+        yield
+    finally:
+        os.environ.pop("MUJOCO_GL", None)
+
 
 def make_with_time_limit(family: MujocoTasks, task: Task, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     """The environment of `task`, truncated after the family's horizon."""
     return TimeLimit(MujocoTaskEnv(family, task.parameters, render_mode), family.horizon)
-
-
-class RegisteredEnv(MujocoTaskEnv):
-    """A `MujocoTaskEnv` whose family is known from its class: further keywords are the family's settings."""
-
-    family_type: ClassVar[type[MujocoTasks]]
-
-    def __init__(
-        self,
-        task: Sequence[float] | Array | None = None,
-        render_mode: str | None = None,
-        width: int = 480,
-        height: int = 480,
-        **settings: Any,
-    ) -> None:
-        config = build_config(self.family_type.Config, settings, "environment")
-        super().__init__(self.family_type(config), task, render_mode, width, height)
-
-
-class ReacherGoalEnv(RegisteredEnv):
-    """`icrl_bench/ReacherGoal-v1`."""
-
-    family_type = ReacherGoal
-
-
-class PusherGoalEnv(RegisteredEnv):
-    """`icrl_bench/PusherGoal-v1`."""
-
-    family_type = PusherGoal
-
-
-class HalfCheetahVelEnv(RegisteredEnv):
-    """`icrl_bench/HalfCheetahVel-v1`."""
-
-    family_type = HalfCheetahVel
-
-
-class AntDirEnv(RegisteredEnv):
-    """`icrl_bench/AntDir-v1`."""
-
-    family_type = AntDir

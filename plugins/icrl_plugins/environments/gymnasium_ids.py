@@ -1,27 +1,31 @@
 """The environments' Gymnasium ids, such as `gymnasium.make("icrl_bench/PusherGoal-v1", task=(0.4, -0.3, 0.5, 0.0))`.
 
-Gymnasium calls `register` when it is imported, through the entry point `icrl_bench` of its group `gymnasium.envs`; the
-entry point's name is the namespace. Hence nothing here imports a simulator.
+Importing this module registers them. Gymnasium 1.0 and later read no entry points, so a program imports it, or names it
+in the id as Gymnasium allows: `gymnasium.make("icrl_plugins.environments.gymnasium_ids:icrl_bench/PusherGoal-v1", …)`.
+No simulator is imported until an environment is made.
 """
 
 from __future__ import annotations
 
+import gymnasium
+
 NAMESPACE = "icrl_bench"
-#: Name, version, class in `gymnasium_env.py` and time limit.
+#: Name and version, class in `registered_envs.py`, and time limit.
 REGISTERED = (
-    ("ReacherGoal", 1, "ReacherGoalEnv", 50),
-    ("PusherGoal", 1, "PusherGoalEnv", 100),
-    ("HalfCheetahVel", 1, "HalfCheetahVelEnv", 200),
-    ("AntDir", 1, "AntDirEnv", 200),
+    ("ReacherGoal-v1", "ReacherGoalEnv", 50),
+    ("PusherGoal-v1", "PusherGoalEnv", 100),
+    ("HalfCheetahVel-v1", "HalfCheetahVelEnv", 200),
+    ("AntDir-v1", "AntDirEnv", 200),
 )
 
 
 def register() -> None:
-    """Registers the ids under `icrl_bench/`, once; calling it again changes nothing."""
-    import gymnasium
-
-    for name, version, class_name, horizon in REGISTERED:
-        full_id = f"{NAMESPACE}/{name}-v{version}"
+    """Registers the ids under `icrl_bench/`; calling it again changes nothing."""
+    for name, class_name, horizon in REGISTERED:
+        full_id = f"{NAMESPACE}/{name}"
         if full_id not in gymnasium.registry:
-            entry_point = f"icrl_plugins.environments.gymnasium_env:{class_name}"
+            entry_point = f"icrl_plugins.environments.registered_envs:{class_name}"
             gymnasium.register(full_id, entry_point=entry_point, max_episode_steps=horizon)
+
+
+register()
