@@ -1,0 +1,136 @@
+"""The Mamba block (Gu & Dao, arXiv 2312.00752, section 3.4 and figure 3).
+
+Parameters are named, shaped and initialised as `mamba_ssm.Mamba` has them, so a state dict moves both ways. Besides the
+letters of the contracts: E = expand · D inner channels, N state size, R rank of the step size, W width of the convolution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from icrl_plugins.backbones.mamba.selective_scan import Kernel, kernel_name, selective_scan
+
+Tensor = torch.Tensor
+#: The last W - 1 inputs of the convolution (B, W - 1, E) and the state of the scan (B, E, N).
+BlockState = tuple[Tensor, Tensor]
+
+_DT_FLOOR = 1e-4
+
+
+class MambaBlock(nn.Module):
+    """in_proj → causal convolution → selective scan → gate → out_proj; (B, T, D) → (B, T, D)."""
+
+    def __init__(
+        self,
+        model_size: int,
+        *,
+        state_size: int = 16,
+        expand: int = 2,
+        conv_width: int = 4,
+        dt_min: float = 1e-3,
+        dt_max: float = 0.1,
+        kernel: Kernel = "auto",
+    ) -> None:
+        super().__init__()
+        inner = expand * model_size
+        self.inner_size, self.state_size, self.kernel = inner, state_size, kernel
+        self.rank = math.ceil(model_size / 16)
+        self.in_proj = nn.Linear(model_size, 2 * inner, bias=False)
+        self.conv1d = nn.Conv1d(inner, inner, conv_width, groups=inner, padding=conv_width - 1)
+        self.x_proj = nn.Linear(inner, self.rank + 2 * state_size, bias=False)
+        self.dt_proj = nn.Linear(self.rank, inner, bias=True)
+        self._initialise_step_size(dt_min, dt_max)
+        rates = torch.arange(1, state_size + 1, dtype=torch.float32)
+        self.A_log = nn.Parameter(torch.log(rates).repeat(inner, 1))  # (E, N): S4D-real, A = -1 … -N
+        self.D = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, model_size, bias=False)
+        for parameter in (self.A_log, self.D, self.conv1d.bias, self.dt_proj.bias):
+            parameter._no_weight_decay = True  # type: ignore[union-attr]
+
+    def _initialise_step_size(self, dt_min: float, dt_max: float) -> None:
+        """softplus(bias) is log-uniform in [dt_min, dt_max]: channels start with memories of many lengths.
+
+        Whoever re-initialises linear layers must leave this bias alone (`_no_reinit`, the mark that mamba-ssm uses).
+        """
+        bound = self.rank**-0.5
+        nn.init.uniform_(self.dt_proj.weight, -bound, bound)
+        span = math.log(dt_max) - math.log(dt_min)
+        dt = torch.exp(torch.rand(self.inner_size) * span + math.log(dt_min)).clamp(min=_DT_FLOOR)
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(dt + torch.log(-torch.expm1(-dt)))  # the inverse of softplus
+        self.dt_proj.bias._no_reinit = True  # type: ignore[attr-defined]
+
+    def initial_state(self, batch_size: int) -> BlockState:
+        """Zeros: the state before the first token of a task."""
+        weight = self.in_proj.weight
+        before = weight.new_zeros(batch_size, self.conv1d.kernel_size[0] - 1, self.inner_size)
+        return before, self.A_log.new_zeros(batch_size, self.inner_size, self.state_size)
+
+    def forward(self, tokens: Tensor, state: BlockState | None = None) -> tuple[Tensor, BlockState]:
+        """(B, T, D), continuing from `state` if there is one → (B, T, D) and the state after the last step.
+
+        Gradients flow through the scan's state, not through the inputs that the convolution remembers.
+        """
+        xz = self.in_proj(tokens)  # (B, T, 2E)
+        x, z = xz.chunk(2, dim=-1)  # (B, T, E) each
+        before, scan_state = (None, None) if state is None else state
+        next_before = self._remembered(x, before)
+        x = self._convolve(x, before)  # (B, T, E)
+        projected = self.x_proj(x)  # (B, T, R + 2N)
+        dt, B, C = projected.split([self.rank, self.state_size, self.state_size], dim=-1)
+        dt = F.linear(dt, self.dt_proj.weight)  # (B, T, E); the bias is added once, in the scan
+        A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)  # (E, N)
+        out, scan_state = selective_scan(
+            x, dt, A, B, C, self.D, z, self.dt_proj.bias, scan_state, kernel=self.kernel
+        )  # (B, T, E)
+        return self.out_proj(out), (next_before, scan_state)
+
+    def _convolve(self, x: Tensor, before: Tensor | None) -> Tensor:
+        """SiLU of the causal depthwise convolution, (B, T, E) → (B, T, E)."""
+        if x.device.type == "cpu" and self.kernel == "auto":
+            from icrl_plugins.backbones.mamba.conv_cpu import conv_silu_cpu
+
+            return conv_silu_cpu(x, self.conv1d.weight, self.conv1d.bias, before)  # type: ignore[arg-type]
+        if before is None:
+            before = x.new_zeros(x.shape[0], self.conv1d.kernel_size[0] - 1, x.shape[2])
+        padded = torch.cat([before.detach(), x], dim=1).transpose(1, 2)  # (B, E, W - 1 + T)
+        c = F.conv1d(padded, self.conv1d.weight, self.conv1d.bias, groups=self.inner_size)
+        return F.silu(c).transpose(1, 2).contiguous()
+
+    def _remembered(self, x: Tensor, before: Tensor | None) -> Tensor:
+        """The last W - 1 inputs of the convolution after the steps x."""
+        keep = self.conv1d.kernel_size[0] - 1
+        if before is None:
+            before = x.new_zeros(x.shape[0], keep, x.shape[2])
+        steps = x.shape[1]
+        recent = x.detach()[:, max(0, steps - keep) :]
+        return torch.cat([before[:, recent.shape[1] :], recent], dim=1)
+
+    def step(self, token: Tensor, state: BlockState) -> tuple[Tensor, BlockState]:
+        """One token (B, D) → (B, D) and the next state, at a cost that does not depend on how many came before."""
+        fused = token.device.type == "cpu" and self.kernel == "auto"
+        if not fused or torch.is_grad_enabled() or token.dtype not in (torch.float32, torch.float64):
+            out, state = self.forward(token[:, None], state)
+            return out[:, 0], state
+        from icrl_plugins.backbones.mamba.step_kernel import step
+
+        xz = self.in_proj(token)  # (B, 2E)
+        before, scan_state = state
+        out = xz.new_empty(xz.shape[0], self.inner_size)
+        next_state = torch.empty_like(before), torch.empty_like(scan_state)
+        weights = (
+            self.conv1d.weight, self.conv1d.bias, self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias,
+            self.A_log, self.D,
+        )  # fmt: skip
+        tensors = (xz, before, scan_state, *weights, out, *next_state)
+        step(*(tensor.detach().numpy() for tensor in tensors))  # type: ignore[union-attr]
+        return self.out_proj(out), next_state
+
+
+def block_kernel(device: torch.device, kernel: Kernel) -> str:
+    """Which kernel a block on `device` runs."""
+    return kernel_name(device, kernel)

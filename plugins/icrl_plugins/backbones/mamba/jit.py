@@ -1,0 +1,77 @@
+"""Compiling numba kernels with a cache on disk where one can be written, and sharing their tasks among threads.
+
+Kernels take `start` and `stride` as their first arguments and do every stride-th task from `start`. They release the
+interpreter's lock, so plain Python threads run them side by side. That needs no threading layer of numba's own, which
+would compete with PyTorch's OpenMP threads and abort in forked processes, and all thread counts run the same machine
+code, so they give the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from numba import njit
+
+from icrl_plugins.backbones.mamba.vector_math import JIT
+
+#: Below this many state updates a second thread costs more than it saves.
+SERIAL_WORK = 200_000
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """`numba.njit`, cached on disk; where no cache directory can be written, compiled anew in each process."""
+    try:
+        return njit(cache=True, **JIT)(function)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return njit(**JIT)(function)  # type: ignore[no-any-return]
+
+
+class _Workers:
+    """A thread pool that grows to what is asked for and is made anew in a forked process."""
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._size = 0
+
+    def pool(self, size: int) -> ThreadPoolExecutor:
+        if self._pool is None or self._size < size:
+            self._pool = ThreadPoolExecutor(size, thread_name_prefix="selective-scan")
+            self._size = size
+        return self._pool
+
+
+_WORKERS = _Workers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_WORKERS.forget)
+
+
+def run_tasks(kernel: Callable[..., None], num_tasks: int, work: int, *arguments: Any) -> None:
+    """Runs `kernel(start, stride, *arguments)` so that all `num_tasks` tasks are done, on `torch.get_num_threads()` threads.
+
+    `work` is the number of state updates in all; little work stays on the calling thread.
+    """
+    threads = min(torch.get_num_threads(), num_tasks) if work >= SERIAL_WORK else 1
+    if threads == 1:
+        kernel(0, 1, *arguments)
+        return
+    pool = _WORKERS.pool(threads - 1)
+    others = [pool.submit(kernel, start, threads, *arguments) for start in range(1, threads)]
+    kernel(0, threads, *arguments)
+    for other in others:
+        other.result()
+
+
+def rows(tensor: torch.Tensor) -> tuple[Any, int]:
+    """(B, T, E) as an array of full rows and the column where they start: half of a wider tensor isn't copied."""
+    steps, wide = tensor.shape[1], tensor.stride(1)
+    column = tensor.storage_offset()
+    if tensor.stride() == (steps * wide, wide, 1) and column + tensor.shape[2] <= wide:
+        return tensor.detach().as_strided((tensor.shape[0], steps, wide), tensor.stride(), 0).numpy(), column
+    return tensor.detach().contiguous().numpy(), 0
