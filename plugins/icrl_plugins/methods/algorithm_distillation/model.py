@@ -1,8 +1,8 @@
 """The model of Algorithm Distillation: part embedders, a causal backbone, an action head.
 
 Each part of x_t = (s_{t-1}, a_{t-1}, r_{t-1}, s_t) is embedded linearly to width e. The four are concatenated and,
-where 4e is not the backbone's width D, projected to it. In the layout "three" the parts a_{t-1}, r_{t-1}, s_t are tokens
-of their own (Laskin et al. 2022), in this order, and the action is read at the third. The loss is the mean squared
+where 4e is not the backbone's width D, projected to it. In the layout "three" the parts a_{t-1}, r_{t-1}, s_t become
+one token each (Laskin et al. 2022), in this order, and the action is read at the third. The loss is the mean squared
 error of the predicted actions over all real tokens and action components.
 """
 
