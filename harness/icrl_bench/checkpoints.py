@@ -22,7 +22,9 @@ def encode(checkpoint: Checkpoint, extra: dict[str, Any] | None = None) -> bytes
     """Equal checkpoints give equal bytes."""
     for name, tensor in checkpoint.tensors.items():
         if np.asarray(tensor).dtype.kind == "f" and not np.isfinite(tensor).all():
-            raise NumericalError(f"tensor {name} of the checkpoint is not finite", "lower the learning rate, or clip gradients")
+            raise NumericalError(
+                f"tensor {name} of the checkpoint is not finite", "lower the learning rate, or clip gradients"
+            )
     metadata = {"state": json.dumps(checkpoint.state, sort_keys=True, allow_nan=False)}
     if extra:
         metadata["harness"] = json.dumps(extra, sort_keys=True, allow_nan=False)
@@ -36,7 +38,9 @@ def decode(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
         state = json.loads(metadata["state"])
         extra = json.loads(metadata.get("harness", "{}"))
     except (KeyError, ValueError) as error:
-        raise DamagedArtefactError(f"{path} has no readable state: {error}", "delete the file and run the same command again") from error
+        raise DamagedArtefactError(
+            f"{path} has no readable state: {error}", "delete the file and run the same command again"
+        ) from error
     return Checkpoint({name: np.array(tensor) for name, tensor in tensors.items()}, state), extra
 
 

@@ -107,6 +107,10 @@ def _check_shapes(history: LearningHistory) -> None:
             )
         if column.dtype.kind == "f" and not np.isfinite(column).all():
             stream, step = np.argwhere(~np.isfinite(column).reshape(streams, steps, -1).all(-1))[0]
-            raise PluginError(f"{history.task.label}: {name} is not finite in stream {stream}, step {step}", "repair the source")
+            raise PluginError(
+                f"{history.task.label}: {name} is not finite in stream {stream}, step {step}", "repair the source"
+            )
     if np.abs(history.actions).max(initial=0.0) > 1.0:
-        raise PluginError(f"{history.task.label}: actions leave [-1, 1]", "the source must record executed, rescaled actions")
+        raise PluginError(
+            f"{history.task.label}: actions leave [-1, 1]", "the source must record executed, rescaled actions"
+        )

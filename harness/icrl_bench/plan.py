@@ -91,7 +91,9 @@ class Plan:
     @property
     def protocol_label(self) -> str:
         """The protocol's id, with a mark if settings that all methods share were changed: such rows rank by themselves."""
-        changed = {name: dict(table) for name, table in self.request.overrides.items() if name in PROTOCOL_SECTIONS and table}
+        changed = {
+            name: dict(table) for name, table in self.request.overrides.items() if name in PROTOCOL_SECTIONS and table
+        }
         return self.request.protocol.id + (f"+{address_of(changed)[:6]}" if changed else "")
 
     @property
@@ -190,7 +192,9 @@ def make_plan(request: Request) -> Plan:
         base["source"] = {}  # the protocol's settings are for its own source
     settings = merge(base, request.overrides)
     if settings.get("backbone") and backbone_entry is None:
-        raise UsageError(f"{request.method} has no backbone to set", "drop the backbone.* settings, or name one: METHOD-BACKBONE")
+        raise UsageError(
+            f"{request.method} has no backbone to set", "drop the backbone.* settings, or name one: METHOD-BACKBONE"
+        )
 
     source_settings = {key: value for key, value in settings.get("source", {}).items() if key != "name"}
     component = partial(_component, settings=settings)

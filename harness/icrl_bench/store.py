@@ -154,7 +154,8 @@ def _disk_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise BenchError(
-                f"the disk is full: {path} was not written", "free some space and run the same command again; it continues"
+                f"the disk is full: {path} was not written",
+                "free some space and run the same command again; it continues",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise BenchError(f"no permission to write {path}", "choose another folder with --home DIR") from error

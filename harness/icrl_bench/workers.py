@@ -57,7 +57,8 @@ def run_jobs(
                 yield future.result()
     except BrokenProcessPool as error:
         raise BenchError(
-            "a worker process died (killed, or out of memory)", "run the same command again; it continues, with --jobs 1 if memory is short"
+            "a worker process died (killed, or out of memory)",
+            "run the same command again; it continues, with --jobs 1 if memory is short",
         ) from error
     finally:
         if pending:

@@ -63,7 +63,10 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
         key, equals, text = assignment.partition("=")
         section, dot, name = key.strip().partition(".")
         if not (equals and dot and name):
-            raise UsageError(f"cannot read --set {assignment!r}", "write --set SECTION.KEY=VALUE, for example --set method.context_length=200")
+            raise UsageError(
+                f"cannot read --set {assignment!r}",
+                "write --set SECTION.KEY=VALUE, for example --set method.context_length=200",
+            )
         if section not in SECTIONS:
             raise unknown_name("section", section, SECTIONS)
         settings.setdefault(section, {})[name] = _parse_value(text.strip())
@@ -84,9 +87,13 @@ def read_config_file(path: Path) -> dict[str, dict[str, Any]]:
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"cannot read the configuration {path}: {error.strerror}", "give --config an existing TOML file") from error
+        raise UsageError(
+            f"cannot read the configuration {path}: {error.strerror}", "give --config an existing TOML file"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", "write tables such as [method] with KEY = VALUE lines") from error
+        raise UsageError(
+            f"{path} is not TOML: {error}", "write tables such as [method] with KEY = VALUE lines"
+        ) from error
     for section, table in document.items():
         if section not in SECTIONS:
             raise unknown_name("section", section, SECTIONS)

@@ -43,7 +43,9 @@ def adapt_to_test_tasks(store: Store, plan: Plan, seed: int, progress: Progress)
     try:
         return Adaptation(**json.loads((store.path(KIND, name) / FILE).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise DamagedArtefactError(f"cannot read adaptation {name}: {error}", "`icrl-bench data verify --discard-damaged`") from error
+        raise DamagedArtefactError(
+            f"cannot read adaptation {name}: {error}", "`icrl-bench data verify --discard-damaged`"
+        ) from error
 
 
 def _adapt(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptation:

@@ -30,17 +30,21 @@ def collect_histories(store: Store, plan: Plan, num_workers: int, progress: Prog
         source = plan.make_source()
         steps = source.total_steps()
         started = time.monotonic()
-        with progress.stage("collect", len(tasks) * steps, "env steps", done=(len(tasks) - len(missing)) * steps) as stage:
-            done_before = stage.done
+        with progress.stage(
+            "collect", len(tasks) * steps, "env steps", done=(len(tasks) - len(missing)) * steps
+        ) as stage:
+            done_before, finished = stage.done, [task.label for task in tasks if task not in missing]
             size = source.group_size()
             groups = [missing[first : first + size] for first in range(0, len(missing), size)]
-            jobs = [(store.root, plan.dataset_address, _parts(plan), plan.request.protocol.data_seed, group) for group in groups]
-            finished = len(tasks) - len(missing)
-            note = f"{finished}/{len(tasks)} tasks"
-            for labels in run_jobs(collect_group, jobs, num_workers, lambda units: stage.set(done_before + units, note)):
-                finished += len(labels)
-                note = f"{finished}/{len(tasks)} tasks"
-            stage.set(len(tasks) * steps, note)
+            parts, data_seed = _parts(plan), plan.request.protocol.data_seed
+            jobs = [(store.root, plan.dataset_address, parts, data_seed, group) for group in groups]
+
+            def show(units: int) -> None:
+                stage.set(done_before + units, f"{len(finished)}/{len(tasks)} tasks")
+
+            for labels in run_jobs(collect_group, jobs, num_workers, show):
+                finished += labels
+            show(len(missing) * steps)
         return _add_seconds(store, plan, time.monotonic() - started if missing else 0.0)
 
 
@@ -58,7 +62,12 @@ def collect_group(root: Path, address: str, parts: dict[str, Any], data_seed: in
     }
     started = time.monotonic()
     for run, seed in zip(source.collect(environment, tasks, seeds, report_units), seeds, strict=True):
-        save_run(store, address, run, {**about, "seed_entropy": seed.entropy, "seconds": round(time.monotonic() - started, 3)})
+        save_run(
+            store,
+            address,
+            run,
+            {**about, "seed_entropy": seed.entropy, "seconds": round(time.monotonic() - started, 3)},
+        )
         started = time.monotonic()
     return [task.label for task in tasks]
 

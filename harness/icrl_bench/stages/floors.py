@@ -39,7 +39,9 @@ def _measure(plan: Plan) -> dict[str, list[float]]:
     return floors
 
 
-def _mean_return(environment: Environment, task: Task, scale: float, episodes: int, generator: np.random.Generator) -> float:
+def _mean_return(
+    environment: Environment, task: Task, scale: float, episodes: int, generator: np.random.Generator
+) -> float:
     """Mean return of actions uniform in [-scale, scale]."""
     batch = environment.make_batch([task])
     active = np.ones(1, dtype=np.bool_)

@@ -29,11 +29,24 @@ from icrl_registry.errors import NumericalError, PluginError
 RewardView = Literal["true", "shuffled", "zero"]
 
 
-@dataclass
 class Meter:
-    """Counts environment steps, one per task and step; nobody but the harness holds it."""
+    """Counts environment steps, one per task and step; nobody but the harness holds it.
 
-    steps: int = 0
+    The count lives in `counters[name]`, so that it can be kept with a training's progress and survive an interruption.
+    """
+
+    def __init__(self, counters: dict[str, int] | None = None, name: str = "steps") -> None:
+        self._counters = counters if counters is not None else {}
+        self._name = name
+
+    @property
+    def steps(self) -> int:
+        """Steps counted so far."""
+        return self._counters.get(self._name, 0)
+
+    def add(self, steps: int) -> None:
+        """Counts `steps` more."""
+        self._counters[self._name] = self.steps + steps
 
 
 @dataclass(frozen=True)
@@ -56,7 +69,7 @@ class MeteredBatch(BatchedEnvironment):
         return self.batch.reset(row, seed)
 
     def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
-        self.meter.steps += int(active.sum())
+        self.meter.add(int(active.sum()))
         return self.batch.step(actions, active)
 
     def close(self) -> None:
@@ -97,9 +110,7 @@ def rollout(
         outcome.lengths[rows, episode[rows]] += 1
         shown = _shown_rewards(step.rewards, rewards)
         agent.observe(
-            Transitions(
-                observations, actions, shown, step.observations, step.terminated, step.truncated, active.copy()
-            )
+            Transitions(observations, actions, shown, step.observations, step.terminated, step.truncated, active.copy())
         )
         report_steps(len(rows))
         observations = step.observations.copy()
@@ -134,7 +145,9 @@ class _Place:
 def _checked_actions(actions: FloatArray, count: int, where: _Place) -> FloatArray:
     actions = np.asarray(actions, dtype=np.float32)
     if actions.ndim != 2 or actions.shape[0] != count:
-        raise PluginError(f"the agent returned actions of shape {actions.shape} for {count} tasks", "act must return (K, A)")
+        raise PluginError(
+            f"the agent returned actions of shape {actions.shape} for {count} tasks", "act must return (K, A)"
+        )
     where.check("action", actions, np.ones(count, dtype=np.bool_))
     return np.clip(actions, -1.0, 1.0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,23 +39,6 @@ class MeteredTrainingTasks(TrainingTasks):
         return MeteredBatch(self.environment.make_batch([self.tasks[index] for index in indices]), self.meter)
 
 
-@dataclass
-class _CountedMeter(Meter):
-    """A meter whose count is kept with the training's progress, so that it survives an interruption."""
-
-    counters: dict[str, int] | None = None
-    name: str = ""
-
-    @property  # type: ignore[override]
-    def steps(self) -> int:
-        return (self.counters or {}).get(self.name, 0)
-
-    @steps.setter
-    def steps(self, value: int) -> None:
-        if self.counters is not None:
-            self.counters[self.name] = value
-
-
 def train_method(store: Store, plan: Plan, seed: int, progress: Progress) -> None:
     """Trains unless the checkpoint is there; continues from kept progress after an interruption."""
     address = plan.checkpoint_address(seed)
@@ -73,7 +55,7 @@ def train_method(store: Store, plan: Plan, seed: int, progress: Progress) -> Non
                 numbers = {name: float(value) for name, value in metrics.items()}
                 if not curve or done == total or done >= curve[-1]["updates"] + max(1, total // 200):
                     curve.append({"updates": float(done), **numbers})
-                stage.set(done, ", ".join(f"{name} {value:.4g}" for name, value in numbers.items()))
+                stage.set(done, metrics=numbers)
 
             job = _job(store, plan, seed, environment, method, kept, report)
             checkpoint = method.train(job)
@@ -107,11 +89,15 @@ def _job(
     report: Any,
 ) -> TrainingJob:
     wants = method.training_data
-    online = _CountedMeter(counters=kept.counters, name="online")
-    histories = [load_history(store, plan.dataset_address, task) for task in plan.tasks["train"]] if wants == "histories" else []
+    online = Meter(kept.counters, "online")
+    histories = (
+        [load_history(store, plan.dataset_address, task) for task in plan.tasks["train"]]
+        if wants == "histories"
+        else []
+    )
 
     def validate(agent: Agent) -> Mapping[str, float]:
-        outcome = _validate(plan, seed, environment, agent, _CountedMeter(counters=kept.counters, name="validation"))
+        outcome = _validate(plan, seed, environment, agent, Meter(kept.counters, "validation"))
         return _validation_metrics(outcome)
 
     return TrainingJob(

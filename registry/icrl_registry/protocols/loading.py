@@ -34,24 +34,33 @@ class SplitPlan(_Frozen):
     train: int = Field(ge=1, description="training tasks")
     validation: int = Field(5, ge=1, description="validation tasks")
     test: int = Field(10, ge=1, description="test tasks, never seen before adaptation")
-    minimum_distance: float = Field(0.0, ge=0, description="least distance between any two tasks, in the environment's unit")
+    minimum_distance: float = Field(
+        0.0, ge=0, description="least distance between any two tasks, in the environment's unit"
+    )
     sha256: str | None = Field(None, description="hash of the drawn tasks; checked at every load if given")
 
 
 class CollectConfig(ComponentConfig):
     """Stage settings of data collection and of the floors."""
 
-    train_tasks: int | None = Field(None, ge=1, description="use only this many training tasks, spread evenly; None = all")
-    floor_episodes: int = Field(100, ge=1, description="episodes per test task behind the random and zero-action floors")
+    train_tasks: int | None = Field(
+        None, ge=1, description="use only this many training tasks, spread evenly; None = all"
+    )
+    floor_episodes: int = Field(
+        100, ge=1, description="episodes per test task behind the random and zero-action floors"
+    )
 
 
 class AdaptConfig(ComponentConfig):
     """Stage settings of adaptation: the budget, and an intervention for diagnosis."""
 
     episodes: int = Field(30, ge=1, description="episodes that an agent gets in each unseen task")
+    validation_episodes: int = Field(
+        20, ge=1, description="episodes per validation task when a method asks to be validated"
+    )
     rewards: Literal["true", "shuffled", "zero"] = Field(
         "true",
-        description="what the agent is shown as reward: the true one, another task's (a method that learns from reward then fails), or zero",
+        description="reward shown to the agent: true; shuffled, another task's; or zero (whoever learns from it then fails)",
     )
 
 
@@ -60,7 +69,9 @@ class EnvironmentPlan(_Frozen):
 
     split: SplitPlan
     source: str = Field(description="the RL algorithm that writes the learning histories and is the oracle")
-    settings: dict[str, dict[str, Any]] = Field(default_factory=dict, description="tables environment, source, collect, adapt")
+    settings: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="tables environment, source, collect, adapt"
+    )
     method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -73,7 +84,9 @@ class Protocol(_Frozen):
     seeds: tuple[int, ...] = Field(min_length=1)
     data_seed: int = 0
     environments: dict[str, EnvironmentPlan]
-    other_environments: EnvironmentPlan = Field(description="for environments that the protocol doesn't name: third parties'")
+    other_environments: EnvironmentPlan = Field(
+        description="for environments that the protocol doesn't name: third parties'"
+    )
     method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -114,7 +127,11 @@ def resolve_protocol(name: str) -> Path:
     known = list_protocols()
     if name in known:
         return FOLDER / f"{name}.toml"
-    versions = sorted((int(match[1]), known_id) for known_id in known if (match := re.fullmatch(rf"{re.escape(name)}-v(\d+)", known_id)))
+    versions = sorted(
+        (int(match[1]), known_id)
+        for known_id in known
+        if (match := re.fullmatch(rf"{re.escape(name)}-v(\d+)", known_id))
+    )
     if not versions:
         raise unknown_name("protocol", name, [*known, *{known_id.rsplit("-v", 1)[0] for known_id in known}])
     return FOLDER / f"{versions[-1][1]}.toml"
@@ -134,4 +151,6 @@ def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(f"{path}: {where}: {first['msg']}", "compare with a protocol that comes with the package") from error
+        raise UsageError(
+            f"{path}: {where}: {first['msg']}", "compare with a protocol that comes with the package"
+        ) from error

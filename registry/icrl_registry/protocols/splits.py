@@ -51,7 +51,9 @@ def draw_tasks(environment: Environment, plan: SplitPlan) -> dict[Split, tuple[T
 
 def hash_tasks(tasks: dict[Split, tuple[Task, ...]]) -> str:
     """sha256 over all task parameters in order, as decimal text with 6 decimals."""
-    rows = [[split, *(f"{value:.{DECIMALS}f}" for value in task.parameters)] for split in SPLITS for task in tasks[split]]
+    rows = [
+        [split, *(f"{value:.{DECIMALS}f}" for value in task.parameters)] for split in SPLITS for task in tasks[split]
+    ]
     return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
@@ -66,12 +68,17 @@ def _draw_training(environment: Environment, plan: SplitPlan, generator: np.rand
     for _ in range(ATTEMPTS):
         drawn = environment.sample_training_parameters(plan.train, generator)
         candidates = [np.round(np.asarray(row, dtype=np.float64), DECIMALS) for row in drawn]
-        if all(_is_apart(environment.task_distance, row, candidates[:i], plan.minimum_distance) for i, row in enumerate(candidates)):
+        if all(
+            _is_apart(environment.task_distance, row, candidates[:i], plan.minimum_distance)
+            for i, row in enumerate(candidates)
+        ):
             return candidates
     raise _too_crowded(environment, plan)
 
 
-def _draw_apart(environment: Environment, accepted: Sequence[Array], plan: SplitPlan, generator: np.random.Generator) -> Array:
+def _draw_apart(
+    environment: Environment, accepted: Sequence[Array], plan: SplitPlan, generator: np.random.Generator
+) -> Array:
     for _ in range(ATTEMPTS):
         candidate = np.round(np.asarray(environment.sample_task_parameters(generator), dtype=np.float64), DECIMALS)
         if _is_apart(environment.task_distance, candidate, accepted, plan.minimum_distance):

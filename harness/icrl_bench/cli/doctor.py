@@ -1,0 +1,110 @@
+"""`icrl-bench doctor`: whether this machine and this installation can run the benchmark."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import typer
+
+from icrl_bench.cli.options import HomeOption, JsonFlag, home_folder
+from icrl_registry.errors import EXIT_RUN_FAILED, BenchError
+
+MINIMUM_FREE_GIB = 2.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    name: str
+    status: Literal["ok", "note", "problem"]
+    message: str
+
+
+def doctor(home: HomeOption = None, json_: JsonFlag = False) -> None:
+    """Look at versions, devices, kernels, simulators, plugins and disk. Exit code 1 if something must be mended."""
+    findings = [
+        _guarded("versions", _versions),
+        _guarded("device", _device),
+        _guarded("mujoco", _mujoco),
+        _guarded("home", lambda: _home(home_folder(home))),
+        *_plugins(),
+    ]
+    if json_:
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+    else:
+        for finding in findings:
+            typer.echo(f"{finding.status:8} {finding.name:12} {finding.message}")
+    if any(finding.status == "problem" for finding in findings):
+        raise typer.Exit(EXIT_RUN_FAILED)
+
+
+def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
+    try:
+        return look()
+    except Exception as error:  # a broken installation can fail in any way, and saying how is this command's purpose
+        return Finding(name, "problem", f"{type(error).__name__}: {error}")
+
+
+def _versions() -> Finding:
+    from icrl_bench.provenance import package_versions
+
+    return Finding("versions", "ok", ", ".join(f"{name} {number}" for name, number in package_versions().items()))
+
+
+def _device() -> Finding:
+    import torch
+
+    from icrl_bench.provenance import hardware
+
+    facts = hardware("cpu")
+    cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"
+    words = (
+        f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['memory_gib']} GiB; {cuda}"
+    )
+    return Finding("device", "ok", words)
+
+
+def _mujoco() -> Finding:
+    import mujoco
+
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
+    )
+    data = mujoco.MjData(model)
+    started, steps = time.perf_counter(), 2000
+    for _ in range(steps):
+        mujoco.mj_step(model, data)
+    return Finding(
+        "mujoco", "ok", f"simulates ({steps / (time.perf_counter() - started):,.0f} steps/s of a falling ball)"
+    )
+
+
+def _home(folder: object) -> Finding:
+    from pathlib import Path
+
+    path = Path(str(folder))
+    path.mkdir(parents=True, exist_ok=True)
+    probe = path / ".doctor"
+    probe.write_text("x", encoding="utf-8")
+    probe.unlink()
+    free = shutil.disk_usage(path).free / 2**30
+    status: Literal["ok", "note"] = "ok" if free >= MINIMUM_FREE_GIB else "note"
+    return Finding("home", status, f"{path} is writable, {free:.1f} GiB free")
+
+
+def _plugins() -> list[Finding]:
+    from icrl_registry.discovery import list_plugins, load
+
+    findings = []
+    for entry in list_plugins():
+        try:
+            load(entry.kind, entry.name)
+        except BenchError as error:
+            findings.append(Finding(entry.name, "problem", f"{entry.kind} of {entry.distribution}: {error.message}"))
+    return findings or [Finding("plugins", "ok", f"all {len(list_plugins())} load")]

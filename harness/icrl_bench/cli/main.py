@@ -1,0 +1,134 @@
+"""`icrl-bench`: puts the commands together and turns every error into words, a JSON envelope if asked for, and an exit code.
+
+Exit codes: 0 done, 1 a run failed, 2 usage, 3 internal, 4 plugin missing or broken, 5 verification failed, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from icrl_bench.cli import data, doctor, leaderboard, plugins, run, tasks
+from icrl_registry import __version__
+from icrl_registry.errors import EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, BenchError
+
+app = typer.Typer(
+    name="icrl-bench",
+    help="In-context RL benchmark: how well does an agent learn a new task from its own experience?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command("run")(run.run)
+app.command("tasks")(tasks.tasks)
+app.command("doctor")(doctor.doctor)
+app.add_typer(plugins.app, name="plugins", help="List, show and check what is installed.")
+app.add_typer(data.app, name="data", help="List, show, verify and plot the collected learning histories.")
+app.add_typer(leaderboard.app, name="leaderboard", help="Show the results, and report on them.")
+
+
+@app.callback(invoke_without_command=True)
+def callback(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    """In-context RL benchmark: how well does an agent learn a new task from its own experience?"""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The console script. Ends the process with a documented exit code."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    as_json = "--json" in arguments
+    try:
+        _add_plugin_commands()
+        code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else EXIT_DONE
+    except BenchError as error:
+        return _say(error.as_json(), error.exit_code, as_json)
+    except KeyboardInterrupt:
+        return _say(
+            _envelope("interrupted", "interrupted", "run the same command again; it continues"),
+            EXIT_INTERRUPTED,
+            as_json,
+        )
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nothing is lost
+        return EXIT_DONE
+    except Exception as error:
+        return _handle_other(error, as_json)
+
+
+def _handle_other(error: Exception, as_json: bool) -> int:
+    """Typer's own exceptions (usage errors, Abort, Exit), and whatever nobody expected."""
+    if isinstance(error, typer.Abort):
+        return _say(
+            _envelope("interrupted", "interrupted", "run the same command again; it continues"),
+            EXIT_INTERRUPTED,
+            as_json,
+        )
+    if isinstance(error, typer.Exit):
+        return int(error.exit_code)
+    message = getattr(error, "format_message", None)
+    if callable(message):
+        return _say(_envelope("usage", str(message()), _usage_hint(error)), EXIT_USAGE, as_json)
+    if not as_json:
+        traceback.print_exc()
+    hint = "this is a fault of icrl-bench or of a plugin: please report it with the traceback"
+    return _say(_envelope("internal", f"{type(error).__name__}: {error}", hint), EXIT_INTERNAL, as_json)
+
+
+def _usage_hint(error: Exception) -> str:
+    context: Any = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "icrl-bench"
+    return f"`{command} --help` shows what it takes"
+
+
+def _envelope(kind: str, message: str, hint: str) -> dict[str, dict[str, str]]:
+    return {"error": {"kind": kind, "message": message, "hint": hint}}
+
+
+def _say(envelope: dict[str, dict[str, str]], code: int, as_json: bool) -> int:
+    if as_json:
+        sys.stdout.write(json.dumps(envelope) + "\n")
+    else:
+        error = envelope["error"]
+        sys.stderr.write(f"error: {error['message']}\n")
+        if error["hint"]:
+            sys.stderr.write(f"hint: {error['hint']}\n")
+    return code
+
+
+def _add_plugin_commands() -> None:
+    """Commands of `icrl_commands` hooks; nothing is imported where no hook plugin is installed."""
+    from icrl_registry.discovery import entries_of_group
+
+    if not entries_of_group("icrl_bench.hooks", "hooks"):
+        return
+    from icrl_registry.hooks import HookManager
+
+    taken = {group.name for group in app.registered_groups} | {command.name for command in app.registered_commands}
+    for name, command in HookManager().commands():
+        if name in taken:
+            continue
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,43 @@
+"""Options that several commands share, declared once so that they read the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else on stdout.")]
+HomeOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--home",
+        help="Folder of all artefacts.  [default: ICRL_BENCH_HOME, or the per-user data directory]",
+        file_okay=False,
+    ),
+]
+LeaderboardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--leaderboard",
+        help="Any SQLAlchemy URL, or a path to a SQLite file.  [default: leaderboard.sqlite in the home folder]",
+    ),
+]
+ProtocolOption = Annotated[
+    str,
+    typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v0; or a path to a TOML file."),
+]
+
+
+def home_folder(home: Path | None) -> Path:
+    """The folder that was asked for, or the default one."""
+    from icrl_bench.store import default_home
+
+    return home.expanduser().absolute() if home is not None else default_home()
+
+
+def leaderboard_url(url: str | None, home: Path | None) -> str:
+    """The leaderboard that was asked for, or the one in the home folder."""
+    from icrl_bench.store import default_leaderboard_url
+
+    return url if url is not None else default_leaderboard_url(home_folder(home))

@@ -1,0 +1,139 @@
+"""`icrl-bench run`: collect, train, adapt, record."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, ProtocolOption, home_folder, leaderboard_url
+from icrl_registry.errors import UsageError
+
+if TYPE_CHECKING:
+    from icrl_bench.plan import Plan
+    from icrl_leaderboards.records import RunRecord
+
+
+def run(
+    method: Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")],
+    env: Annotated[
+        str, typer.Option("--env", "-e", help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.")
+    ],
+    protocol: ProtocolOption = "laptop",
+    seeds: Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2.  [default: the protocol's]")] = None,
+    track: Annotated[str, typer.Option("--track", help="online, or offline (MACAW's published protocol).")] = "online",
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as method.context_length=200."),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A TOML file of settings, below --set.", dir_okay=False)
+    ] = None,
+    home: HomeOption = None,
+    leaderboard: LeaderboardOption = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Collect learning histories, meta-train a method, let it adapt to unseen tasks, and record every return.
+
+    Artefacts that exist are not made again: the same command continues after any interruption.
+    """
+    from icrl_bench.execution import count_stages, describe, execute
+    from icrl_bench.plan import Request, make_plan
+    from icrl_bench.progress import Progress
+    from icrl_bench.store import Store
+    from icrl_registry.configuration import merge, parse_assignments, read_config_file
+    from icrl_registry.protocols.loading import load_protocol
+
+    if track not in ("online", "offline"):
+        raise UsageError(f"unknown track '{track}'", "online or offline")
+    chosen = load_protocol(protocol)
+    overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
+    seed_list = _parse_seeds(seeds) if seeds is not None else list(chosen.seeds)
+    plan = make_plan(Request(method, env, chosen, overrides, _choose_device(device), track))  # type: ignore[arg-type]
+    store = Store(home_folder(home))
+    description = describe(plan, seed_list, store)
+    if dry_run:
+        typer.echo(json.dumps({"plan": description}, indent=1) if json_ else _plan_text(description, full=True))
+        return
+    if not json_:
+        typer.echo(_plan_text(description), err=True)
+
+    from icrl_leaderboards.store import Leaderboard
+    from icrl_registry.hooks import HookManager
+
+    board = Leaderboard(leaderboard_url(leaderboard, home))
+    hooks = HookManager()
+    with Progress(count_stages(seed_list), quiet=json_, on_event=hooks.progress) as progress:
+        records = execute(plan, seed_list, store, board, jobs or os.cpu_count() or 1, progress, hooks)
+    _print_result(records, board, plan, json_)
+
+
+def _print_result(records: Sequence[RunRecord], board: Any, plan: Plan, as_json: bool) -> None:
+    from icrl_leaderboards.summary import summarise_run
+
+    if as_json:
+        typer.echo(json.dumps({"runs": [summarise_run(record) for record in records]}, allow_nan=False))
+        return
+    from icrl_leaderboards.tables import print_leaderboard
+
+    print_leaderboard(
+        board.runs(environment=plan.environment_id, protocol=plan.protocol_label, track=plan.request.track)
+    )
+    typer.echo("\n`icrl-bench leaderboard report --out report` draws the adaptation curves.", err=True)
+
+
+def _parse_seeds(text: str) -> list[int]:
+    try:
+        seeds = [int(part) for part in text.split(",") if part.strip()]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+        raise UsageError(
+            f"cannot read --seeds {text!r}", "write distinct, non-negative integers, such as --seeds 0,1,2"
+        )
+    return seeds
+
+
+def _choose_device(device: str) -> str:
+    if device == "cpu":
+        return device
+    import torch
+
+    if device == "auto":
+        return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise UsageError(
+                f"no CUDA device for --device {device}",
+                "use --device cpu, or install the extra `cuda` on a machine with a GPU",
+            )
+        return device if ":" in device else "cuda:0"
+    raise UsageError(f"unknown device '{device}'", "auto, cpu or cuda:N")
+
+
+def _plan_text(plan: dict[str, Any], full: bool = False) -> str:
+    tasks = plan["tasks"]
+    count = sum(tasks.values())
+    splits = ", ".join(f"{number} {split}" for split, number in tasks.items())
+    lines = [
+        f"{plan['method']} on {plan['env']}, protocol {plan['protocol']}, {plan['track']} track, {plan['device']}",
+        f"  collect  {count} tasks ({splits}) with {plan['source']}, "
+        f"{plan['steps_per_task']:,} steps each: {plan['histories_done']} of {count} there  [datasets/{plan['dataset']}]",
+    ]
+    for entry in plan["runs"]:
+        state = "adapted" if entry["adapted"] else "trained" if entry["trained"] else "to do"
+        lines.append(f"  seed {entry['seed']}   train, adapt, record: {state}  [run {entry['run_id']}]")
+    lines.append(f"  home     {plan['home']}")
+    if full:
+        for section, settings in plan["config"].items():
+            lines += [f"  {section}.{key} = {value}" for key, value in settings.items()]
+    return "\n".join(lines)
