@@ -23,6 +23,9 @@ class Sb3SACConfig(Sb3Config):
     train_frequency: int = Field(1, ge=1, description="steps of every environment between two updates")
     gradient_steps: int = Field(1, ge=1, description="gradient steps per update")
     tau: float = Field(0.005, gt=0, le=1, description="step of the target networks towards the critics")
+    initial_temperature: float = Field(
+        1.0, gt=0, description="first value of the learnt weight of the entropy; small rewards learn sooner with a small one"
+    )
     target_entropy: float | None = Field(
         None, description="entropy that the temperature aims for; none: minus the action size"
     )
@@ -63,6 +66,7 @@ class Sb3SAC(Sb3Source):
             gamma=config.discount,
             train_freq=config.train_frequency,
             gradient_steps=config.gradient_steps,
+            ent_coef=f"auto_{config.initial_temperature}",
             target_entropy="auto" if config.target_entropy is None else config.target_entropy,
             policy_kwargs=self.policy_arguments(),
             seed=seed,
