@@ -19,7 +19,7 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import pluggy
@@ -32,18 +32,6 @@ GROUP = "icrl_bench.hooks"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
-
-
-@dataclass(frozen=True)
-class ProgressEvent:
-    """One step of progress in a run."""
-
-    run_id: str
-    stage: str  # "collect", "train", "adapt" or "record"
-    done: int  # in `unit`, from the start of the stage
-    total: int
-    unit: str = "steps"
-    metrics: Mapping[str, float] = field(default_factory=dict)  # such as {"loss": 0.13}
 
 
 @dataclass(frozen=True)
@@ -73,8 +61,12 @@ class HookSpecifications:
     """The hooks that exist. The functions of a plugin module take the same arguments without `self`."""
 
     @hookspec
-    def icrl_progress(self, event: ProgressEvent) -> None:
-        """Called as a run advances, at most a few times a second; must return quickly."""
+    def icrl_progress(self, event: Mapping[str, Any]) -> None:
+        """Called as a run advances, often: return quickly.
+
+        `event["event"]` is `stage_started` (with `stage`, `total`, `unit`), `stage_progress` (`stage`, `done`, `total`) or
+        `stage_finished` (`stage`, `seconds`).
+        """
 
     @hookspec
     def icrl_result(self, record: Mapping[str, Any]) -> None:
@@ -95,7 +87,7 @@ HOOK_NAMES = tuple(sorted(name for name in vars(HookSpecifications) if name.star
 class HookManager:
     """Finds, validates and calls hooks. Modules are imported at the first call, each isolated from the others.
 
-    `failures` lists, in order, everything that went wrong; each was also issued as a `UserWarning` when it happened.
+    `failures` lists, in order and each once, what went wrong; it was also issued as a `UserWarning` when it happened.
     """
 
     def __init__(self, entries: Iterable[PluginEntry] | None = None) -> None:
@@ -138,7 +130,7 @@ class HookManager:
             raise PluginError(f"{distribution}: {' '.join(str(error).split())}", hint) from error
         self._owners[name] = distribution
 
-    def progress(self, event: ProgressEvent) -> None:
+    def progress(self, event: Mapping[str, Any]) -> None:
         """Tells every plugin how far a run is."""
         self._call("icrl_progress", event=event)
 
@@ -202,8 +194,10 @@ class HookManager:
             return []
 
     def _fail(self, distribution: str, hook: str, error: str) -> None:
-        self.failures.append(HookFailure(distribution, hook, error))
-        warnings.warn(f"hook {hook} of {distribution} failed: {error}", stacklevel=3)
+        failure = HookFailure(distribution, hook, error)
+        if failure not in self.failures:  # a hook that fails at every event is reported once
+            self.failures.append(failure)
+            warnings.warn(f"hook {hook} of {distribution} failed: {error}", stacklevel=3)
 
 
 def _as_section(item: Any) -> ReportSection:

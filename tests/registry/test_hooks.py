@@ -10,9 +10,9 @@ import typer
 
 from icrl_registry.discovery import PluginEntry
 from icrl_registry.errors import PluginError, UnknownNameError
-from icrl_registry.hooks import HOOK_NAMES, HookManager, HookSpecifications, ProgressEvent, ReportSection, hookimpl
+from icrl_registry.hooks import HOOK_NAMES, HookManager, HookSpecifications, ReportSection, hookimpl
 
-EVENT = ProgressEvent("run-1", "train", done=10, total=100, metrics={"loss": 0.5})
+EVENT = {"event": "stage_progress", "stage": "train", "done": 10, "total": 100}
 
 
 def module(**functions: Any) -> SimpleNamespace:
@@ -70,14 +70,15 @@ def test_an_argument_that_does_not_exist_is_refused_and_leaves_nothing_behind(ma
 def test_a_failing_hook_is_reported_with_its_owner_and_the_others_run(manager: HookManager, error: BaseException):
     seen: list[str] = []
 
-    def fail(event: ProgressEvent) -> None:
+    def fail(event: dict[str, Any]) -> None:
         raise error
 
     manager.register(module(icrl_progress=fail), "acme")
-    manager.register(module(icrl_progress=lambda event: seen.append(event.run_id)), "rival")
+    manager.register(module(icrl_progress=lambda event: seen.append(event["stage"])), "rival")
     with pytest.warns(UserWarning, match=rf"icrl_progress of acme failed: {type(error).__name__}"):
         manager.progress(EVENT)
-    assert seen == ["run-1"]
+    manager.progress(EVENT)
+    assert seen == ["train", "train"]
     assert [(failure.distribution, failure.hook) for failure in manager.failures] == [("acme", "icrl_progress")]
 
 

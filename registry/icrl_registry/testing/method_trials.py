@@ -1,0 +1,173 @@
+"""What the checks of a method work with: a toy training job, checkpoints in memory, and the loop in which an agent acts."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from icrl_registry.contracts import (
+    AdaptationSetting,
+    Agent,
+    Array,
+    Checkpoint,
+    CheckpointStore,
+    Method,
+    Task,
+    Track,
+    TrainingJob,
+    Transitions,
+)
+from icrl_registry.errors import BenchError
+from icrl_registry.testing.toy import ToyPoint, ToyTrainingTasks, toy_backbone_class, toy_history
+from icrl_registry.testing.trial import Trial
+
+NUM_TASKS, HISTORY_EPISODES, EPISODES = 4, 12, 3
+
+
+class Interrupted(BaseException):
+    """Stands for a kill: raised in `save`, after the progress is kept."""
+
+
+class MemoryStore(CheckpointStore):
+    """Keeps the last checkpoint as safetensors and JSON text, as the harness does on disk."""
+
+    def __init__(self, interrupt_after: int | None = None) -> None:
+        self.saves = 0
+        self.interrupt_after = interrupt_after
+        self._kept: tuple[bytes, str] | None = None
+
+    def load(self) -> Checkpoint | None:
+        return None if self._kept is None else unpack(*self._kept)
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        self._kept = pack(checkpoint)
+        self.saves += 1
+        if self.saves == self.interrupt_after:
+            raise Interrupted
+
+
+def pack(checkpoint: Checkpoint) -> tuple[bytes, str]:
+    """A checkpoint as safetensors and JSON."""
+    from safetensors.numpy import save
+
+    tensors = {name: np.array(tensor, order="C") for name, tensor in checkpoint.tensors.items()}
+    return save(tensors), json.dumps(checkpoint.state, allow_nan=False)
+
+
+def unpack(tensors: bytes, state: str) -> Checkpoint:
+    """The way back from `pack`."""
+    from safetensors.numpy import load
+
+    return Checkpoint(load(tensors), json.loads(state))
+
+
+@dataclass(frozen=True)
+class Played:
+    """What an agent did in K tasks: actions (T, K, A), rewards (T, K)."""
+
+    actions: Array
+    rewards: Array
+
+
+def make_method(trial: Trial) -> Method:
+    """The method, with the toy backbone if it uses one."""
+    from icrl_registry.configuration import ComponentConfig
+
+    if not trial.component.uses_backbone:
+        return trial.make()  # type: ignore[no-any-return]
+    build = toy_backbone_class()
+    return trial.make(lambda context_length: build(ComponentConfig(), context_length=context_length))  # type: ignore[no-any-return]
+
+
+def train(trial: Trial, store: CheckpointStore | None = None, seed: int = 0) -> Checkpoint:
+    """Trains on the toy, on what the method says that it wants: histories, tasks or nothing."""
+    environment = ToyPoint()
+    tasks = environment.tasks(NUM_TASKS)
+    wants = trial.component.training_data
+    histories = [toy_history(environment, task, HISTORY_EPISODES, seed=5) for task in tasks]
+    job = TrainingJob(
+        spec=environment.spec,
+        histories=histories if wants == "histories" else [],
+        tasks=ToyTrainingTasks(environment, tasks) if wants == "tasks" else None,
+        seed=np.random.SeedSequence(seed),
+        device="cpu",
+        checkpoints=store or MemoryStore(),
+        validate=_validate,
+        report=lambda done, total, metrics: None,
+    )
+    return make_method(trial).train(job)
+
+
+@functools.lru_cache(maxsize=1)
+def trained(trial: Trial) -> Checkpoint:
+    """One training that the checks share."""
+    return train(trial)
+
+
+def make_agent(trial: Trial, checkpoint: Checkpoint) -> Agent:
+    """An agent of a new instance of the method."""
+    return make_method(trial).agent(checkpoint, ToyPoint().spec, "cpu")
+
+
+def play(
+    agent: Agent, tasks: Sequence[Task], seed: int = 0, track: Track = "online", num_episodes: int = EPISODES
+) -> Played:
+    """The harness's adaptation loop on the toy, where all tasks' episodes end together."""
+    environment = ToyPoint()
+    offline = [toy_history(environment, task, HISTORY_EPISODES, seed=9) for task in tasks]
+    setting = AdaptationSetting(
+        num_tasks=len(tasks),
+        num_episodes=num_episodes,
+        track=track,
+        seed=np.random.SeedSequence(seed),
+        offline_histories=offline if track == "offline" else None,
+    )
+    batch = environment.make_batch(tasks)
+    active = np.ones(len(tasks), dtype=np.bool_)
+    actions, rewards = [], []
+    agent.begin(setting)
+    for episode in range(num_episodes):
+        observations = np.stack([batch.reset(row, seed=100 * row + episode) for row in range(len(tasks))])  # (K, O)
+        for _ in range(environment.config.horizon):
+            chosen = np.clip(checked_actions(agent.act(observations), len(tasks)), -1, 1)
+            step = batch.step(chosen, active)
+            agent.observe(
+                Transitions(
+                    observations,
+                    chosen,
+                    step.rewards,
+                    step.observations,
+                    step.terminated,
+                    step.truncated,
+                    active.copy(),
+                )
+            )
+            actions.append(chosen)
+            rewards.append(step.rewards)
+            observations = step.observations
+    batch.close()
+    return Played(np.stack(actions), np.stack(rewards))
+
+
+def checked_actions(actions: Any, num_tasks: int) -> Array:
+    """Actions as the harness takes them, (K, A) float32, finite.
+
+    Raises:
+        BenchError: anything else.
+    """
+    chosen = np.asarray(actions, dtype=np.float32)
+    if chosen.shape != (num_tasks, 2):
+        raise BenchError(f"act returned shape {chosen.shape} for {num_tasks} tasks", "return (K, A)")
+    if not np.isfinite(chosen).all():
+        raise BenchError("act returned a NaN or an infinity", "look at the observation and reward scaling")
+    return chosen
+
+
+def _validate(agent: Agent) -> Mapping[str, float]:
+    played = play(agent, ToyPoint().tasks(2, seed=1, split="validation"), seed=1, num_episodes=2)
+    return {"return": float(played.rewards.sum(axis=0).mean())}

@@ -1,0 +1,148 @@
+"""What a source promises, tried on the toy point: whole and true histories, reproducible per task, nothing global touched.
+
+The toy's dynamics and rewards are known in closed form, so a history that was scaled, clipped, shifted by one step or cut
+at the wrong place is found out whatever the algorithm does.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from icrl_registry.contracts import SourceRun, Task
+from icrl_registry.testing.toy import ToyPoint, next_position, reward_at
+from icrl_registry.testing.trial import Check, Trial, require, require_array, require_equal, unchanged_global_randomness
+
+TOLERANCE = 1e-5  # of float32 rewards and positions
+
+
+def collects_whole_histories(trial: Trial) -> None:
+    """One run a task, in order; arrays (S, T, …) of float32, as many steps as `total_steps` and `report_steps` say."""
+    environment, tasks, runs, reported = _collected(trial)
+    require(len(runs) == len(tasks), f"{len(runs)} runs for {len(tasks)} tasks")
+    for task, run in zip(tasks, runs, strict=True):
+        history = run.history
+        require(history.task == task, f"the run at the place of {task} belongs to {history.task}")
+        streams, steps = np.asarray(history.rewards).shape
+        for name, size in (("observations", 2), ("actions", 2), ("next_observations", 2)):
+            require_array(name, np.asarray(getattr(history, name)), (streams, steps, size), np.float32)
+        require_array("rewards", np.asarray(history.rewards), (streams, steps), np.float32)
+        for name in ("terminated", "truncated"):
+            require_array(name, np.asarray(getattr(history, name)), (streams, steps), np.bool_)
+        if history.policy_means is not None:
+            require_array("policy_means", np.asarray(history.policy_means), (streams, steps, 2), np.float32)
+        promised = trial.make().total_steps()
+        require(history.num_steps == promised, f"{history.num_steps} steps, but total_steps() is {promised}")
+        require(history.num_steps >= environment.config.horizon, "not one whole episode; give it more total_steps")
+    total = sum(run.history.num_steps for run in runs)
+    require(reported == total, f"report_steps was told {reported} steps, {total} were taken")
+
+
+def keeps_actions_in_range(trial: Trial) -> None:
+    """The actions are those executed, in [-1, 1]."""
+    for run in _collected(trial)[2]:
+        actions = np.asarray(run.history.actions)
+        largest = float(np.abs(actions).max())
+        require(largest <= 1.0, f"an action of {largest:.3g}: record what was executed, after clipping")
+        require(float(actions.std()) > 0, "all actions are equal")
+
+
+def records_true_successors(trial: Trial) -> None:
+    """`next_observations` follow from observation and action, also where an episode ended, and are the next observations."""
+    for run in _collected(trial)[2]:
+        history = run.history
+        expected = next_position(history.observations, history.actions)
+        gap = np.abs(expected - history.next_observations).max(axis=-1)  # (S, T)
+        ended = history.terminated | history.truncated
+        inside, at_ends = gap[~ended].max(initial=0), gap[ended].max(initial=0)
+        require(inside <= TOLERANCE, f"next_observations are off by {inside:.3g}: not what the action led to")
+        require(at_ends <= TOLERANCE, f"at an episode's end they are off by {at_ends:.3g}: is it the next reset?")
+        same_episode = ~ended[:, :-1]
+        steps = history.next_observations[:, :-1][same_episode], history.observations[:, 1:][same_episode]
+        require_equal("the next observation", *steps, "from the observation that follows it")
+
+
+def records_true_rewards(trial: Trial) -> None:
+    """The rewards are the environment's own, neither scaled nor normalised nor clipped."""
+    for run in _collected(trial)[2]:
+        expected = reward_at(run.history.next_observations, np.asarray(run.history.task.parameters))
+        gap = float(np.abs(expected - run.history.rewards).max())
+        require(gap <= TOLERANCE, f"rewards are off by {gap:.3g} from the environment's")
+
+
+def marks_the_ends_of_episodes(trial: Trial) -> None:
+    """On the toy each episode is truncated after H steps and none is terminated."""
+    environment, _, runs, _ = _collected(trial)
+    horizon = environment.config.horizon
+    for run in runs:
+        streams, steps = run.history.rewards.shape
+        expected = np.tile(np.arange(1, steps + 1) % horizon == 0, (streams, 1))
+        require_equal("truncated", run.history.truncated, expected, f"from one cut every {horizon} steps")
+        require(not run.history.terminated.any(), "terminated, though the toy never ends: a time limit is truncation")
+
+
+def keeps_its_policy(trial: Trial) -> None:
+    """The last policy is a mapping from names to finite arrays, and the statistics are finite numbers."""
+    for run in _collected(trial)[2]:
+        for name, tensor in run.policy.items():
+            require_array(f"the policy's '{name}'", np.asarray(tensor), np.asarray(tensor).shape)
+        for name, value in run.statistics.items():
+            require(bool(np.isfinite(value)), f"the statistic '{name}' is {value}")
+
+
+def depends_on_task_and_seed_alone(trial: Trial) -> None:
+    """In another order and company, a task with the same seed gets the same history to the last bit."""
+    _, tasks, runs, _ = _collected(trial)
+    again = _collect(trial, [tasks[2], tasks[0]], [2, 0])[0]
+    for first, second in ((runs[2], again[0]), (runs[0], again[1])):
+        for name in ("observations", "actions", "rewards", "next_observations", "terminated", "truncated"):
+            why = "when the same task and seed are collected in another order"
+            require_equal(name, getattr(first.history, name), getattr(second.history, name), why)
+
+
+def obeys_its_seed(trial: Trial) -> None:
+    """Another seed gives another history of the same task."""
+    runs = _collected(trial)[2]
+    same = np.array_equal(runs[0].history.actions, runs[1].history.actions)
+    require(not same, "two seeds gave the same actions on one task: the seed is not used")
+
+
+def leaves_global_generators_alone(trial: Trial) -> None:
+    """`random`, NumPy's and torch's global generators are left as they were."""
+    task = ToyPoint().tasks(1)
+    _collect(trial, task, [0])  # what is imported on the way may draw numbers once
+    with unchanged_global_randomness():
+        _collect(trial, task, [0])
+
+
+def _collect(trial: Trial, tasks: Sequence[Task], seeds: Sequence[int]) -> tuple[list[SourceRun], int]:
+    """The runs, and how many steps were reported."""
+    reported: list[int] = []
+    sequences = [np.random.SeedSequence(entropy=11, spawn_key=(seed,)) for seed in seeds]
+    runs = list(trial.make().collect(ToyPoint(), tasks, sequences, reported.append))
+    return runs, sum(reported)
+
+
+@functools.lru_cache(maxsize=1)
+def _collected(trial: Trial) -> tuple[ToyPoint, list[Task], list[SourceRun], int]:
+    """Three runs that the checks share: the first two are one task with two seeds."""
+    environment = ToyPoint()
+    first, second = environment.tasks(2)
+    tasks = [first, first, second]
+    runs, reported = _collect(trial, tasks, [0, 1, 2])
+    return environment, tasks, runs, reported
+
+
+SOURCE_CHECKS: tuple[Check, ...] = (
+    collects_whole_histories,
+    keeps_actions_in_range,
+    records_true_successors,
+    records_true_rewards,
+    marks_the_ends_of_episodes,
+    keeps_its_policy,
+    depends_on_task_and_seed_alone,
+    obeys_its_seed,
+    leaves_global_generators_alone,
+)
