@@ -10,7 +10,7 @@ instruction, B_t[n] and C_t[n] are broadcast scalars, and no sum crosses lanes o
 computed in full width (channels past E are zeros), so that the trip count is a constant.
 
 The forward keeps the state only at the borders of chunks of `CHUNK` steps. The backward walks the chunks from the last
-to the first, recomputes the states inside one, and then runs the adjoint recurrence through it. Sums over channels (for B and C)
+to the first, recomputes the states inside one, and then runs the adjoint recurrence through it. Sums over channels (for B, C)
 are left as one partial sum per block and sums over the batch (for A, D and the bias) as one per sequence; they are
 added afterwards in a fixed order, so the numbers do not depend on how many threads share the tasks.
 
@@ -19,8 +19,6 @@ range of wider rows and starts at column `z_column` of each. A flag `has_*` = Fa
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numba import njit

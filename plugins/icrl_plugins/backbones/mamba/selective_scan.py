@@ -13,9 +13,9 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from icrl_registry.errors import PluginError
 
 from icrl_plugins.backbones.mamba.scan_reference import scan_reference
+from icrl_registry.errors import PluginError
 
 Kernel = Literal["auto", "reference"]
 Tensor = torch.Tensor

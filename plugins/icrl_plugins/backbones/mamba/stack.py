@@ -7,13 +7,13 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from icrl_registry.configuration import ComponentConfig
 from pydantic import Field
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from icrl_plugins.backbones.mamba.block import BlockState, MambaBlock
 from icrl_plugins.backbones.mamba.selective_scan import Kernel, kernel_name
+from icrl_registry.configuration import ComponentConfig
 
 Tensor = torch.Tensor
 MambaState = tuple[BlockState, ...]
