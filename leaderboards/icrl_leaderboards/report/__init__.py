@@ -1,0 +1,1 @@
+"""The report: a Markdown page and one self-contained HTML page."""

@@ -1,0 +1,320 @@
+"""From runs to what is said of them: one JSON object a run, and rows that group the runs of one method over seeds.
+
+Every number here is computed from the raw returns, each time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from icrl_leaderboards import statistics
+from icrl_leaderboards.bootstrap import Estimate, mean_estimates
+from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.scores import RunScores, without_nan
+from icrl_leaderboards.statistics import BoolArray, FloatArray
+
+#: The estimates of a row that carry intervals, in the order in which they are computed.
+ESTIMATES = ("first_episode", "last_episodes", "improvement", "area_under_curve")
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """All runs of one method under equal conditions: N seeds on the same K tasks for E episodes."""
+
+    runs: tuple[RunScores, ...]  # one a seed, by seed
+    superseded: tuple[str, ...]  # ids of older runs of the same seeds, which count for nothing here
+    first_episode: Estimate
+    last_episodes: Estimate
+    improvement: Estimate
+    area_under_curve: Estimate
+    normalised_score: Estimate | None  # of the last 10 %, over the tasks that have a scale
+    best_episode: float
+    best_episode_index: int  # counted from 1
+
+    @property
+    def head(self) -> RunScores:
+        """The first seed's run, for what all runs of a row share."""
+        return self.runs[0]
+
+    @property
+    def table(self) -> tuple[str, str, str]:
+        """Environment, protocol and track: only rows of one table may be ranked together."""
+        return self.head.environment, self.head.protocol, self.head.track
+
+    @property
+    def label(self) -> str:
+        """The method and the settings in which it differs from the protocol."""
+        settings = ", ".join(f"{key}={_short_json(value)}" for key, value in sorted(self.head.variant.items()))
+        return f"{self.head.method} ({settings})" if settings else self.head.method
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """The seeds, ascending."""
+        return tuple(run.seed for run in self.runs)
+
+    @property
+    def mixed_plugins(self) -> bool:
+        """Whether the runs were made with different states of a plugin."""
+        return len({run.plugins for run in self.runs}) > 1
+
+    @cached_property
+    def returns(self) -> FloatArray:
+        """Raw returns, (N, K, E)."""
+        return np.stack([run.returns for run in self.runs])
+
+    @cached_property
+    def _normalised(self) -> tuple[FloatArray, BoolArray]:
+        return normalised_matrix(self.runs)
+
+    @property
+    def scores(self) -> FloatArray:
+        """Normalised scores of the last 10 % on the tasks that no run flags, (N, K')."""
+        scores, usable = self._normalised
+        return scores[:, usable]
+
+    @property
+    def flagged_tasks(self) -> tuple[str, ...]:
+        """Tasks left out of the normalised score: no oracle, or one that is not clearly better than random."""
+        return tuple(
+            label for label, usable in zip(self.head.task_labels, self._normalised[1], strict=True) if not usable
+        )
+
+    @cached_property
+    def seconds(self) -> dict[str, float]:
+        """Mean wall-clock per stage of a run."""
+        names = sorted({name for run in self.runs for name in run.seconds})
+        return {name: sum(run.seconds.get(name, 0.0) for run in self.runs) / len(self.runs) for name in names}
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as `leaderboard show --json` prints it. Steps and seconds are means over the runs."""
+        head = self.head
+        return {
+            "kind": "method",
+            "environment": head.environment,
+            "protocol": head.protocol,
+            "track": head.track,
+            "method": head.method,
+            "backbone": head.backbone,
+            "variant": head.variant,
+            "seeds": list(self.seeds),
+            "run_ids": [run.run_id for run in self.runs],
+            "superseded_run_ids": list(self.superseded),
+            "mixed_plugins": self.mixed_plugins,
+            "num_tasks": self.returns.shape[1],
+            "num_episodes": self.returns.shape[2],
+            **{name: getattr(self, name).as_json() for name in ESTIMATES},
+            "best_episode": self.best_episode,
+            "best_episode_index": self.best_episode_index,
+            "normalised_score": self.normalised_score.as_json() if self.normalised_score else None,
+            "flagged_tasks": list(self.flagged_tasks),
+            "parameters": head.parameters,
+            **{name: self.mean_of(name) for name in ("collect_env_steps", "train_env_steps", "adapt_env_steps")},
+            "seconds": self.seconds,
+        }
+
+    def mean_of(self, name: str) -> float:
+        """Mean over the runs of one of their counts."""
+        return float(np.mean([getattr(run, name) for run in self.runs]))
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A floor or the ceiling of one table: what a policy without learning, or the source on the task itself, returns."""
+
+    kind: str  # "floor" or "oracle"
+    name: str  # "random", "zero action", "oracle", "oracle (greedy)"
+    value: float  # mean over the table's tasks and runs
+    normalised_score: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows that may be compared: equal environment, protocol and track. Best first by the last 10 %."""
+
+    environment: str
+    protocol: str
+    track: str
+    rows: tuple[Row, ...]
+    references: tuple[Reference, ...]
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The rows of the methods and of the references, best first."""
+        shared = {"environment": self.environment, "protocol": self.protocol, "track": self.track}
+        return [
+            entry.as_json()
+            if isinstance(entry, Row)
+            else {
+                "kind": entry.kind,
+                **shared,
+                "method": entry.name,
+                "last_episodes": Estimate(entry.value).as_json(),
+                "normalised_score": None
+                if entry.normalised_score is None
+                else Estimate(entry.normalised_score).as_json(),
+            }
+            for entry in self.ranked
+        ]
+
+    @property
+    def ranked(self) -> list[Row | Reference]:
+        """Rows and references together, best first by their last 10 %."""
+        entries: list[Row | Reference] = [*self.rows, *self.references]
+        return sorted(
+            entries, key=lambda entry: -(entry.last_episodes.value if isinstance(entry, Row) else entry.value)
+        )
+
+
+# --- Grouping ----------------------------------------------------------------------------------------------------------
+
+
+def group_runs(runs: Sequence[RunScores]) -> list[Row]:
+    """Rows of runs that differ in their seed only, by table and then best first.
+
+    Of several runs of one seed the newest counts; the row names the others.
+    """
+    groups: dict[tuple[Any, ...], list[RunScores]] = defaultdict(list)
+    for run in runs:
+        variant = json.dumps(run.variant, sort_keys=True)
+        key = (run.environment, run.protocol, run.track, run.method, variant, run.task_labels, run.returns.shape)
+        groups[key].append(run)
+    chosen = [_newest_per_seed(group) for group in groups.values()]
+    rows = _estimate(chosen)
+    return sorted(rows, key=lambda row: (row.table, -row.last_episodes.value, row.label, row.head.run_id))
+
+
+def tables_of(rows: Sequence[Row]) -> list[Table]:
+    """The rows by environment, protocol and track, each with its floors and oracle."""
+    by_table: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        by_table[row.table].append(row)
+    return [Table(*key, tuple(members), _references(members)) for key, members in sorted(by_table.items())]
+
+
+def normalised_matrix(runs: Sequence[RunScores]) -> tuple[FloatArray, BoolArray]:
+    """Normalised scores of the last 10 %, (N, K), and which tasks no run flags, (K,)."""
+    last = np.stack([statistics.last_episodes(run.returns) for run in runs])
+    random, oracle = np.stack([run.random for run in runs]), np.stack([run.oracle for run in runs])
+    scores, flagged = statistics.normalised_scores(last, random, oracle)
+    return scores, np.asarray(~flagged.any(axis=0))
+
+
+def _newest_per_seed(group: Sequence[RunScores]) -> tuple[tuple[RunScores, ...], tuple[str, ...]]:
+    newest: dict[int, RunScores] = {}
+    older: list[str] = []
+    for run in sorted(group, key=lambda each: (each.created_at, each.run_id)):
+        if run.seed in newest:
+            older.append(newest[run.seed].run_id)
+        newest[run.seed] = run
+    return tuple(newest[seed] for seed in sorted(newest)), tuple(older)
+
+
+def _estimate(chosen: Sequence[tuple[tuple[RunScores, ...], tuple[str, ...]]]) -> list[Row]:
+    """Rows with all their estimates; each kind of estimate is computed for all rows at once."""
+    returns = [np.stack([run.returns for run in runs]) for runs, _ in chosen]  # (N, K, E) each
+    of_returns = [mean_estimates([getattr(statistics, name)(each) for each in returns]) for name in ESTIMATES]
+    normalised = [scores[:, usable] for scores, usable in (normalised_matrix(runs) for runs, _ in chosen)]
+    scaled = [index for index, scores in enumerate(normalised) if scores.size]
+    of_scores = dict(zip(scaled, mean_estimates([normalised[index] for index in scaled]), strict=True))
+    rows = []
+    for index, (runs, older) in enumerate(chosen):
+        best, best_index = statistics.best_episode(returns[index])
+        estimates = dict(zip(ESTIMATES, (each[index] for each in of_returns), strict=True))
+        rows.append(
+            Row(
+                runs=runs,
+                superseded=older,
+                **estimates,
+                normalised_score=of_scores.get(index),
+                best_episode=best,
+                best_episode_index=best_index,
+            )
+        )
+    return rows
+
+
+def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
+    runs = [run for row in rows for run in row.runs]
+    random = np.concatenate([run.random for run in runs])
+    oracle = np.concatenate([run.oracle for run in runs])
+    references = []
+    for kind, name, attribute in (
+        ("oracle", "oracle", "oracle"),
+        ("oracle", "oracle (greedy)", "oracle_greedy"),
+        ("floor", "zero action", "zero_action"),
+        ("floor", "random", "random"),
+    ):
+        values = np.concatenate([getattr(run, attribute) for run in runs])
+        if np.isnan(values).any():
+            continue
+        scores, flagged = statistics.normalised_scores(values, random, oracle)
+        score = None if flagged.all() else float(scores[~flagged].mean())
+        references.append(Reference(kind, name, float(values.mean()), score))
+    return tuple(references)
+
+
+def _short_json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+# --- One run -----------------------------------------------------------------------------------------------------------
+
+
+def summarise_run(record: RunRecord) -> dict[str, Any]:
+    """What `icrl-bench run --json` prints for one run, as JSON values.
+
+    Intervals resample the tasks only: one run has one seed.
+    """
+    row = group_runs([RunScores.from_record(record)])[0]
+    scores, _ = statistics.normalised_scores(statistics.last_episodes(row.returns[0]), row.head.random, row.head.oracle)
+    provenance: Mapping[str, Any] = record.provenance
+    return {
+        "run_id": record.run_id,
+        "method": record.method,
+        "backbone": record.backbone,
+        "env": record.environment,
+        "protocol": record.protocol,
+        "track": record.track,
+        "seed": record.seed,
+        "variant": record.variant,
+        "parameters": record.parameters,
+        "tasks": record.task_labels,
+        "task_parameters": record.task_parameters,
+        "returns": record.returns,
+        "episode_lengths": record.episode_lengths,
+        "random": record.random,
+        "zero_action": record.zero_action,
+        "oracle": record.oracle,
+        "oracle_greedy": record.oracle_greedy,
+        "normalised_score": None if row.normalised_score is None else row.normalised_score.value,
+        "normalised_scores": without_nan(scores),
+        "flagged_tasks": list(row.flagged_tasks),
+        **{name: getattr(row, name).value for name in ESTIMATES},
+        "best_episode": row.best_episode,
+        "intervals": _intervals(row),
+        "collect_env_steps": record.collect_env_steps,
+        "train_env_steps": record.train_env_steps,
+        "adapt_env_steps": record.adapt_env_steps,
+        "seconds": record.seconds,
+        "checkpoint": record.checkpoint,
+        "dataset": record.dataset,
+        "plugins": [vars(use) for use in record.plugins],
+        "kernel": provenance.get("kernel"),
+        "device": provenance.get("device"),
+        "diagnostics": record.diagnostics,
+        "created_at": record.created_at,
+    }
+
+
+def _intervals(row: Row) -> dict[str, Any]:
+    estimates = {name: getattr(row, name) for name in (*ESTIMATES, "normalised_score")}
+    return {
+        name: estimate.interval.as_json() if estimate is not None and estimate.interval is not None else None
+        for name, estimate in estimates.items()
+    }
