@@ -236,7 +236,10 @@ def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, column in enumerate(columns):  # what the user types is never shortened
+        width = max(len(row[position]) for row in [columns, *rows]) if position == 0 else None
+        table.add_column(column, min_width=width, overflow="fold")
     for row in rows:
         table.add_row(*[escape(cell) for cell in row])
     Console().print(table)
