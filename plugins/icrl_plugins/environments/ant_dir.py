@@ -79,7 +79,7 @@ class AntDir(MujocoTasks):
         self, state: PhysicsState, track_velocity: Array, controls: Array, parameters: Array
     ) -> dict[str, Array]:
         forces = np.clip(state.contact_forces, -1.0, 1.0)  # (…, nbody, 6)
-        forces = forces.reshape(*forces.shape[:-2], -1)  # (…, nbody·6)
+        forces = forces.reshape(*forces.shape[:-2], forces.shape[-2] * 6)  # (…, nbody·6)
         direction = parameters[..., 0]  # (…,)
         along = track_velocity[..., 0] * np.cos(direction) + track_velocity[..., 1] * np.sin(direction)
         return {
