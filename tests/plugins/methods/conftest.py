@@ -92,6 +92,30 @@ def scripted_history(goal: float, episodes: int, generator: np.random.Generator,
     )
 
 
+def coded_history(streams, observation_size: int = 2, action_size: int = 2, index: int = 0) -> LearningHistory:
+    """A history whose numbers say where they stand: stream s of episodes with the lengths `streams[s]`.
+
+    Observation (s, t) is [code, code, …] with code = 1000·(index + 1) + 100·s + t; the reward is code / 10 and the actions
+    are drawn; the last of a stream's episodes ends by termination, the others by truncation. A negative last length is
+    an incomplete episode of that many steps.
+    """
+    generator = np.random.default_rng(index)
+    steps = max(sum(abs(length) for length in lengths) for lengths in streams)
+    code = np.zeros((len(streams), steps), dtype=np.float32)
+    terminated = np.zeros(code.shape, dtype=np.bool_)
+    truncated = np.zeros(code.shape, dtype=np.bool_)
+    for stream, lengths in enumerate(streams):
+        code[stream] = 1000 * (index + 1) + 100 * stream + np.arange(steps)
+        ends = np.cumsum([length for length in lengths if length > 0], dtype=np.int64) - 1
+        truncated[stream, ends[:-1]] = True
+        terminated[stream, ends[-1:]] = True
+    observations = np.repeat(code[..., None], observation_size, axis=-1)
+    actions = generator.uniform(-1, 1, (*code.shape, action_size)).astype(np.float32)
+    return LearningHistory(
+        Task((0.0,), "train", index), observations, actions, code / 10, observations + 0.5, terminated, truncated
+    )
+
+
 def draw_goals(count: int, generator: np.random.Generator):
     return generator.uniform(0.3, 1.0, count) * generator.choice([-1, 1], count)
 
@@ -149,6 +173,7 @@ def toy():
         TinyGRU=TinyGRU,
         MemoryStore=MemoryStore,
         history=scripted_history,
+        coded_history=coded_history,
         goals=draw_goals,
         adapt=adapt,
         job=make_job,

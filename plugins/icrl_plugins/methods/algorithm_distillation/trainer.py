@@ -164,7 +164,7 @@ class _Training:
             "context_length": self.context_length,
             "updates": self.training.update,
             "tokens_seen": self.tokens_seen,
-            "validations": self.validations,
+            "validations": [dict(entry) for entry in self.validations],
             "best_update": self.best_update,
         }
 

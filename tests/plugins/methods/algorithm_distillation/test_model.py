@@ -1,0 +1,131 @@
+"""The model looks back only, says the same in parallel and step by step, and embeds part by part."""
+
+import numpy as np
+import pytest
+import torch
+
+from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, masked_mean_squared_error
+from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of, token_size, write_tokens
+from icrl_plugins.training.normalisation import Normalisation
+from icrl_plugins.training.randomness import default_generator, torch_generator
+
+LAYOUTS = [("transition", False), ("transition", True), ("three", False), ("three", True)]
+
+
+def make_model(toy, layout: str = "transition", flag: bool = False, head: str = "linear", **sizes) -> DistillationModel:
+    with default_generator(torch_generator(np.random.SeedSequence(0))):
+        model = DistillationModel(
+            lambda context_length: toy.TinyGRU(**{"model_size": 16, "embedding_size": 5, **sizes}),
+            observation_size=2,
+            action_size=2,
+            context_length=12,
+            token_layout=layout,
+            episode_start_flag=flag,
+            head=head,
+            dropout=0.3,
+        )
+    return model.eval()
+
+
+def predictions(model: DistillationModel, history) -> torch.Tensor:
+    """(T, A) for the whole history, with fixed scales so that changing one number changes no other."""
+    scales = Normalisation(np.full(2, 1000.0, np.float32), np.ones(2, np.float32), 0.01)
+    stream = streams_of([history], "executed")[0]
+    steps, is_start = kept_steps(stream.bounds, 1, 0)
+    flag = model.part_sizes[3] > 2
+    tokens = np.zeros((len(steps), token_size(2, 2, flag)), dtype=np.float32)
+    write_tokens(tokens, stream, steps, is_start, 0, scales)
+    with torch.no_grad():
+        actions: torch.Tensor = model(torch.from_numpy(tokens)[None])[0]
+    return actions
+
+
+@pytest.mark.parametrize(("layout", "flag"), LAYOUTS)
+@pytest.mark.parametrize("t", [0, 3, 5, 9])
+def test_an_action_is_predicted_without_itself_its_reward_or_anything_later(
+    toy, layout: str, flag: bool, t: int
+) -> None:
+    model = make_model(toy, layout, flag)
+    reference = predictions(model, toy.coded_history([(4, 6)]))
+    changed = toy.coded_history([(4, 6)])
+    changed.actions[0, t:] *= -1
+    changed.rewards[0, t:] += 70
+    changed.observations[0, t + 1 :] += 3
+    changed.next_observations[0, t:] -= 3
+    assert torch.equal(predictions(model, changed)[: t + 1], reference[: t + 1])
+    if t < 9:
+        assert not torch.allclose(
+            predictions(model, changed)[t + 1], reference[t + 1]
+        )  # and the next one does see a_t, r_t
+    own = toy.coded_history([(4, 6)])
+    own.observations[0, t] += 3
+    assert not torch.allclose(predictions(model, own)[t], reference[t])  # s_t itself is seen
+
+
+@pytest.mark.parametrize(("layout", "flag"), LAYOUTS)
+def test_stepping_gives_the_numbers_of_the_parallel_pass(toy, layout: str, flag: bool) -> None:
+    model = make_model(toy, layout, flag)
+    tokens = torch.randn(3, 12, token_size(2, 2, flag), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        parallel = model(tokens)  # (B, T, A)
+        state = model.initial_state(3)
+        for t in range(12):
+            actions, state = model.step(tokens[:, t], state)
+            torch.testing.assert_close(actions, parallel[:, t], rtol=0, atol=1e-5)
+
+
+def test_parts_are_projected_only_where_widths_differ(toy) -> None:
+    assert isinstance(make_model(toy).projection, torch.nn.Linear)
+    model = make_model(toy, model_size=20, embedding_size=5)
+    assert isinstance(model.projection, torch.nn.Identity)
+    assert [tuple(e.weight.shape) for e in model.embedders] == [(5, 2), (5, 2), (5, 1), (5, 2)]
+
+
+def test_three_tokens_a_step_need_three_times_the_context(toy) -> None:
+    lengths = []
+
+    def factory(context_length: int):
+        lengths.append(context_length)
+        return toy.TinyGRU()
+
+    for layout in ("transition", "three"):
+        DistillationModel(
+            factory,
+            observation_size=2,
+            action_size=2,
+            context_length=12,
+            token_layout=layout,
+            episode_start_flag=False,
+            head="linear",
+            dropout=0.0,
+        )
+    assert lengths == [12, 36]
+
+
+def test_the_linear_head_is_unbounded_and_the_tanh_head_is_not(toy) -> None:
+    tokens = torch.randn(1, 5, 7, generator=torch.Generator().manual_seed(0))
+    outputs = {}
+    for head in ("linear", "tanh"):
+        model = make_model(toy, head=head)
+        with torch.no_grad():
+            model.head.weight.mul_(50)
+            outputs[head] = model(tokens)
+    assert outputs["linear"].abs().max() > 1
+    torch.testing.assert_close(outputs["tanh"], torch.tanh(outputs["linear"]))
+
+
+def test_dropout_acts_in_training_only(toy) -> None:
+    model = make_model(toy)
+    tokens = torch.ones(1, 4, 7)
+    assert torch.equal(model(tokens), model(tokens))
+    model.train()
+    assert not torch.equal(model(tokens), model(tokens))
+
+
+def test_the_loss_is_a_mean_over_real_tokens_and_components() -> None:
+    predicted = torch.tensor([[[1.0, 3.0], [0.0, 0.0]], [[9.0, 9.0], [2.0, 0.0]]], requires_grad=True)  # (2, 2, 2)
+    mask = torch.tensor([[True, True], [False, True]])
+    loss = masked_mean_squared_error(predicted, torch.zeros(2, 2, 2), mask)
+    assert loss.item() == pytest.approx((1 + 9 + 0 + 0 + 4 + 0) / 6)
+    loss.backward()
+    assert not predicted.grad[1, 0].any()

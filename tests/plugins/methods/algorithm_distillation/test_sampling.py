@@ -1,0 +1,145 @@
+"""Windows: within one stream, of whole kept episodes, with the asked share of beginnings, the same for the same seed."""
+
+import numpy as np
+import pytest
+
+from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
+from icrl_plugins.methods.algorithm_distillation.sampling import WindowSampler
+from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of
+from icrl_plugins.training.normalisation import Normalisation
+from icrl_registry.errors import UsageError
+
+RAW = Normalisation(np.zeros(2, np.float32), np.full(2, 1000.0, np.float32), 10.0)
+
+
+def make_sampler(histories, seed: int = 0, **settings) -> WindowSampler:
+    config = AlgorithmDistillationConfig(**{"token_noise": 0.0, **settings})
+    return WindowSampler(streams_of(histories, "executed"), RAW, config, np.random.SeedSequence(seed))
+
+
+def codes_of(batch, row: int):
+    """The coded numbers of a window's observations to act on, (T,)."""
+    return np.round(batch.tokens[row, batch.mask[row], 5] * 1000).astype(int)
+
+
+@pytest.fixture(scope="module")
+def histories(toy):
+    lengths = [tuple(np.random.default_rng(stream).integers(1, 7, 9)) for stream in range(4)]
+    return [toy.coded_history(lengths[:2], index=0), toy.coded_history(lengths[2:], index=1)]
+
+
+def test_every_window_is_a_run_of_kept_steps_of_one_stream(histories) -> None:
+    sampler = make_sampler(histories, episode_stride=3, context_length=7, batch_size=8)
+    allowed = {}
+    for stream in sampler.streams:
+        for phase in range(3):
+            steps, _ = kept_steps(stream.bounds, 3, phase)
+            codes = stream.observations[steps, 0].astype(int)
+            allowed[(int(codes[0]) // 100, phase)] = codes.tolist()
+    seen = set()
+    for update in range(100):
+        batch = sampler.batch(update)
+        for row in range(8):
+            window = codes_of(batch, row).tolist()
+            homes = [
+                key
+                for key, codes in allowed.items()
+                if any(codes[i : i + len(window)] == window for i in range(len(codes) - len(window) + 1))
+            ]
+            assert homes, window
+            seen |= set(homes)
+            assert len(window) == min(7, len(allowed[homes[0]])) or len(homes) > 1
+    assert seen == set(allowed)  # every stream and every phase is visited
+
+
+def test_full_contexts_hold_whole_histories_padded_at_the_end_and_masked(histories) -> None:
+    sampler = make_sampler(histories, episode_stride=2, context_length="full", batch_size=16)
+    totals = [[len(kept_steps(s.bounds, 2, phase)[0]) for phase in range(2)] for s in sampler.streams]
+    assert sampler.context_length == max(map(max, totals))
+    assert sampler.tokens_per_pass == sum(phases[0] for phases in totals)
+    batch = sampler.batch(0)
+    counts = batch.mask.sum(axis=1)
+    assert set(counts) <= {total for phases in totals for total in phases}
+    assert batch.tokens.shape[1] == counts.max()
+    for row, count in enumerate(counts):
+        assert batch.mask[row, :count].all()
+        assert not batch.tokens[row, count:].any()
+        assert not batch.targets[row, count:].any()
+        assert not batch.tokens[row, 0, :5].any()  # begins where the history begins
+
+
+def test_a_context_longer_than_any_history_is_cut_to_the_longest(histories) -> None:
+    full = make_sampler(histories, episode_stride=2, context_length="full")
+    assert make_sampler(histories, episode_stride=2, context_length=10_000).context_length == full.context_length
+
+
+def test_a_stride_beyond_the_number_of_episodes_keeps_one(toy) -> None:
+    sampler = make_sampler([toy.coded_history([(3, 4)])], episode_stride=50, batch_size=8)
+    assert sampler.context_length == 4
+    assert set(sampler.batch(0).mask.sum(axis=1)) == {3, 4}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_the_share_of_windows_that_begin_a_history(toy, share: float) -> None:
+    history = toy.coded_history([(5,) * 20])
+    sampler = make_sampler([history], episode_stride=1, context_length=20, batch_size=100, start_share=share)
+    firsts = np.concatenate(
+        [[codes_of(batch, row)[0] - 1000 for row in range(100)] for batch in map(sampler.batch, range(20))]
+    )
+    places = 100 - 20 + 1
+    expected = share + (1 - share) / places
+    spread = np.sqrt(max(expected * (1 - expected), 1e-9) / len(firsts))
+    assert abs((firsts == 0).mean() - expected) <= 4 * spread + 1e-9
+    if share < 1:
+        later = firsts[firsts > 0]
+        assert later.max() == places - 1  # the last window is reachable, and nothing beyond it
+        assert abs(later.mean() - places / 2) < 4 * places / np.sqrt(12 * len(later))
+
+
+def test_streams_are_visited_equally_often_in_shuffled_passes(histories) -> None:
+    sampler = make_sampler(histories, episode_stride=1, batch_size=6)
+    order = [codes_of(batch, row)[0] // 100 for batch in map(sampler.batch, range(20)) for row in range(6)]
+    passes = np.array(order).reshape(30, 4)
+    assert all(sorted(one) == sorted(passes[0]) for one in passes)
+    assert len({tuple(one) for one in passes}) > 5
+
+
+def test_noise_is_on_inputs_only(histories) -> None:
+    settings = {"episode_stride": 2, "batch_size": 32, "episode_start_flag": True}
+    clean = make_sampler(histories, **settings).batch(3)
+    noisy = make_sampler(histories, token_noise=0.05, **settings).batch(3)
+    difference = (noisy.tokens - clean.tokens)[clean.mask]
+    assert np.array_equal(noisy.targets, clean.targets)
+    assert np.array_equal(noisy.mask, clean.mask)
+    assert not difference[:, -1].any()  # the flag stays 0 or 1
+    assert np.std(difference[:, :-1], axis=0) == pytest.approx(np.full(7, 0.05), rel=0.2)
+
+
+def test_a_batch_is_a_function_of_seed_and_number(histories) -> None:
+    settings = {"episode_stride": 2, "context_length": 6, "token_noise": 0.05}
+    first, second = make_sampler(histories, **settings), make_sampler(histories, **settings)
+    second.batch(7)
+    assert np.array_equal(first.batch(2).tokens, second.batch(2).tokens)
+    assert not np.array_equal(first.batch(2).tokens, first.batch(3).tokens)
+    assert not np.array_equal(first.batch(2).tokens, make_sampler(histories, seed=1, **settings).batch(2).tokens)
+
+
+def test_epochs_count_passes_over_all_tokens(histories) -> None:
+    sampler = make_sampler(histories, episode_stride=2, context_length=5, batch_size=2, updates=None, epochs=3)
+    needed = 3 * sampler.tokens_per_pass / (2 * 5)
+    assert sampler.config.num_updates(sampler.tokens_per_pass, sampler.context_length) == int(np.ceil(needed))
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    from icrl_registry.configuration import build_config
+
+    for settings, said in [
+        ({"epochs": 3}, "exactly one of updates and epochs"),
+        ({"updates": None}, "exactly one of updates and epochs"),
+        ({"select_best": True}, "validation_every"),
+        ({"context_length": 0}, "context_length"),
+        ({"context_length": "half"}, "context_length"),
+    ]:
+        with pytest.raises(UsageError, match=said):
+            build_config(AlgorithmDistillationConfig, settings, "method")
+    assert build_config(AlgorithmDistillationConfig, {"context_length": None}, "method").context_length == "full"
