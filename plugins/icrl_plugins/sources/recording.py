@@ -1,40 +1,53 @@
-"""Records what happens in the parallel environments of a source, below the vector environment.
+"""Records what happens in the parallel environments of a source, below the learner's vector environment.
 
-A vector environment resets by itself and so hides an episode's last observation; an algorithm that samples from an unbounded
-Gaussian knows an action that was never executed. Recording where the single environment is stepped avoids both: the true
-successor is stored also at an episode's end, and the action is clipped here, so what is stored is what was executed.
+A learner's vector environment resets by itself and so hides an episode's last observation, and an algorithm that samples
+from an unbounded Gaussian knows actions that were never executed. Recording where the environments are stepped avoids
+both: the true successor is stored also at an episode's end, and the action is clipped here, so what is stored is what
+was executed.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-import gymnasium
 import numpy as np
 
-from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray, LearningHistory, Task
+from icrl_registry.contracts import (
+    Array,
+    BatchedEnvironment,
+    BatchedStep,
+    EnvironmentSpec,
+    FloatArray,
+    LearningHistory,
+    Task,
+)
 from icrl_registry.errors import NumericalError
 
 
 class HistoryRecorder:
-    """The arrays of one learning history, filled stream by stream while a source trains.
+    """S copies of one task that are stepped together, and the learning history that they have written so far.
 
     Args:
-        task: what the source trains on; its label names the place in errors.
+        batch: the copies; each is one stream of the history.
+        task: what they are copies of; its label names the place in errors.
         spec: gives the observation size O and the action size A.
-        num_streams: S, the number of parallel environments.
         num_steps: T, the number of steps of every stream.
         record_policy_means: whether to keep a column for the acting policy's mean actions.
     """
 
     def __init__(
-        self, task: Task, spec: EnvironmentSpec, num_streams: int, num_steps: int, record_policy_means: bool = False
+        self,
+        batch: BatchedEnvironment,
+        task: Task,
+        spec: EnvironmentSpec,
+        num_steps: int,
+        record_policy_means: bool = False,
     ) -> None:
-        size = (num_streams, num_steps)
+        size = (batch.num_tasks, num_steps)
         self.task = task
-        self.num_streams = num_streams
+        self.num_streams = batch.num_tasks
         self.num_steps = num_steps
+        self.steps_taken = 0
         self.observations = np.zeros((*size, spec.observation_size), dtype=np.float32)  # (S, T, O)
         self.next_observations = np.zeros((*size, spec.observation_size), dtype=np.float32)  # (S, T, O)
         self.actions = np.zeros((*size, spec.action_size), dtype=np.float32)  # (S, T, A)
@@ -42,18 +55,50 @@ class HistoryRecorder:
         self.terminated = np.zeros(size, dtype=np.bool_)  # (S, T)
         self.truncated = np.zeros(size, dtype=np.bool_)  # (S, T)
         self.policy_means = np.zeros_like(self.actions) if record_policy_means else None  # (S, T, A)
-        self.steps_taken = [0] * num_streams
+        self._batch = batch
+        self._all = np.ones(self.num_streams, dtype=np.bool_)
+        self._current = np.zeros((self.num_streams, spec.observation_size), dtype=np.float32)  # (S, O)
+
+    def reset(self, stream: int, seed: int) -> FloatArray:
+        """Starts an episode of `stream`; returns its first observation, (O,). Not a step, so nothing is recorded."""
+        self._current[stream] = self._batch.reset(stream, seed)
+        if not np.isfinite(self._current[stream]).all():
+            self._refuse(stream, "the reset observation", self._current[stream])
+        return self._current[stream].copy()
+
+    def step(self, actions: Array) -> BatchedStep:
+        """Executes `actions` (S, A), clipped to [-1, 1], and records the transitions.
+
+        Raises:
+            NumericalError: an action, a reward or a next observation is not finite.
+            RuntimeError: the history is already complete.
+        """
+        t = self.steps_taken
+        if t >= self.num_steps:
+            raise RuntimeError(f"{self.task.label} was stepped beyond its {self.num_steps} steps")
+        self._require_finite(actions, "the policy's action")
+        executed = np.clip(actions, -1.0, 1.0, dtype=np.float32)
+        step = self._batch.step(executed, self._all)
+        self._require_finite(step.observations, "the observation")
+        self._require_finite(step.rewards, "the reward")
+        self.observations[:, t] = self._current
+        self.actions[:, t] = executed
+        self.rewards[:, t] = step.rewards
+        self.next_observations[:, t] = step.observations
+        self.terminated[:, t] = step.terminated
+        self.truncated[:, t] = step.truncated
+        self._current[:] = step.observations
+        self.steps_taken = t + 1
+        return step
 
     def history(self) -> LearningHistory:
         """The complete history.
 
         Raises:
-            RuntimeError: a stream has not seen all of its steps.
+            RuntimeError: the streams have not taken all of their steps.
         """
-        if any(steps != self.num_steps for steps in self.steps_taken):
-            raise RuntimeError(
-                f"{self.task.label}: the streams have {self.steps_taken} steps, expected {self.num_steps} each"
-            )
+        if self.steps_taken != self.num_steps:
+            raise RuntimeError(f"{self.task.label} has {self.steps_taken} steps a stream, expected {self.num_steps}")
         return LearningHistory(
             task=self.task,
             observations=self.observations,
@@ -65,71 +110,21 @@ class HistoryRecorder:
             policy_means=self.policy_means,
         )
 
-
-class RecordedEnvironment(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """One environment whose steps fill one stream of a `HistoryRecorder`.
-
-    The learner sees an empty `info` and, if `reward_scale` isn't 1, a scaled reward; the record keeps the true one.
-    """
-
-    def __init__(
-        self, environment: gymnasium.Env[Any, Any], recorder: HistoryRecorder, stream: int, reward_scale: float = 1.0
-    ) -> None:
-        super().__init__(environment)
-        self._recorder = recorder
-        self._stream = stream
-        self._reward_scale = reward_scale
-        self._observation: FloatArray | None = None
-        self._episode = 0
-        self._episode_step = 0
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Starts an episode. Not a step, so nothing is recorded."""
-        observation, _ = self.env.reset(seed=seed, options=options)
-        self._episode_step = 0
-        self._require_finite(observation, "the reset observation")
-        self._observation = observation
-        return observation, {}
-
-    def step(self, action: Array) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Executes `action` (A,), clipped to [-1, 1], and records the transition.
-
-        Raises:
-            NumericalError: the action, the reward or the next observation is not finite.
-            RuntimeError: the stream is already full.
-        """
-        recorder, stream, step = self._recorder, self._stream, self._recorder.steps_taken[self._stream]
-        if step >= recorder.num_steps:
-            raise RuntimeError(
-                f"{recorder.task.label}: stream {stream} was stepped beyond its {recorder.num_steps} steps"
-            )
-        self._require_finite(action, "the policy's action")
-        executed = np.clip(action, -1.0, 1.0, dtype=np.float32)
-        observation, reward, terminated, truncated, _ = self.env.step(executed)
-        self._require_finite(observation, "the observation")
-        if not math.isfinite(reward):
-            self._refuse("the reward", reward)
-        recorder.observations[stream, step] = self._observation
-        recorder.actions[stream, step] = executed
-        recorder.rewards[stream, step] = reward
-        recorder.next_observations[stream, step] = observation
-        recorder.terminated[stream, step] = terminated
-        recorder.truncated[stream, step] = truncated
-        recorder.steps_taken[stream] = step + 1
-        self._observation = observation
-        self._episode_step += 1
-        if terminated or truncated:
-            self._episode += 1
-        return observation, float(reward) * self._reward_scale, terminated, truncated, {}
-
     def _require_finite(self, values: Array, what: str) -> None:
-        if not np.isfinite(values).all():
-            self._refuse(what, values)
+        """`values` (S, …)."""
+        finite = np.isfinite(values)
+        if not finite.all():
+            stream = int(np.flatnonzero(~finite.reshape(self.num_streams, -1).all(axis=1))[0])
+            self._refuse(stream, what, values[stream])
 
-    def _refuse(self, what: str, value: Any) -> None:
+    def _refuse(self, stream: int, what: str, value: Any) -> None:
+        """Episodes of a stream and steps of an episode are counted from 0."""
+        past = self.steps_taken
+        ends = np.flatnonzero(self.terminated[stream, :past] | self.truncated[stream, :past]) + 1
+        step = past - int(ends[-1]) if len(ends) else past
         raise NumericalError(
-            f"task {self._recorder.task.label}, stream {self._stream}, episode {self._episode}, "
-            f"step {self._episode_step}: {what} is {value}, expected finite numbers",
+            f"task {self.task.label}, stream {stream}, episode {len(ends)}, step {step}: "
+            f"{what} is {value}, expected finite numbers",
             "if the policy diverged, lower the source's learning rate (--set source.learning_rate=VALUE); "
             "otherwise the environment is at fault (`icrl-bench plugins check ENVIRONMENT`)",
         )

@@ -77,6 +77,9 @@ class DroQ(SAC):
     """SAC whose policy and temperature are updated at every `policy_delay`-th gradient step of the critics."""
 
     policy: DroQPolicy
+    log_ent_coef: torch.Tensor  # the temperature is always learnt here
+    ent_coef_optimizer: torch.optim.Adam
+    target_entropy: float
 
     def __init__(self, *args: Any, policy_delay: int = 3, **kwargs: Any) -> None:
         self.policy_delay = policy_delay

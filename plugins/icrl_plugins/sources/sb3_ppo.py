@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import Field
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
 
@@ -34,8 +34,8 @@ class Sb3PPOConfig(Sb3Config):
 class Sb3PPO(Sb3Source):
     """Proximal policy optimisation with a clipped ratio.
 
-    The Gaussian is unbounded, so its samples are clipped to [-1, 1] before they are executed and recorded. Steps that don't
-    fill a whole rollout at the end of training are recorded but not learnt from.
+    The Gaussian is unbounded, so its samples are clipped to [-1, 1] before they are executed and recorded. Steps at the
+    end of training that don't fill a whole rollout are recorded but not learnt from.
     """
 
     Config = Sb3PPOConfig
@@ -56,7 +56,7 @@ class Sb3PPO(Sb3Source):
             "optimizer_kwargs": {**FUSED_ADAM, "eps": 1e-5},  # the library's own epsilon for PPO
         }
 
-    def build_model(self, vector_environment: DummyVecEnv, seed: int) -> PPO:
+    def build_model(self, vector_environment: VecEnv, seed: int) -> PPO:
         config = self.config
         with warnings.catch_warnings():
             # A truncated last minibatch is documented at `batch_size`; the published 64 doesn't divide 2,500.

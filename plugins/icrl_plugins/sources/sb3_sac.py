@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 from stable_baselines3 import SAC
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import SACPolicy
 
 from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
@@ -24,7 +24,9 @@ class Sb3SACConfig(Sb3Config):
     gradient_steps: int = Field(1, ge=1, description="gradient steps per update")
     tau: float = Field(0.005, gt=0, le=1, description="step of the target networks towards the critics")
     initial_temperature: float = Field(
-        1.0, gt=0, description="first value of the learnt weight of the entropy; small rewards learn sooner with a small one"
+        1.0,
+        gt=0,
+        description="first value of the learnt weight of the entropy; small rewards learn sooner with a small one",
     )
     target_entropy: float | None = Field(
         None, description="entropy that the temperature aims for; none: minus the action size"
@@ -52,7 +54,7 @@ class Sb3SAC(Sb3Source):
         """Keyword arguments of the algorithm's constructor beyond SAC's own."""
         return {}
 
-    def build_model(self, vector_environment: DummyVecEnv, seed: int) -> SAC:
+    def build_model(self, vector_environment: VecEnv, seed: int) -> SAC:
         config = self.config
         return self.algorithm_type(
             self.policy_type,

@@ -12,17 +12,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from gymnasium import spaces
 from pydantic import Field, model_validator
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import VecEnv
 
 from icrl_plugins.sources.global_generators import integer_seeds, isolated_global_generators
-from icrl_plugins.sources.recording import HistoryRecorder, RecordedEnvironment
+from icrl_plugins.sources.recording import HistoryRecorder
+from icrl_plugins.sources.sb3_vector_environment import (
+    RecordedVectorEnvironment,
+    action_space,
+    draw_episode_seed,
+    episode_seeds,
+    observation_space,
+)
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Array, Environment, EnvironmentSpec, FloatArray, Source, SourceRun, Task
 from icrl_registry.errors import UsageError
@@ -82,7 +88,7 @@ class Sb3Source(Source):
     config: Sb3Config
 
     @abstractmethod
-    def build_model(self, vector_environment: DummyVecEnv, seed: int) -> BaseAlgorithm:
+    def build_model(self, vector_environment: VecEnv, seed: int) -> BaseAlgorithm:
         """The untrained algorithm, on the CPU (networks this small are slower on an accelerator)."""
 
     @abstractmethod
@@ -104,8 +110,11 @@ class Sb3Source(Source):
         seeds: Sequence[np.random.SeedSequence],
         report_steps: Callable[[int], None],
     ) -> Iterator[SourceRun]:
-        """See `Source.collect`. Statistics: `greedy_return`, the mean over `evaluation_episodes` of the final policy without
-        exploration, and `stream_seed`: stream i's first reset has seed `stream_seed` + i, later resets have none.
+        """See `Source.collect`. A run's statistics are
+
+        - `stream_seed`: what the environments were seeded with. The e-th episode of stream i was reset with the e-th
+          number that `draw_episode_seed` draws from `episode_seeds(stream_seed + i)`.
+        - `greedy_return`: the mean over `evaluation_episodes` of the final policy without exploration.
 
         Raises:
             NumericalError: an action, reward or observation is not finite; the message says where.
@@ -121,10 +130,9 @@ class Sb3Source(Source):
         Raises:
             UsageError: the tensors don't belong to a policy of this source and configuration.
         """
-        observation_space = spaces.Box(-np.inf, np.inf, (environment_spec.observation_size,), np.float32)
-        action_space = spaces.Box(-1.0, 1.0, (environment_spec.action_size,), np.float32)
+        sizes = observation_space(environment_spec), action_space(environment_spec)
         with isolated_global_generators(np.random.SeedSequence(0)):  # the initial weights are overwritten below
-            policy = self.policy_type(observation_space, action_space, _no_learning_rate, **self.policy_arguments())
+            policy = self.policy_type(*sizes, _no_learning_rate, **self.policy_arguments())
         state = {
             name.removeprefix("policy."): torch.from_numpy(np.array(values)) for name, values in policy_tensors.items()
         }
@@ -140,36 +148,29 @@ class Sb3Source(Source):
     def _train(
         self, environment: Environment, task: Task, seed: int, evaluation_seed: int, report_steps: Callable[[int], None]
     ) -> SourceRun:
-        config = self.config
-        recorder = HistoryRecorder(
-            task, environment.spec, config.num_envs, config.steps_per_stream, config.record_policy_means
-        )
-        vector_environment = DummyVecEnv(
-            [
-                lambda stream=stream: RecordedEnvironment(environment.make(task), recorder, stream, config.reward_scale)
-                for stream in range(config.num_envs)
-            ]
-        )
+        config, spec = self.config, environment.spec
+        batch = environment.make_batch([task] * config.num_envs)
         try:
-            model = self.build_model(vector_environment, seed)
-            model.set_logger(Logger(folder=None, output_formats=[]))  # otherwise a folder in the system's temporary one
-            callback = TrainingProgress(recorder, self.steps_per_update(), report_steps)
-            model.learn(self.total_steps(), callback=callback, log_interval=None)
+            recorder = HistoryRecorder(batch, task, spec, config.steps_per_stream, config.record_policy_means)
+            model = self.build_model(RecordedVectorEnvironment(recorder, spec, config.reward_scale), seed)
+            model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a temporary folder
+            progress = TrainingProgress(recorder, self.steps_per_update(), report_steps)
+            model.learn(self.total_steps(), callback=progress, log_interval=None)
         finally:
-            vector_environment.close()
+            batch.close()
         statistics = {"stream_seed": float(seed)}
         if config.evaluation_episodes > 0:
-            statistics["greedy_return"] = mean_return(
-                environment, task, _act_greedily(model.policy), config.evaluation_episodes, evaluation_seed
-            )
+            policy = _act_greedily(model.policy)
+            returns = episode_returns(environment, task, policy, config.evaluation_episodes, evaluation_seed)
+            statistics["greedy_return"] = float(returns.mean())
         return SourceRun(recorder.history(), policy_tensors(model.policy), statistics)
 
 
 class TrainingProgress(BaseCallback):
     """Stops when the streams are full, reports steps, and records the policy's means where they are wanted.
 
-    Stable-Baselines3 only looks at its step count between two updates; where the number of steps is no multiple of the steps
-    per update, this callback ends the last, incomplete round (for which there is no update).
+    Stable-Baselines3 only looks at its step count between two updates; where the number of steps is no multiple of
+    the steps per update, this callback ends the last, incomplete round (for which there is no update).
     """
 
     def __init__(self, recorder: HistoryRecorder, steps_per_update: int, report_steps: Callable[[int], None]) -> None:
@@ -204,21 +205,25 @@ def policy_tensors(policy: BasePolicy) -> dict[str, Array]:
     return {f"policy.{name}": values.detach().cpu().numpy().copy() for name, values in policy.state_dict().items()}
 
 
-def mean_return(environment: Environment, task: Task, policy: GreedyPolicy, num_episodes: int, seed: int) -> float:
-    """Mean undiscounted return of `num_episodes` episodes of `policy`; the first reset is seeded with `seed`."""
-    single = environment.make(task)
-    total = 0.0
+def episode_returns(environment: Environment, task: Task, policy: GreedyPolicy, num_episodes: int, seed: int) -> Array:
+    """Undiscounted returns of `num_episodes` episodes of `policy`, played side by side; (E,) float64.
+
+    Episode e is reset with the e-th of the seeds that `seed` starts.
+    """
+    batch = environment.make_batch([task] * num_episodes)
+    seeds = episode_seeds(seed)
+    returns = np.zeros(num_episodes)
     try:
-        for episode in range(num_episodes):
-            observation, _ = single.reset(seed=seed if episode == 0 else None)
-            ended = False
-            while not ended:
-                observation, reward, terminated, truncated, _ = single.step(policy(observation[None])[0])
-                total += float(reward)
-                ended = bool(terminated or truncated)
+        observations = np.stack([batch.reset(row, draw_episode_seed(seeds)) for row in range(num_episodes)])
+        active = np.ones(num_episodes, dtype=np.bool_)
+        while active.any():
+            step = batch.step(policy(observations), active)
+            returns[active] += step.rewards[active]
+            active &= ~(step.terminated | step.truncated)
+            observations = step.observations
     finally:
-        single.close()
-    return total / num_episodes
+        batch.close()
+    return returns
 
 
 def _act_greedily(policy: BasePolicy) -> GreedyPolicy:

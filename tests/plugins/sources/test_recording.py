@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icrl_plugins.sources.recording import HistoryRecorder, RecordedEnvironment
+from icrl_plugins.sources.recording import HistoryRecorder
 from icrl_plugins.sources.sb3_ppo import Sb3PPO, Sb3PPOConfig
 from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
+from icrl_plugins.sources.sb3_vector_environment import draw_episode_seed, episode_seeds
 from icrl_registry.errors import NumericalError
 
 PPO = Sb3PPO(Sb3PPOConfig(total_steps=203, num_envs=3, rollout_length=20, batch_size=30, log_std_init=1.0))
@@ -18,13 +19,13 @@ WALL = 0.45  # metres; near enough to end many episodes early
 
 def replay(environment, task, run, stream):
     """Steps a fresh environment with the recorded actions; yields (t, observation, reward, next observation, ends)."""
-    history = run.history
+    seeds = episode_seeds(int(run.statistics["stream_seed"]) + stream)
     env = environment.make(task)
-    observation, _ = env.reset(seed=int(run.statistics["stream_seed"]) + stream)
-    for t, action in enumerate(history.actions[stream]):
+    observation, _ = env.reset(seed=draw_episode_seed(seeds))
+    for t, action in enumerate(run.history.actions[stream]):
         successor, reward, terminated, truncated, _ = env.step(action)
         yield t, observation, reward, successor, terminated, truncated
-        observation = env.reset()[0] if terminated or truncated else successor
+        observation = env.reset(seed=draw_episode_seed(seeds))[0] if terminated or truncated else successor
 
 
 @SOURCES
@@ -65,28 +66,22 @@ def test_actions_are_those_executed(point, task, collect):
     assert 0.2 < (np.abs(actions) == 1.0).mean() < 0.9
 
 
-def test_the_learner_sees_the_scaled_reward_and_the_history_the_true_one(point, task):
-    environment = point()
-    recorder = HistoryRecorder(task, environment.spec, num_streams=1, num_steps=1)
-    recorded = RecordedEnvironment(environment.make(task), recorder, 0, reward_scale=10.0)
-    recorded.reset(seed=0)
-    _, reward, _, _, info = recorded.step(np.array([0.5], np.float32))
-    assert reward == pytest.approx(10 * recorder.rewards[0, 0], rel=1e-6)
-    assert info == {}
+def recorder_of(environment, task, num_streams=1, num_steps=2):
+    recorder = HistoryRecorder(environment.make_batch([task] * num_streams), task, environment.spec, num_steps)
+    for stream in range(num_streams):
+        recorder.reset(stream, seed=stream)
+    return recorder
 
 
 def test_a_stream_holds_neither_more_nor_fewer_steps_than_it_should(point, task):
-    environment = point()
-    recorder = HistoryRecorder(task, environment.spec, num_streams=1, num_steps=2)
-    recorded = RecordedEnvironment(environment.make(task), recorder, 0)
-    recorded.reset(seed=0)
-    recorded.step(np.zeros(1, np.float32))
-    with pytest.raises(RuntimeError, match=r"train-003.*\[1\] steps, expected 2"):
+    recorder = recorder_of(point(), task)
+    recorder.step(np.zeros((1, 1), np.float32))
+    with pytest.raises(RuntimeError, match=r"train-003 has 1 steps a stream, expected 2"):
         recorder.history()
-    recorded.step(np.zeros(1, np.float32))
+    recorder.step(np.zeros((1, 1), np.float32))
     recorder.history()
-    with pytest.raises(RuntimeError, match="stream 0 was stepped beyond its 2 steps"):
-        recorded.step(np.zeros(1, np.float32))
+    with pytest.raises(RuntimeError, match="train-003 was stepped beyond its 2 steps"):
+        recorder.step(np.zeros((1, 1), np.float32))
 
 
 @pytest.mark.parametrize("what", ["reward", "observation"])
@@ -96,11 +91,11 @@ def test_a_number_that_is_not_finite_is_refused_with_its_place(what, point, task
         collect(PPO, point(horizon=10, broken={what: 24}), [task], [0])
 
 
-def test_an_action_that_is_not_finite_is_refused(point, task):
-    environment = point()
-    recorder = HistoryRecorder(task, environment.spec, num_streams=1, num_steps=2)
-    recorded = RecordedEnvironment(environment.make(task), recorder, 0)
-    recorded.reset(seed=0)
-    with pytest.raises(NumericalError, match="episode 0, step 0: the policy's action is"):
-        recorded.step(np.array([np.nan], np.float32))
-    assert recorder.steps_taken == [0]
+def test_an_action_that_is_not_finite_is_refused_before_it_is_executed(point, task):
+    recorder = recorder_of(point(), task, num_streams=3)
+    actions = np.zeros((3, 1), np.float32)
+    recorder.step(actions)
+    actions[1] = np.nan
+    with pytest.raises(NumericalError, match="stream 1, episode 0, step 1: the policy's action is"):
+        recorder.step(actions)
+    assert recorder.steps_taken == 1

@@ -86,7 +86,9 @@ def test_dropout_is_active_in_the_target_while_training_and_off_while_acting(dro
     assert not torch.equal(original(droq, batch, temperature), original(droq, batch, temperature))
     monkeypatch.undo()
     seen.clear()
-    monkeypatch.setattr(DroQ, "target_q_values", lambda self, *a: (seen.append(self.critic_target.training), original(self, *a))[1])
+    monkeypatch.setattr(
+        DroQ, "target_q_values", lambda self, *a: (seen.append(self.critic_target.training), original(self, *a))[1]
+    )
     droq.train(gradient_steps=3, batch_size=16)
     assert seen == [True, True, True]
     droq.predict(np.zeros((1, 1), np.float32), deterministic=True)
