@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-from icrl_registry.hooks import ProgressEvent
-
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 UPDATE_EVERY = 0.2  # seconds between updates of a bar and between events
 
@@ -22,7 +20,7 @@ class Progress:
     """Two-level progress: the run's stages, and units (environment steps, updates) within a stage."""
 
     def __init__(
-        self, total_stages: int, quiet: bool = False, on_event: Callable[[ProgressEvent], None] | None = None
+        self, total_stages: int, quiet: bool = False, on_event: Callable[[Mapping[str, Any]], None] | None = None
     ) -> None:
         self.quiet = quiet
         self.on_event = on_event or (lambda event: None)
@@ -80,6 +78,9 @@ class Progress:
     def stage(self, name: str, total: int, unit: str, done: int = 0) -> Iterator[StageProgress]:
         """A stage of `total` units, of which `done` were there before."""
         stage = StageProgress(self, name, total, unit, done)
+        self.on_event(
+            {"event": "stage_started", "run_id": self.run_id, "stage": name.split()[0], "total": total, "unit": unit}
+        )
         try:
             yield stage
         finally:
@@ -87,6 +88,14 @@ class Progress:
         self.stages_done += 1
         if self._display is not None:
             self._display.update(self._whole, completed=self.stages_done)
+        self.on_event(
+            {
+                "event": "stage_finished",
+                "run_id": self.run_id,
+                "stage": name.split()[0],
+                "seconds": round(stage.elapsed, 3),
+            }
+        )
 
 
 class StageProgress:
@@ -129,8 +138,17 @@ class StageProgress:
             self.parent.message(
                 f"{self.name}: {self.done:,}/{self.total:,} {self.unit}, {text}, ETA {format_seconds(remaining)}"
             )
-        run_id = self.parent.run_id
-        self.parent.on_event(ProgressEvent(run_id, self.name.split()[0], done, self.total, self.unit, metrics or {}))
+        self.parent.on_event(
+            {
+                "event": "stage_progress",
+                "run_id": self.parent.run_id,
+                "stage": self.name.split()[0],
+                "done": done,
+                "total": self.total,
+                "unit": self.unit,
+                "metrics": dict(metrics or {}),
+            }
+        )
 
     def close(self) -> None:
         """Takes the stage's bar away and leaves one line."""

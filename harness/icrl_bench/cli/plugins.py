@@ -23,6 +23,9 @@ KindOption = Annotated[
 ]
 NameArgument = Annotated[str, typer.Argument(help="A name that `plugins list` shows, such as pusher-goal or mamba.")]
 
+#: Environment steps of a source that is checked: past the warm-up of those that have one, and four trainings in seconds.
+CHECK_STEPS = 700
+
 
 class ContractViolation(BenchError):
     """A plugin failed conformance checks."""
@@ -210,7 +213,9 @@ def _check_settings(plugin: Plugin, assignments: Sequence[str]) -> dict[str, Any
         small = getattr(protocol, entry.kind).get(entry.name, {})
     elif entry.kind == "source":
         plans = [plan for plan in protocol.environments.values() if plan.source == entry.name]
-        small = plans[0].settings.get("source", {}) if plans else {}
+        small = dict(plans[0].settings.get("source", {})) if plans else {}
+        if "total_steps" in plugin.component.Config.model_fields:
+            small["total_steps"] = CHECK_STEPS
     own = getattr(plugin.component, "conformance_settings", {})
     return {**small, **own, **given.get(entry.kind, {})}
 
