@@ -19,11 +19,9 @@ from gymnasium.spaces import Box
 from gymnasium.wrappers import TimeLimit
 
 from icrl_plugins.environments.mujoco_tasks import MujocoTasks
-from icrl_plugins.environments.simulation import MujocoBatch, load_model
+from icrl_plugins.environments.simulation import ALL, MujocoBatch, load_model
 from icrl_registry.contracts import Array, FloatArray, Task
 from icrl_registry.errors import UsageError
-
-ROW = np.array([0])
 
 
 class MujocoTaskEnv(MujocoEnv):
@@ -79,7 +77,7 @@ class MujocoTaskEnv(MujocoEnv):
         values = np.asarray(action, dtype=np.float64)
         if values.shape != self.action_space.shape:
             raise ValueError(f"action has shape {values.shape}, {self.family.id} expects {self.action_space.shape}")
-        rewards, terminated = self.simulation.advance(values[None], ROW)
+        rewards, terminated = self.simulation.advance(values[None], ALL)
         if self.render_mode == "human":
             self.render()
         return self.simulation.observation(0), float(rewards[0]), bool(terminated[0]), False, {}

@@ -13,6 +13,7 @@ import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from gymnasium.utils import seeding
+from numpy.typing import NDArray
 
 from icrl_plugins.environments.mujoco_tasks import MujocoTasks, PhysicsState
 from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, BoolArray, FloatArray
@@ -32,6 +33,11 @@ def _report_compiler_warning(message: str) -> None:
     """MuJoCo would print to stderr and write a log into the working directory at every compilation."""
     if "settotalmass" not in message:  # half_cheetah.xml uses it, and another way to set the mass alters the physics
         warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+
+
+#: Which tasks of a batch: a slice where possible, since NumPy then makes views instead of copies.
+Rows = slice | NDArray[np.intp]
+ALL = slice(None)
 
 
 class MujocoBatch(BatchedEnvironment):
@@ -71,6 +77,7 @@ class MujocoBatch(BatchedEnvironment):
             np.zeros((self.num_tasks, num_force_bodies, 6)),
         )
         self._track = np.zeros_like(family.track(self._state))  # (K, d), where the tracked point was before the step
+        self._row_numbers = np.arange(self.num_tasks)  # (K,)
         self._elapsed = np.full(self.num_tasks, -1)  # (K,), steps of the running episode; -1 before the first reset
         self._last = np.zeros((self.num_tasks, family.observation_size), dtype=np.float32)  # (K, O)
 
@@ -100,7 +107,7 @@ class MujocoBatch(BatchedEnvironment):
         Raises:
             ValueError: actions of another shape or not finite, or a row that was never reset.
         """
-        rows = np.flatnonzero(active)
+        rows: Rows = ALL if active.all() else np.flatnonzero(active)
         actions = np.asarray(actions, dtype=np.float64)
         if actions.shape != (self.num_tasks, self.family.action_size):
             expected = (self.num_tasks, self.family.action_size)
@@ -113,19 +120,19 @@ class MujocoBatch(BatchedEnvironment):
         truncated[rows] = self._elapsed[rows] >= self.family.horizon
         return BatchedStep(self._last.copy(), rewards, terminated, truncated)
 
-    def advance(self, actions: Array, rows: Array) -> tuple[Array, BoolArray]:
-        """One step of `rows` (R,) with `actions` (R, A); returns rewards (R,) float64 and terminations (R,)."""
+    def advance(self, actions: Array, rows: Rows) -> tuple[Array, BoolArray]:
+        """One step of the R tasks `rows` with `actions` (R, A); returns rewards (R,) float64 and terminations (R,)."""
         terms, terminated = self.advance_with_terms(actions, rows)
         return np.asarray(sum(terms.values())), terminated
 
-    def advance_with_terms(self, actions: Array, rows: Array) -> tuple[dict[str, Array], BoolArray]:
+    def advance_with_terms(self, actions: Array, rows: Rows) -> tuple[dict[str, Array], BoolArray]:
         """`advance` with the reward's summands apart, (R,) each."""
         if not np.isfinite(actions).all():
             raise ValueError(f"actions of {self.family.id} must be finite numbers in [-1, 1], got {actions.tolist()}")
         if (self._elapsed[rows] < 0).any():
             raise ValueError(f"a task of {self.family.id} was stepped before its first reset")
-        controls = np.clip(actions, -1.0, 1.0) * self.family.control_scale  # (R, A)
-        for control, row in zip(controls, rows, strict=True):
+        controls = np.minimum(np.maximum(actions, -1.0), 1.0) * self.family.control_scale  # (R, A)
+        for control, row in zip(controls, self._row_numbers[rows], strict=True):
             data = self._data[row]
             data.ctrl[:] = control
             mujoco.mj_step(self.model, data, nstep=self.family.frame_skip)

@@ -13,7 +13,7 @@ from icrl_plugins.environments.pusher_goal import PusherGoal
 from icrl_plugins.environments.reacher_goal import ReacherGoal
 from icrl_registry.contracts import Task
 
-ROW = np.array([0])
+ROW = slice(None)
 
 
 class Pair:
