@@ -1,0 +1,1 @@
+"""Plugins for icrl-bench from outside: one of each kind, and hooks."""

@@ -1,0 +1,3 @@
+"""Fails to import, as a plugin built against a library that is no longer there would."""
+
+raise ImportError("libtensor.so.3: cannot open shared object file")
