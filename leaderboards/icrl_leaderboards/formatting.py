@@ -43,11 +43,11 @@ def interval(estimate: Estimate | None, decimals: int) -> str:
     return f"[{number(estimate.interval.low, decimals)}, {number(estimate.interval.high, decimals)}]"
 
 
-def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False) -> str:
+def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False, separator: str = " ") -> str:
     """`+5.31 [4.20, 6.42]`."""
     if estimate is None:
         return MISSING
-    return f"{number(estimate.value, decimals, signed)} {interval(estimate, decimals)}".rstrip()
+    return f"{number(estimate.value, decimals, signed)}{separator}{interval(estimate, decimals)}".rstrip()
 
 
 def count(value: float) -> str:

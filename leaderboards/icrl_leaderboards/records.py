@@ -103,6 +103,10 @@ class RunRecord:
             if not isinstance(value, dict):
                 raise RecordError(f"{name} is {type(value).__name__}", "expected a mapping")
             self._set(name, value)
+        for name in ("seconds", "diagnostics", "provenance"):  # their keys are columns of the store
+            longest = max(map(len, getattr(self, name)), default=0)
+            if longest > LONGEST_KEY:
+                raise RecordError(f"a key of {name} has {longest} characters", f"expected at most {LONGEST_KEY}")
         self._set("plugins", [self._plugin(use, index) for index, use in enumerate(self.plugins)])
 
     def _check_tasks(self) -> None:
@@ -182,8 +186,6 @@ def _check_text(value: Any, place: str) -> None:
 
 def _key(key: Any, place: str) -> str:
     _check_text(key, f"a key of {place}")
-    if len(key) > LONGEST_KEY:
-        raise RecordError(f"a key of {place} has {len(key)} characters", f"expected at most {LONGEST_KEY}")
     return str(key)
 
 

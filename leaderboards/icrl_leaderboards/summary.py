@@ -49,10 +49,14 @@ class Row:
         return self.head.environment, self.head.protocol, self.head.track
 
     @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings in which the method differs from the protocol, as `--set` takes them."""
+        return tuple(f"{key}={_short_json(value)}" for key, value in sorted(self.head.variant.items()))
+
+    @property
     def label(self) -> str:
-        """The method and the settings in which it differs from the protocol."""
-        settings = ", ".join(f"{key}={_short_json(value)}" for key, value in sorted(self.head.variant.items()))
-        return f"{self.head.method} ({settings})" if settings else self.head.method
+        """The method and its settings in one line."""
+        return f"{self.head.method} ({', '.join(self.settings)})" if self.settings else self.head.method
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -129,7 +133,7 @@ class Reference:
     """A floor or the ceiling of one table: what a policy without learning, or the source on the task itself, returns."""
 
     kind: str  # "floor" or "oracle"
-    name: str  # "random", "zero action", "oracle", "oracle (greedy)"
+    name: str  # "random", "zero action", "oracle", "oracle, greedy"
     value: float  # mean over the table's tasks and runs
     normalised_score: float | None
 
@@ -246,7 +250,7 @@ def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
     references = []
     for kind, name, attribute in (
         ("oracle", "oracle", "oracle"),
-        ("oracle", "oracle (greedy)", "oracle_greedy"),
+        ("oracle", "oracle, greedy", "oracle_greedy"),
         ("floor", "zero action", "zero_action"),
         ("floor", "random", "random"),
     ):

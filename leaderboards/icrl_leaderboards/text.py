@@ -14,7 +14,9 @@ import unicodedata
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 #: Combining marks stack without limit on one character; more than this many in a row are shown by their codes.
 _MAXIMUM_COMBINING = 3
-_MARKDOWN_SPECIAL = frozenset("\\`*_{}[]()#+!|~:@$^=")
+#: What begins a construct within a line of GitHub's Markdown: code, emphasis, links, cells, mathematics, addresses.
+_MARKDOWN_SPECIAL = frozenset("\\`*[]|~$@")
+_ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
 def visible(text: str) -> str:
@@ -37,22 +39,25 @@ def shorten(text: str, limit: int) -> str:
     if len(shown) <= limit:
         return shown
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
-    tail = f"… ({len(text):,} characters, #{digest})"
+    tail = f"… ({len(text):,} characters, #{digest})" if len(text) > 2 * limit else f"…#{digest}"
     return shown[: max(limit - len(tail), 8)] + tail
 
 
 def markdown(text: str, limit: int = 120) -> str:
-    """`text` as one line of Markdown that renders as exactly that text, also within a table cell."""
+    """`text` as a piece of a Markdown line that renders as exactly that text, also within a table cell."""
     shown = shorten(text, limit)
     web_address = "www." in shown.lower()
     escaped = []
     for index, character in enumerate(shown):
-        if character in "<>&":
-            escaped.append({"<": "&lt;", ">": "&gt;", "&": "&amp;"}[character])
-        elif character in _MARKDOWN_SPECIAL or (character == "." and web_address) or (index == 0 and character == "-"):
-            escaped.append("\\" + character)
-        else:
-            escaped.append(character)
+        before, after = shown[index - 1 : index], shown[index + 1 : index + 2]
+        special = (
+            character in _MARKDOWN_SPECIAL
+            or (character == "_" and not (before.isalnum() and after.isalnum()))  # emphasis needs a word's edge
+            or (character == ":" and not after.isspace())  # http://, :smile:
+            or (character == "." and web_address)
+            or (character in "-+#=" and index == 0)
+        )
+        escaped.append("\\" + character if special else _ENTITIES.get(character, character))
     return "".join(escaped)
 
 
