@@ -52,6 +52,18 @@ def test_every_window_is_a_run_of_kept_steps_of_one_stream(histories) -> None:
     assert seen == set(allowed)  # every stream and every phase is visited
 
 
+def test_targets_are_the_actions_taken_at_the_tokens_steps(histories) -> None:
+    sampler = make_sampler(histories, episode_stride=2, context_length=5, batch_size=8, token_noise=0.05)
+    batch, noiseless = (
+        sampler.batch(1),
+        make_sampler(histories, episode_stride=2, context_length=5, batch_size=8).batch(1),
+    )
+    for row in range(8):
+        for t, code in enumerate(codes_of(noiseless, row)):
+            index, stream, step = code // 1000 - 1, code // 100 % 10, code % 100
+            assert np.array_equal(batch.targets[row, t], histories[index].actions[stream, step])
+
+
 def test_full_contexts_hold_whole_histories_padded_at_the_end_and_masked(histories) -> None:
     sampler = make_sampler(histories, episode_stride=2, context_length="full", batch_size=16)
     totals = [[len(kept_steps(s.bounds, 2, phase)[0]) for phase in range(2)] for s in sampler.streams]

@@ -114,6 +114,30 @@ def test_the_best_validation_is_kept(toy, histories) -> None:
     assert np.array_equal(last.tensors["model.head.bias"], seen[-1])
 
 
+def test_the_best_parameters_survive_an_interruption(toy, histories) -> None:
+    def validate(agent):
+        return {"last_episodes": -float(updates_done[-1])}  # the first validation is the best
+
+    updates_done = [0]
+
+    def report(done: int, total: int, metrics) -> None:
+        updates_done.append(done)
+        if done == 7 and first_run:
+            raise Killed
+
+    method = make_method(toy, validation_every=3, select_best=True)
+    first_run = False
+    straight = method.train(toy.job(histories, validate=validate, report=report))
+    assert straight.state["best_update"] == 3
+    first_run, store = True, toy.MemoryStore()
+    updates_done[:] = [0]
+    with pytest.raises(Killed):
+        method.train(toy.job(histories, store, validate=validate, report=report))
+    first_run = False
+    updates_done.append(5)  # training goes on after the last progress saved
+    assert_same(straight, method.train(toy.job(histories, store, validate=validate, report=report)))
+
+
 def test_validating_changes_nothing_in_the_training(toy, histories) -> None:
     def validate(agent):
         return {"last_episodes": float(toy.adapt(agent, [0.5, -0.5], 3)[:, -1].mean())}
