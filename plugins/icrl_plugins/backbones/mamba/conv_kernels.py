@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vector_math import JIT, sigmoid
+from icrl_plugins.backbones.mamba.vectors import JIT, sigmoid
 
 ROWS = 32  # steps of a task
 
@@ -54,6 +54,7 @@ def backward(start, stride, x, column, before, weight, bias, grad_out, grad_x, g
     batch, steps, channels = grad_out.shape
     width = weight.shape[0]
     chunks = (steps + ROWS - 1) // ROWS
+    one = grad_out.dtype.type(1)
     gc = np.empty((ROWS + width - 1, channels), grad_out.dtype)  # dLoss/dc, also of the W - 1 steps after the task's
     for task in range(start, batch * chunks, stride):
         b = task // chunks
@@ -67,7 +68,7 @@ def backward(start, stride, x, column, before, weight, bias, grad_out, grad_x, g
             _convolve(x[b], column, before[b], weight, bias, t, channels, row)
             for e in range(channels):
                 s = sigmoid(row[e])
-                row[e] = grad_out[b, t, e] * s * (1 + row[e] * (1 - s))
+                row[e] = grad_out[b, t, e] * s * (one + row[e] * (one - s))
         for t in range(begin, end):
             row = gc[t - begin]
             for e in range(channels):

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from numba import njit
 
-from icrl_plugins.backbones.mamba.vector_math import JIT
+from icrl_plugins.backbones.mamba.vectors import JIT
 
 #: Below this many state updates a second thread costs more than it saves.
 SERIAL_WORK = 200_000

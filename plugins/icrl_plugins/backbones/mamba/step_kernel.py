@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vector_math import JIT, decay, decay_scale, exponential, sigmoid, softplus
+from icrl_plugins.backbones.mamba.vectors import JIT, decay, decay_scale, exponential, sigmoid, softplus
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
