@@ -71,10 +71,7 @@ class MambaBlock(nn.Module):
         return before, self.A_log.new_zeros(batch_size, self.inner_size, self.state_size)
 
     def forward(self, tokens: Tensor, state: BlockState | None = None) -> tuple[Tensor, BlockState]:
-        """(B, T, D), continuing from `state` if there is one → (B, T, D) and the state after the last step.
-
-        Gradients flow through the scan's state, not through the inputs that the convolution remembers.
-        """
+        """(B, T, D), continuing from `state` if there is one → (B, T, D) and the state after the last step."""
         xz = self.in_proj(tokens)  # (B, T, 2E)
         x, z = xz.chunk(2, dim=-1)  # (B, T, E) each
         before, scan_state = (None, None) if state is None else state
@@ -97,7 +94,7 @@ class MambaBlock(nn.Module):
             return conv_silu_cpu(x, self.conv1d.weight, self.conv1d.bias, before)  # type: ignore[arg-type]
         if before is None:
             before = x.new_zeros(x.shape[0], self.conv1d.kernel_size[0] - 1, x.shape[2])
-        padded = torch.cat([before.detach(), x], dim=1).transpose(1, 2)  # (B, E, W - 1 + T)
+        padded = torch.cat([before, x], dim=1).transpose(1, 2)  # (B, E, W - 1 + T)
         c = F.conv1d(padded, self.conv1d.weight, self.conv1d.bias, groups=self.inner_size)
         return F.silu(c).transpose(1, 2).contiguous()
 
@@ -107,7 +104,7 @@ class MambaBlock(nn.Module):
         if before is None:
             before = x.new_zeros(x.shape[0], keep, x.shape[2])
         steps = x.shape[1]
-        recent = x.detach()[:, max(0, steps - keep) :]
+        recent = x[:, max(0, steps - keep) :]
         return torch.cat([before[:, recent.shape[1] :], recent], dim=1)
 
     def step(self, token: Tensor, state: BlockState) -> tuple[Tensor, BlockState]:

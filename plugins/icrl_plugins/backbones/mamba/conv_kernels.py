@@ -2,8 +2,9 @@
 
     c_t[e] = bias[e] + sum_j weight[j, e] x_{t - (W - 1) + j}[e],      out_t[e] = c_t[e] sigmoid(c_t[e])
 
-A task is one sequence of the batch and `ROWS` steps, all channels; the innermost loop runs over channels. The W - 1 inputs
-before the first step come from `before`. Letters as in scan_kernels.py; W is the width of the convolution.
+A task is one sequence of the batch and `ROWS` steps, all channels. Its inputs are first copied to rows that are padded to
+whole vectors and begin W - 1 steps early (those before the first step come from `before`). Letters as in scan_kernels.py;
+W is the width of the convolution, P is E rounded up to whole vectors.
 """
 
 from __future__ import annotations
@@ -12,77 +13,121 @@ import numpy as np
 from numba import njit
 
 from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vectors import JIT, sigmoid
+from icrl_plugins.backbones.mamba.vectors import JIT, lane_count, load, sigmoid, splat, store
 
 ROWS = 32  # steps of a task
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _convolve(x, column, before, weight, bias, t, channels, c):  # type: ignore[no-untyped-def]
-    """c = the convolution at step t of one sequence x (T, ≥ column + E) with earlier inputs `before` (W - 1, E)."""
-    width = weight.shape[0]
-    for e in range(channels):
-        c[e] = bias[e]
-    for j in range(width):
-        source = t - (width - 1) + j
-        if source >= 0:
+def _load_rows(x, column, before, b, begin, end, rows):  # type: ignore[no-untyped-def]
+    """rows[i] = the input at step begin - (W - 1) + i, for steps up to `end`."""
+    early, channels = before.shape[1], before.shape[2]
+    for t in range(begin - early, end):
+        row = t - begin + early
+        if t >= 0:
             for e in range(channels):
-                c[e] += weight[j, e] * x[source, column + e]
+                rows[row, e] = x[b, t, column + e]
         else:
             for e in range(channels):
-                c[e] += weight[j, e] * before[source + width - 1, e]
+                rows[row, e] = before[b, t + early, e]
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _convolve(rows, taps, bias, count, c):  # type: ignore[no-untyped-def]
+    """c[i] = bias + sum_j taps[j] rows[i + j] for i < count; all rows have P columns."""
+    padded = rows.shape[1]
+    for v in range(0, padded, lane_count(rows)):
+        for i in range(count):
+            total = load(bias, v)
+            for j in range(taps.shape[0]):
+                total += load(taps, j * padded + v) * load(rows, (i + j) * padded + v)
+            store(c, i * padded + v, total)
 
 
 @compiled
-def forward(start, stride, x, column, before, weight, bias, out):  # type: ignore[no-untyped-def]
-    """x (b, T, ≥ column + E), before (b, W - 1, E), weight (W, E), bias (E) → out (b, T, E)."""
+def forward(start, stride, x, column, before, taps, bias, out):  # type: ignore[no-untyped-def]
+    """x (b, T, ≥ column + E), before (b, W - 1, E), taps (W, P), bias (P) → out (b, T, E)."""
     batch, steps, channels = out.shape
+    width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
-    c = np.empty(channels, out.dtype)
-    for task in range(start, batch * chunks, stride):
-        b = task // chunks
-        begin = (task % chunks) * ROWS
-        for t in range(begin, min(begin + ROWS, steps)):
-            _convolve(x[b], column, before[b], weight, bias, t, channels, c)
-            for e in range(channels):
-                out[b, t, e] = c[e] * sigmoid(c[e])
-
-
-@compiled
-def backward(start, stride, x, column, before, weight, bias, grad_out, grad_x, grad_weight, grad_bias):  # type: ignore[no-untyped-def]
-    """grad_x (b, T, E); grad_weight (tasks, W, E) and grad_bias (tasks, E) are partial sums, one per task."""
-    batch, steps, channels = grad_out.shape
-    width = weight.shape[0]
-    chunks = (steps + ROWS - 1) // ROWS
-    one = grad_out.dtype.type(1)
-    gc = np.empty((ROWS + width - 1, channels), grad_out.dtype)  # dLoss/dc, also of the W - 1 steps after the task's
+    rows = np.zeros((ROWS + width - 1, padded), out.dtype)
+    c = np.empty((ROWS, padded), out.dtype)
     for task in range(start, batch * chunks, stride):
         b = task // chunks
         begin = (task % chunks) * ROWS
         end = min(begin + ROWS, steps)
-        beyond = min(end + width - 1, steps)
-        grad_weight[task] = 0
-        grad_bias[task] = 0
-        for t in range(begin, beyond):
-            row = gc[t - begin]
-            _convolve(x[b], column, before[b], weight, bias, t, channels, row)
-            for e in range(channels):
-                s = sigmoid(row[e])
-                row[e] = grad_out[b, t, e] * s * (one + row[e] * (one - s))
+        _load_rows(x, column, before, b, begin, end, rows)
+        _convolve(rows, taps, bias, end - begin, c)
         for t in range(begin, end):
-            row = gc[t - begin]
             for e in range(channels):
-                grad_bias[task, e] += row[e]
-                grad_x[b, t, e] = 0
-            for j in range(width):
-                source = t - (width - 1) + j
-                if source >= 0:
-                    for e in range(channels):
-                        grad_weight[task, j, e] += row[e] * x[b, source, column + e]
+                value = c[t - begin, e]
+                out[b, t, e] = value * sigmoid(value)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _slopes(grad_out, b, begin, end, c):  # type: ignore[no-untyped-def]
+    """c[i] becomes dLoss/dc at step begin + i."""
+    one = c.dtype.type(1)
+    for t in range(begin, end):
+        i = t - begin
+        for e in range(grad_out.shape[2]):
+            s = sigmoid(c[i, e])
+            c[i, e] = grad_out[b, t, e] * s * (one + c[i, e] * (one - s))
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _parameter_gradients(rows, gc, count, grad_taps, grad_bias):  # type: ignore[no-untyped-def]
+    """Sums over the first `count` steps: grad_taps[j] = sum_i gc[i] rows[i + j], grad_bias = sum_i gc[i]."""
+    padded = rows.shape[1]
+    for v in range(0, padded, lane_count(rows)):
+        bias = splat(rows.dtype.type(0))
+        for i in range(count):
+            bias += load(gc, i * padded + v)
+        store(grad_bias, v, bias)
+        for j in range(grad_taps.shape[0]):
+            tap = splat(rows.dtype.type(0))
+            for i in range(count):
+                tap += load(gc, i * padded + v) * load(rows, (i + j) * padded + v)
+            store(grad_taps, j * padded + v, tap)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _input_gradient(gc, taps, step, available, gx):  # type: ignore[no-untyped-def]
+    """gx (P) = sum_j taps[j] gc[step + (W - 1) - j] over the rows 0 … available - 1 that gc has."""
+    width, padded = taps.shape
+    for v in range(0, padded, lane_count(gc)):
+        total = splat(gx.dtype.type(0))
+        for j in range(width):
+            row = step + width - 1 - j
+            if 0 <= row < available:
+                total += load(taps, j * padded + v) * load(gc, row * padded + v)
+        store(gx, v, total)
+
+
+@compiled
+def backward(  # type: ignore[no-untyped-def]
+    start, stride, x, column, before, taps, bias, grad_out, grad_x, grad_before, grad_taps, grad_bias
+):
+    """grad_x (b, T, E), grad_before (b, W - 1, E); grad_taps (tasks, W, P) and grad_bias (tasks, P) are partial sums."""
+    batch, steps, channels = grad_out.shape
+    width, padded = taps.shape
+    chunks = (steps + ROWS - 1) // ROWS
+    rows = np.zeros((ROWS + 2 * (width - 1), padded), grad_out.dtype)
+    gc = np.zeros((ROWS + width - 1, padded), grad_out.dtype)
+    gx = np.empty(padded, grad_out.dtype)
+    for task in range(start, batch * chunks, stride):
+        b = task // chunks
+        begin = (task % chunks) * ROWS
+        end = min(begin + ROWS, steps)
+        beyond = min(end + width - 1, steps)  # the last inputs of this task also reach these outputs
+        _load_rows(x, column, before, b, begin, beyond, rows)
+        _convolve(rows, taps, bias, beyond - begin, gc)
+        _slopes(grad_out, b, begin, beyond, gc)
+        _parameter_gradients(rows, gc, end - begin, grad_taps[task], grad_bias[task])
+        for t in range(begin if begin > 0 else 1 - width, end):
+            _input_gradient(gc, taps, t - begin, beyond - begin, gx)
+            for e in range(channels):
+                if t >= 0:
+                    grad_x[b, t, e] = gx[e]
                 else:
-                    for e in range(channels):
-                        grad_weight[task, j, e] += row[e] * before[b, source + width - 1, e]
-                later = t + (width - 1) - j
-                if later < beyond:
-                    for e in range(channels):
-                        grad_x[b, t, e] += weight[j, e] * gc[later - begin, e]
+                    grad_before[b, t + width - 1, e] = gx[e]
