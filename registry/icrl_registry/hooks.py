@@ -46,7 +46,7 @@ class NamedCommand(NamedTuple):
     """A command that a plugin adds to `icrl-bench`."""
 
     name: str  # what the user types
-    command: Any  # a `typer.Typer`, or a function without arguments that returns a `click.Command`
+    command: Any  # a `typer.Typer`, or a function whose parameters become options
 
 
 class HookFailure(NamedTuple):
@@ -78,7 +78,7 @@ class HookSpecifications:
 
     @hookspec
     def icrl_commands(self) -> Sequence[tuple[str, Any]]:  # type: ignore[empty-body]
-        """Commands as (name, `typer.Typer` or a function without arguments that returns a `click.Command`)."""
+        """Commands as (name, a `typer.Typer` or a function whose parameters become options, as Typer reads them)."""
 
 
 HOOK_NAMES = tuple(sorted(name for name in vars(HookSpecifications) if name.startswith("icrl_")))
@@ -120,11 +120,13 @@ class HookManager:
                 hint = f"write @hookimpl (from icrl_registry.hooks) above def {attribute}"
                 raise PluginError(f"{distribution}: {attribute} is not marked as a hook", hint)
         name = name or f"{distribution}:{getattr(module, '__name__', type(module).__name__)}"
+        if name in self._owners:
+            raise PluginError(f"{name} is registered already", "register each hook module once")
         try:
             self._manager.register(module, name)
             self._manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
-            if self._manager.has_plugin(name):
+            if self._manager.has_plugin(name):  # found out after it was added: no hook of it may stay
                 self._manager.unregister(name=name)
             hint = "compare the arguments with icrl_registry.hooks.HookSpecifications"
             raise PluginError(f"{distribution}: {' '.join(str(error).split())}", hint) from error
@@ -210,5 +212,5 @@ def _as_section(item: Any) -> ReportSection:
 def _as_command(item: Any) -> NamedCommand:
     name, command = item
     if not (isinstance(name, str) and name and callable(command)):
-        raise TypeError(f"a command is (name, typer.Typer or a function that returns a click.Command), not {item!r}")
+        raise TypeError(f"a command is (name, typer.Typer or a function), not {item!r}")
     return NamedCommand(name, command)

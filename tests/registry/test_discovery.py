@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from icrl_registry import discovery
+from icrl_registry import contracts, discovery
 from icrl_registry.errors import PluginError, UnknownNameError, UsageError
 
 METHOD = """
@@ -163,6 +164,18 @@ def test_all_missing_members_are_named(site: Site):
     assert "group_size" not in caught.value.message
     with pytest.raises(PluginError, match=r"missing 'collect'$"):  # abstract, though the attribute exists
         discovery.load("source", "derived")
+
+
+@pytest.mark.parametrize("kind", discovery.KINDS)
+def test_the_members_looked_for_are_those_of_the_contract(kind: str):
+    contract = getattr(contracts, kind.capitalize())
+    declared = {name for name, note in contract.__annotations__.items() if "ClassVar" in str(note)}
+    defined = {name for name in vars(contract) if not name.startswith("_") and name not in ("Config", "config")}
+    members = declared | {name for name in defined if callable(getattr(contract, name)) or name == "spec"}
+    assert set(discovery.CONTRACT_MEMBERS[kind]) == members - {"Config"}
+    documented = [name for name in defined if inspect.isfunction(getattr(contract, name))]
+    undocumented = [name for name in documented if not (getattr(contract, name).__doc__ or "").strip()]
+    assert undocumented == []
 
 
 def test_an_entry_point_must_name_a_class(site: Site):

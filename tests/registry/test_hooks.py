@@ -59,11 +59,30 @@ def test_an_unmarked_hook_is_refused(manager: HookManager):
     assert "@hookimpl" in caught.value.hint
 
 
-def test_an_argument_that_does_not_exist_is_refused_and_leaves_nothing_behind(manager: HookManager):
-    with pytest.raises(PluginError, match=r"acme.*recordd"):
-        manager.register(module(icrl_result=lambda recordd: None), "acme")
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [({"icrl_result": lambda recordd: None}, "recordd"), ({"on_result": lambda record: None}, "'on_result'")],
+)
+def test_a_wrong_argument_or_an_unknown_marked_function_is_refused_and_leaves_nothing_behind(
+    manager: HookManager, wrong: dict[str, Any], words: str
+):
+    seen: list[Any] = []
+    with pytest.raises(PluginError, match=rf"acme.*{words}"):
+        manager.register(module(icrl_progress=lambda event: seen.append(event), **wrong), "acme")
+    manager.progress(EVENT)
     manager.result({})
+    assert seen == []
     assert manager.failures == []
+
+
+def test_registering_twice_is_refused_and_keeps_the_first(manager: HookManager):
+    seen: list[Any] = []
+    hooks = module(icrl_progress=lambda event: seen.append(event))
+    manager.register(hooks, "acme")
+    with pytest.raises(PluginError, match="registered already"):
+        manager.register(hooks, "acme")
+    manager.progress(EVENT)
+    assert seen == [EVENT]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no network"), SystemExit(3)])
