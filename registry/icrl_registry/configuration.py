@@ -31,6 +31,8 @@ Config = TypeVar("Config", bound=ComponentConfig)
 def build_config(config_type: type[Config], settings: Mapping[str, Any], section: str) -> Config:
     """Builds `config_type` from `settings`; a refused key or value is named as the user would type it.
 
+    TOML has no null, so the string "none" stands for Python's `None`.
+
     Raises:
         UnknownNameError: a key that the config doesn't have (with the nearest ones).
         UsageError: a value of the wrong type or range.
@@ -40,7 +42,7 @@ def build_config(config_type: type[Config], settings: Mapping[str, Any], section
         if key not in fields:
             raise unknown_name("setting", f"{section}.{key}", [f"{section}.{name}" for name in fields])
     try:
-        return config_type.model_validate(dict(settings))
+        return config_type.model_validate({key: None if value == "none" else value for key, value in settings.items()})
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -55,8 +57,7 @@ def build_config(config_type: type[Config], settings: Mapping[str, Any], section
 def parse_assignments(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
     """`["method.context_length=200"]` → `{"method": {"context_length": 200}}`.
 
-    A value is read as TOML (numbers, booleans, arrays, quoted strings) and, failing that, as a plain string; `none` is
-    Python's `None`.
+    A value is read as TOML (numbers, booleans, arrays, quoted strings) and, failing that, as a plain string.
     """
     settings: dict[str, dict[str, Any]] = {}
     for assignment in assignments:
@@ -74,8 +75,6 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _parse_value(text: str) -> Any:
-    if text.lower() in ("none", "null"):
-        return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from icrl_plugins.environments import gymnasium_ids
+from icrl_bench.gymnasium_ids import register_environments
 from icrl_plugins.environments.ant_dir import AntDir
 from icrl_plugins.environments.half_cheetah_vel import HalfCheetahVel
 from icrl_plugins.environments.pusher_goal import PusherGoal
@@ -69,14 +69,14 @@ def test_registering_again_changes_nothing():
     before = dict(gymnasium.registry)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        gymnasium_ids.register()
+        register_environments()
     assert dict(gymnasium.registry) == before
 
 
 def test_an_id_can_name_its_module():
     """In a fresh interpreter, importing nothing but Gymnasium."""
     code = (
-        "import gymnasium; name = 'icrl_plugins.environments.gymnasium_ids:icrl_bench/ReacherGoal-v1';"
+        "import gymnasium; name = 'icrl_bench:icrl_bench/ReacherGoal-v1';"
         "print(gymnasium.make(name, task=(0.1, 0.0)).reset(seed=0)[0].shape)"
     )
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -110,9 +110,9 @@ def test_ids_take_the_familys_settings():
     ],
 )
 def test_a_bad_task_is_refused_with_the_names_of_its_parameters(task, message):
-    with pytest.raises(ValueError, match=message) as refused:
+    with pytest.raises(UsageError, match=message) as refused:
         gymnasium.make("icrl_bench/ReacherGoal-v1", task=task)
-    assert "goal_x (m), goal_y (m)" in str(refused.value)
+    assert "goal_x (m), goal_y (m)" in refused.value.hint
 
 
 @pytest.mark.parametrize("through_id", [False, True], ids=["make", "gymnasium.make"])
