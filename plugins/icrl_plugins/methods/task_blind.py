@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import nn
 
 from icrl_plugins.training.checkpoints import load_module, module_tensors
-from icrl_plugins.training.gradient_training import GradientTraining, prefetched
+from icrl_plugins.training.gradient_training import GradientTraining
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.optimisation import OptimisationConfig
 from icrl_plugins.training.randomness import child_seed, default_generator, torch_generator
@@ -81,13 +81,11 @@ class TaskBlind(Method):
         if progress is not None:
             training.resume(progress)
 
-        def make_batch(update: int) -> tuple[FloatArray, FloatArray]:
-            generator = np.random.default_rng(child_seed(job.seed, _BATCHES, update))
+        while training.update < config.updates:
+            generator = np.random.default_rng(child_seed(job.seed, _BATCHES, training.update))
             rows = generator.integers(len(actions), size=config.batch_size)
-            return normalisation.observations(observations[rows]), actions[rows]
-
-        for inputs, targets in prefetched(make_batch, training.update, config.updates):
-            rate, loss = training.learning_rate, self._update(training, inputs, targets)
+            rate = training.learning_rate
+            loss = self._update(training, normalisation.observations(observations[rows]), actions[rows])
             job.report(training.update, config.updates, {"loss": loss, "learning_rate": rate})
             if training.update % config.checkpoint_every == 0:
                 job.checkpoints.save(training.checkpoint({}, {}))
