@@ -77,8 +77,8 @@ def _history_manifest(store: Store, plan: Plan, task: Task) -> dict[str, object]
 
 
 def _kernel(plan: Plan) -> str:
-    """Which implementation computed the backbone on this device; empty for methods without one."""
+    """Which implementation computes the backbone on this device; empty for methods without a backbone."""
     if plan.backbone is None:
         return ""
-    kernel = getattr(plan.backbone.plugin.component, "kernel_for", None)
-    return str(kernel(plan.request.device)) if callable(kernel) else "torch"
+    backbone = plan.backbone.plugin.component(plan.backbone.config, context_length=1)
+    return str(getattr(backbone.to(plan.request.device), "kernel", "torch"))
