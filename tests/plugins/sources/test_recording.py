@@ -84,6 +84,14 @@ def test_a_stream_holds_neither_more_nor_fewer_steps_than_it_should(point, task)
         recorder.step(np.zeros((1, 1), np.float32))
 
 
+def test_an_action_outside_the_bounds_is_clipped_before_it_is_executed_and_recorded(point, task):
+    recorder = recorder_of(point(), task, num_streams=2)
+    start = recorder.reset(0, seed=0)
+    step = recorder.step(np.array([[2.5], [-7.0]]))
+    np.testing.assert_array_equal(recorder.actions[:, 0, 0], [1.0, -1.0])
+    np.testing.assert_allclose(step.observations[0], start + 0.2, rtol=1e-6)
+
+
 @pytest.mark.parametrize("what", ["reward", "observation"])
 def test_a_number_that_is_not_finite_is_refused_with_its_place(what, point, task, collect):
     # Step 24 of a stream is step 3, counted from 0, of its episode 2: both before it had ten steps.

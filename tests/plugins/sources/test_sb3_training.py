@@ -12,6 +12,7 @@ from icrl_plugins.sources.sb3_droq import Sb3DroQ, Sb3DroQConfig
 from icrl_plugins.sources.sb3_ppo import Sb3PPO, Sb3PPOConfig
 from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
 from icrl_plugins.sources.sb3_training import episode_returns
+from icrl_plugins.sources.sb3_vector_environment import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Source, Task
 from icrl_registry.errors import UsageError
 
@@ -51,6 +52,20 @@ def test_every_stream_has_the_promised_length_and_every_step_is_reported(
     assert run.history.num_streams == 2
     assert run.history.num_steps == source.total_steps() == sum(reports) == total_steps // 2 * 2
     assert run.history.task is task
+
+
+@pytest.mark.parametrize(("source_type", "settings"), ALL)
+@pytest.mark.parametrize(("total_steps", "learns"), [(40, True), (38, False)], ids=["complete", "incomplete"])
+def test_a_last_round_is_learnt_from_if_it_is_complete(
+    source_type, settings, total_steps, learns, point, task, collect
+):
+    rounds = {} if source_type is Sb3PPO else {"train_frequency": 20, "learning_starts": 2}  # of 20 steps a stream
+    policies = []
+    for learning_rate in (1e-2, 1e-30):
+        settings = {**settings, **rounds, "total_steps": total_steps, "learning_rate": learning_rate}
+        (run,) = collect(make(source_type, settings), point(), [task], [0])
+        policies.append(np.concatenate([values.ravel() for values in run.policy.values()]))
+    assert learns == (np.abs(policies[0] - policies[1]).max() > 1e-3)
 
 
 @pytest.mark.parametrize(("source_type", "settings"), ALL)
@@ -178,3 +193,26 @@ def test_every_setting_is_described_and_impossible_ones_are_refused(config_type)
     assert all(field.description for field in config_type.model_fields.values())
     with pytest.raises(ValueError, match="total_steps"):
         config_type(total_steps=4, num_envs=5)
+
+
+def test_episode_returns_are_those_of_single_environments_also_when_they_end_early(point, task):
+    environment = point(horizon=8, wall=0.5)
+
+    def policy(observations):  # leaves at once from the right, wanders to the left otherwise
+        return np.where(observations > 0, 1.0, -0.3).astype(np.float32)
+
+    returns, lengths = [], []
+    seeds = episode_seeds(4)
+    env = environment.make(task)
+    for _ in range(6):
+        observation, _ = env.reset(seed=draw_episode_seed(seeds))
+        rewards = []
+        while True:
+            observation, reward, terminated, truncated, _ = env.step(policy(observation))
+            rewards.append(reward)
+            if terminated or truncated:
+                break
+        returns.append(sum(rewards))
+        lengths.append(len(rewards))
+    assert len(set(lengths)) > 1
+    np.testing.assert_allclose(episode_returns(environment, task, policy, 6, seed=4), returns, rtol=1e-6)
