@@ -119,9 +119,9 @@ def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
             yield connection
 
 
-def retry_conflicts(operation: Callable[[], Result], patience: float = PATIENCE) -> Result:
+def retry_conflicts(operation: Callable[[], Result]) -> Result:
     """Calls `operation` again, ever more slowly, while it fails because others are writing."""
-    end = time.monotonic() + patience
+    end = time.monotonic() + PATIENCE
     pause = 0.005
     jitter = random.SystemRandom()
     while True:

@@ -33,19 +33,19 @@ DAMAGED_HINT = "move the leaderboard aside; the same run commands record their r
 
 def load_scores(connection: Connection, conditions: Conditions) -> list[RunScores]:
     """The scores of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions)
-    tasks = _tasks(connection, runs, conditions)
+    runs = _select_runs(connection, conditions, _SHARED_FIELDS)
+    tasks = _tasks(connection, runs, conditions, ("label", *_REFERENCES))
     returns = _episodes(connection, runs, conditions, "returns")
     seconds = _pairs(connection, StageRow, "seconds", conditions)
     plugins = _plugins(connection, conditions)
     scores = []
     for run in runs:
-        _, labels, _, random, zero_action, oracle, oracle_greedy = zip(*tasks[run.key], strict=True)
+        _, labels, random, zero_action, oracle, oracle_greedy = zip(*tasks[run.key], strict=True)
         scores.append(
             RunScores(
                 **{name: getattr(run, name) for name in _SHARED_FIELDS},
                 seconds=seconds[run.key],
-                plugins=tuple(sorted(plugin_digest(use) for use in plugins[run.key])),
+                plugins=tuple(sorted(plugin_digest(kind, name, last) for kind, name, _, _, last in plugins[run.key])),
                 task_labels=labels,
                 returns=returns[run.key],
                 random=np.array(random),
@@ -59,8 +59,8 @@ def load_scores(connection: Connection, conditions: Conditions) -> list[RunScore
 
 def load_records(connection: Connection, conditions: Conditions) -> list[RunRecord]:
     """The records of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions)
-    tasks = _tasks(connection, runs, conditions)
+    runs = _select_runs(connection, conditions, (*_SHARED_FIELDS, "config"))
+    tasks = _tasks(connection, runs, conditions, ("label", "parameters", *_REFERENCES))
     returns = _episodes(connection, runs, conditions, "returns")
     lengths = _episodes(connection, runs, conditions, "lengths")
     seconds = _pairs(connection, StageRow, "seconds", conditions)
@@ -85,7 +85,7 @@ def load_records(connection: Connection, conditions: Conditions) -> list[RunReco
             "seconds": seconds[run.key],
             "checkpoint": artefacts[run.key].get("checkpoint", ""),
             "dataset": artefacts[run.key].get("dataset", ""),
-            "plugins": plugins[run.key],
+            "plugins": [PluginUse(*use) for use in plugins[run.key]],
             "provenance": provenance[run.key],
             "diagnostics": diagnostics[run.key],
         }
@@ -101,6 +101,7 @@ def _checked(fields: dict[str, Any]) -> RunRecord:
         raise DamagedArtefactError(f"the leaderboard is damaged: {problem}", DAMAGED_HINT) from error
 
 
+_REFERENCES = ("random", "zero_action", "oracle", "oracle_greedy")
 _SHARED_FIELDS = (
     "run_id",
     "method",
@@ -118,9 +119,10 @@ _SHARED_FIELDS = (
 )
 
 
-def _select_runs(connection: Connection, conditions: Conditions) -> Sequence[Row[Any]]:
-    table = RunRow.__table__
-    return connection.execute(select(table).where(*conditions).order_by(table.c.run_id)).all()
+def _select_runs(connection: Connection, conditions: Conditions, names: Sequence[str]) -> Sequence[Row[Any]]:
+    columns = RunRow.__table__.c
+    wanted = [columns[name] for name in ("key", "num_tasks", "num_episodes", *names)]
+    return connection.execute(select(*wanted).where(*conditions).order_by(columns.run_id)).all()
 
 
 def _children(model: type[Base], columns: Sequence[Any], conditions: Conditions) -> Select[Any]:
@@ -132,8 +134,9 @@ def _children(model: type[Base], columns: Sequence[Any], conditions: Conditions)
     return query.order_by(*[column for column in table.c if column.primary_key])
 
 
-def _tasks(connection: Connection, runs: Sequence[Row[Any]], conditions: Conditions) -> dict[int, list[Row[Any]]]:
-    names = ("label", "parameters", "random", "zero_action", "oracle", "oracle_greedy")
+def _tasks(
+    connection: Connection, runs: Sequence[Row[Any]], conditions: Conditions, names: Sequence[str]
+) -> dict[int, list[Row[Any]]]:
     columns = [TaskRow.__table__.c[name] for name in names]
     tasks: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(_children(TaskRow, columns, conditions)):
@@ -182,10 +185,10 @@ def _pairs(
     return pairs
 
 
-def _plugins(connection: Connection, conditions: Conditions) -> dict[int, list[PluginUse]]:
-    names = ("kind", "name", "distribution", "version", "content_hash")
-    plugins: dict[int, list[PluginUse]] = defaultdict(list)
-    columns = [PluginRow.__table__.c[name] for name in names]
+def _plugins(connection: Connection, conditions: Conditions) -> dict[int, list[Sequence[str]]]:
+    """Kind, name, distribution, version and content hash of every plugin of a run."""
+    columns = [PluginRow.__table__.c[name] for name in ("kind", "name", "distribution", "version", "content_hash")]
+    plugins: dict[int, list[Sequence[str]]] = defaultdict(list)
     for row in connection.execute(_children(PluginRow, columns, conditions)):
-        plugins[row[0]].append(PluginUse(*row[1:]))
+        plugins[row[0]].append(row[1:])
     return plugins

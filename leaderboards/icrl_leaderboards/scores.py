@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icrl_leaderboards.records import PluginUse, RunRecord
+from icrl_leaderboards.records import RunRecord
 
 FloatArray = NDArray[np.float64]
 
@@ -58,7 +58,7 @@ class RunScores:
             adapt_env_steps=record.adapt_env_steps,
             seconds=record.seconds,
             created_at=record.created_at,
-            plugins=tuple(sorted(plugin_digest(use) for use in record.plugins)),
+            plugins=tuple(sorted(plugin_digest(use.kind, use.name, use.content_hash) for use in record.plugins)),
             task_labels=tuple(record.task_labels),
             returns=np.array(record.returns, dtype=np.float64),
             random=np.array(record.random, dtype=np.float64),
@@ -68,14 +68,14 @@ class RunScores:
         )
 
 
-def plugin_digest(use: PluginUse) -> str:
+def plugin_digest(kind: str, name: str, content_hash: str) -> str:
     """What tells two states of one plugin apart."""
-    return f"{use.kind}:{use.name}@{use.content_hash}"
+    return f"{kind}:{name}@{content_hash}"
 
 
 def with_nan(values: Sequence[float | None]) -> FloatArray:
     """Optional numbers as an array, NaN for None."""
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    return np.array(values, dtype=np.float64)  # NumPy reads None as NaN
 
 
 def without_nan(values: FloatArray) -> list[float | None]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, distinct, insert, select
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
 from sqlalchemy.engine import URL
 
 from icrl_leaderboards.database import (
@@ -201,7 +201,7 @@ def _conditions(
 
 
 def _names(connection: Connection, column: str) -> list[str]:
-    return sorted(connection.execute(select(distinct(RunRow.__table__.c[column]))).scalars())
+    return sorted(connection.execute(select(RunRow.__table__.c[column]).distinct()).scalars())
 
 
 def _matching(wanted: str, known: Sequence[str]) -> list[str]:

@@ -1,0 +1,252 @@
+"""The report is complete, deterministic, needs nothing from elsewhere, and lets nothing from a run act on the page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import pytest
+
+from icrl_leaderboards.report.curves import COLOURS, line_styles
+from icrl_leaderboards.report.writing import write_report
+from icrl_leaderboards.scores import RunScores
+from icrl_leaderboards.summary import group_runs
+from icrl_leaderboards.text import visible
+from icrl_registry.errors import UsageError
+from icrl_registry.hooks import ReportSection
+
+VOID = {"meta", "br", "hr"}
+ALLOWED = VOID | {
+    *(
+        "html",
+        "head",
+        "title",
+        "style",
+        "body",
+        "header",
+        "main",
+        "section",
+        "nav",
+        "h1",
+        "h2",
+        "h3",
+        "p",
+        "div",
+        "span",
+        "bdi",
+    ),
+    *(
+        "ul",
+        "ol",
+        "li",
+        "a",
+        "details",
+        "summary",
+        "dl",
+        "dt",
+        "dd",
+        "pre",
+        "code",
+        "em",
+        "strong",
+        "figure",
+        "figcaption",
+    ),
+    *("table", "caption", "thead", "tbody", "tr", "th", "td"),
+    *("svg", "desc", "g", "path", "defs", "use", "text", "line", "circle", "clippath", "rect"),
+}
+
+
+class Page(HTMLParser):
+    """Parses a page strictly: balanced, only known elements, and everything that could act on it collected."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text: list[str] = []
+        self.style = ""
+
+    def handle_starttag(self, tag, attributes):
+        assert tag in ALLOWED, tag
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        assert tag in ALLOWED, tag
+        self.attributes += [(tag, name, value or "") for name, value in attributes]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "style":
+            self.style += data
+        else:
+            self.text.append(data)
+
+    def handle_comment(self, data):
+        raise AssertionError(f"a comment: {data}")
+
+
+def parse(path) -> Page:
+    page = Page()
+    page.feed(path.read_text(encoding="utf-8"))
+    page.close()
+    assert page.open == []
+    return page
+
+
+def assert_harmless(page: Page) -> None:
+    for tag, name, value in page.attributes:
+        assert not name.startswith("on"), (tag, name)
+        assert name != "style", tag
+        assert name not in ("src", "srcset", "action", "formaction", "data", "ping", "background")
+        if name == "href":
+            assert value.startswith("#") or (tag == "a" and value.startswith(("http://", "https://")))
+    assert "url(" not in page.style
+    assert "@import" not in page.style
+    ids = Counter(value for _, name, value in page.attributes if name == "id")
+    assert max(ids.values()) == 1
+    targets = {value[1:] for _, name, value in page.attributes if name == "href" and value.startswith("#")}
+    assert targets <= set(ids)
+
+
+@pytest.fixture
+def records(make_record):
+    runs = [
+        make_record(method, seed, skill=skill)
+        for method, skill in (("ad-mamba", 0.7), ("ad-dt", 0.5))
+        for seed in range(3)
+    ]
+    other = make_record(environment="ant-dir-v1", num_tasks=1, num_episodes=1, oracle=[None], oracle_greedy=[None])
+    return [*runs, make_record(variant={"method.context_length": 200}, run_id="variant"), other]
+
+
+def test_the_page_holds_everything(records, tmp_path):
+    paths = write_report(records, tmp_path / "new" / "report")
+    assert [path.name for path in paths] == ["index.html", "report.md", "results-1.svg", "results-2.svg"]
+    page = parse(paths[0])
+    assert_harmless(page)
+    text = " ".join(page.text)
+    for shown in (
+        "8 runs, 2 methods, 2 environments; the newest of 2026-01-31 12:00 UTC",
+        "reacher-goal-v1",
+        "ant-dir-v1",
+        "method.context_length=200",
+        "oracle, greedy",
+        "zero action",
+        "interquartile mean",
+        "Numbers behind the plot",
+        "0123456789abcdef",
+        "learning_rate",
+        '"torch": "2.13.0"',
+        "one seed: the interval is over tasks only",
+        *(record.run_id for record in records),
+    ):
+        assert shown in text, shown
+
+
+def test_the_policy_allows_the_pages_own_style_and_nothing_else(records, tmp_path):
+    page = parse(write_report(records, tmp_path)[0])
+    (policy,) = [value for tag, name, value in page.attributes if tag == "meta" and value.startswith("default-src")]
+    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
+    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+
+
+def test_equal_runs_give_equal_bytes(records, tmp_path):
+    first = write_report(records, tmp_path / "a")
+    second = write_report(list(reversed(records)), tmp_path / "b")
+    for one, other in zip(first, second, strict=True):
+        assert one.read_bytes() == other.read_bytes(), one.name
+
+
+def test_plots_have_a_text_alternative(records, tmp_path):
+    page = parse(write_report(records, tmp_path)[0])
+    plots = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-labelledby"]
+    assert plots == ["results-1-title results-1-desc", "results-2-title results-2-desc"]
+    text = " ".join(page.text)
+    assert "ad-mamba goes from" in text
+    assert "Adaptation curves: reacher-goal-v1, laptop-v0, online" in text
+    for path in tmp_path.glob("*.svg"):
+        assert "Date" not in path.read_text()
+
+
+def test_hostile_names_come_out_as_text(make_record, hostile_name, tmp_path):
+    fields = ("method", "backbone", "environment", "protocol", "track", "checkpoint", "dataset")
+    everywhere = dict.fromkeys(fields, hostile_name)
+    record = make_record(
+        **everywhere,
+        run_id=("x" + hostile_name)[:255],
+        num_episodes=3,
+        task_labels=[f"{hostile_name}{index}" for index in range(10)],
+        variant={f"method.{hostile_name[:50]}": hostile_name},
+        config={"method": {hostile_name: hostile_name}},
+        provenance={"kernel": hostile_name, "git": hostile_name, hostile_name[:255]: [hostile_name]},
+        diagnostics={hostile_name[:255]: 1.0},
+        seconds={hostile_name[:255]: 1.0},
+        oracle=[None, *[-2.0] * 9],
+    )
+    other = make_record(method=hostile_name + "2", num_episodes=3, run_id="other", environment=hostile_name)
+    paths = write_report([record, other], tmp_path, [ReportSection(hostile_name, hostile_name)])
+    page = parse(paths[0])
+    assert_harmless(page)
+    assert visible(hostile_name) in "".join(page.text)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", "".join(page.text))
+    markdown = paths[1].read_text(encoding="utf-8")
+    assert not re.search(r"<(?!br>)", markdown)
+    assert all(line.count(" | ") < 12 for line in markdown.splitlines())
+
+
+def test_a_plugins_section_is_markdown_without_markup(records, tmp_path):
+    body = "Some *words*.\n\n| a |\n|---|\n| 1 |\n\n<script>alert(1)</script> ![x](http://a/x.png) [y](javascript:alert(1))"
+    paths = write_report(records, tmp_path, [ReportSection("From <a> plugin", body)])
+    page = parse(paths[0])
+    assert_harmless(page)
+    text = "".join(page.text)
+    assert "From <a> plugin" in text
+    assert "<script>alert(1)</script>" in text
+    assert "<em>words</em>" in paths[0].read_text()
+    assert "&lt;script>" in paths[1].read_text()
+
+
+def test_colours_depend_on_the_name_first(make_record):
+    def styles(*methods):
+        return line_styles(group_runs([RunScores.from_record(make_record(method=each)) for each in methods]))
+
+    assert styles("ad-mamba", "ad-dt")["ad-mamba"] == styles("ad-mamba", "macaw", "a", "b")["ad-mamba"]
+    many = styles(*[f"method-{index}" for index in range(24)])
+    assert len(set(many.values())) == 24
+    assert len(styles(*[f"method-{index}" for index in range(60)])) == 60
+
+
+def luminance(colour: str) -> float:
+    channels = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_colours_stand_out_from_their_ground(records, tmp_path):
+    style = parse(write_report(records, tmp_path)[0]).style
+    light, dark = re.findall(r"--ground: (#\w{6})", style)
+    for on_light, on_dark in COLOURS:
+        for colour, ground in ((on_light, light), (on_dark, dark)):
+            bright, dim = sorted((luminance(colour), luminance(ground)), reverse=True)
+            assert (bright + 0.05) / (dim + 0.05) >= 3, (colour, ground)
+
+
+def test_an_empty_report_says_what_to_type(tmp_path):
+    paths = write_report([], tmp_path)
+    assert [path.name for path in paths] == ["index.html", "report.md"]
+    assert "icrl-bench run" in "".join(parse(paths[0]).text)
+    assert "icrl-bench run" in paths[1].read_text()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="cannot write the report"):
+        write_report([], tmp_path / "file" / "out")
