@@ -31,7 +31,7 @@ from icrl_plugins.sources.sb3_vector_environment import (
 )
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Array, Environment, EnvironmentSpec, FloatArray, Source, SourceRun, Task
-from icrl_registry.errors import UsageError
+from icrl_registry.errors import NumericalError, UsageError
 
 #: Progress is reported every so many environment steps: often enough for a bar, seldom enough to cost nothing.
 STEPS_PER_REPORT = 1000
@@ -155,15 +155,21 @@ class Sb3Source(Source):
             model = self.build_model(RecordedVectorEnvironment(recorder, spec, config.reward_scale), seed)
             model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a temporary folder
             progress = TrainingProgress(recorder, self.steps_per_update(), report_steps)
-            model.learn(self.total_steps(), callback=progress, log_interval=None)
+            try:
+                model.learn(self.total_steps(), callback=progress, log_interval=None)
+            except ValueError:  # torch's, about a distribution with NaN as its mean
+                _require_finite_policy(recorder, policy_tensors(model.policy))
+                raise
         finally:
             batch.close()
+        tensors = policy_tensors(model.policy)
+        _require_finite_policy(recorder, tensors)
         statistics = {"stream_seed": float(seed)}
         if config.evaluation_episodes > 0:
             policy = _act_greedily(model.policy)
             returns = episode_returns(environment, task, policy, config.evaluation_episodes, evaluation_seed)
             statistics["greedy_return"] = float(returns.mean())
-        return SourceRun(recorder.history(), policy_tensors(model.policy), statistics)
+        return SourceRun(recorder.history(), tensors, statistics)
 
 
 class TrainingProgress(BaseCallback):
@@ -209,6 +215,9 @@ def episode_returns(environment: Environment, task: Task, policy: GreedyPolicy, 
     """Undiscounted returns of `num_episodes` episodes of `policy`, played side by side; (E,) float64.
 
     Episode e is reset with the e-th of the seeds that `seed` starts.
+
+    Raises:
+        NumericalError: a return is not finite.
     """
     batch = environment.make_batch([task] * num_episodes)
     seeds = episode_seeds(seed)
@@ -223,7 +232,22 @@ def episode_returns(environment: Environment, task: Task, policy: GreedyPolicy, 
             observations = step.observations
     finally:
         batch.close()
+    if not np.isfinite(returns).all():
+        raise NumericalError(
+            f"task {task.label}: the returns of the greedy policy are {returns}, expected finite numbers",
+            "the environment's reward is at fault (`icrl-bench plugins check ENVIRONMENT`)",
+        )
     return returns
+
+
+def _require_finite_policy(recorder: HistoryRecorder, tensors: Mapping[str, Array]) -> None:
+    for name, values in tensors.items():
+        if not np.isfinite(values).all():
+            raise NumericalError(
+                f"task {recorder.task.label}, after {recorder.steps_taken} steps of every stream: "
+                f"the policy's tensor '{name}' is not finite",
+                "lower the source's learning rate (--set source.learning_rate=VALUE)",
+            )
 
 
 def _act_greedily(policy: BasePolicy) -> GreedyPolicy:

@@ -14,7 +14,7 @@ from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
 from icrl_plugins.sources.sb3_training import episode_returns
 from icrl_plugins.sources.sb3_vector_environment import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Source, Task
-from icrl_registry.errors import UsageError
+from icrl_registry.errors import NumericalError, UsageError
 
 SMALL_PPO = {"rollout_length": 20, "batch_size": 20, "num_epochs": 2, "hidden_sizes": (8, 8)}
 SMALL_SAC = {"learning_starts": 40, "batch_size": 8, "hidden_sizes": (8, 8)}
@@ -216,3 +216,19 @@ def test_episode_returns_are_those_of_single_environments_also_when_they_end_ear
         lengths.append(len(rewards))
     assert len(set(lengths)) > 1
     np.testing.assert_allclose(episode_returns(environment, task, policy, 6, seed=4), returns, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"num_epochs": 2}, {"num_epochs": 1, "batch_size": 40}], ids=["two gradient steps", "one"]
+)
+def test_a_policy_that_diverged_is_refused(settings, point, task, collect):
+    """In the middle of an update, where torch refuses it first, and in the last step of the last one."""
+    settings = {**SMALL_PPO, **settings, "learning_rate": 1e39, "total_steps": 40, "evaluation_episodes": 0}
+    message = r"train-003, after 20 steps of every stream: the policy's tensor 'policy\..*' is not finite"
+    with pytest.raises(NumericalError, match=message):
+        collect(make(Sb3PPO, settings), point(), [task], [0])
+
+
+def test_a_return_that_is_not_finite_is_refused(point, task):
+    with pytest.raises(NumericalError, match="train-003: the returns of the greedy policy are"):
+        episode_returns(point(broken={"reward": 3}), task, np.zeros_like, 2, seed=0)
