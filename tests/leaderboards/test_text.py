@@ -78,6 +78,14 @@ def test_markdown_leaves_ordinary_names_alone():
     assert markdown("ad-mamba method.context_length=200") == "ad-mamba method.context_length=200"
 
 
+def test_bare_addresses_do_not_become_links():
+    shown = markdown("see www.example.com, http://example.com and me@example.com")
+    assert "www." not in shown
+    assert "http:" not in shown
+    assert "me@" not in shown
+    assert rendered_cell(shown).cells[0] == "see www.example.com, http://example.com and me@example.com"
+
+
 def test_hostile_names_render_as_themselves(hostile_name):
     parser = rendered_cell(markdown(hostile_name))
     assert parser.cells == [shorten(hostile_name, 120), "end"]
