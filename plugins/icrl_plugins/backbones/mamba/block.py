@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from icrl_plugins.backbones.mamba.selective_scan import Kernel, kernel_name, selective_scan
+from icrl_plugins.backbones.mamba.causal_conv import causal_conv_silu
+from icrl_plugins.backbones.mamba.selective_scan import Kernel, selective_scan
 
 Tensor = torch.Tensor
 #: The last W - 1 inputs of the convolution (B, W - 1, E) and the state of the scan (B, E, N).
@@ -76,7 +77,7 @@ class MambaBlock(nn.Module):
         x, z = xz.chunk(2, dim=-1)  # (B, T, E) each
         before, scan_state = (None, None) if state is None else state
         next_before = self._remembered(x, before)
-        x = self._convolve(x, before)  # (B, T, E)
+        x = causal_conv_silu(x, self.conv1d.weight, self.conv1d.bias, before, self.kernel)  # (B, T, E)
         projected = self.x_proj(x)  # (B, T, R + 2N)
         dt, B, C = projected.split([self.rank, self.state_size, self.state_size], dim=-1)
         dt = F.linear(dt, self.dt_proj.weight)  # (B, T, E); the bias is added once, in the scan
@@ -85,18 +86,6 @@ class MambaBlock(nn.Module):
             x, dt, A, B, C, self.D, z, self.dt_proj.bias, scan_state, kernel=self.kernel
         )  # (B, T, E)
         return self.out_proj(out), (next_before, scan_state)
-
-    def _convolve(self, x: Tensor, before: Tensor | None) -> Tensor:
-        """SiLU of the causal depthwise convolution, (B, T, E) → (B, T, E)."""
-        if x.device.type == "cpu" and self.kernel == "auto":
-            from icrl_plugins.backbones.mamba.conv_cpu import conv_silu_cpu
-
-            return conv_silu_cpu(x, self.conv1d.weight, self.conv1d.bias, before)  # type: ignore[arg-type]
-        if before is None:
-            before = x.new_zeros(x.shape[0], self.conv1d.kernel_size[0] - 1, x.shape[2])
-        padded = torch.cat([before, x], dim=1).transpose(1, 2)  # (B, E, W - 1 + T)
-        c = F.conv1d(padded, self.conv1d.weight, self.conv1d.bias, groups=self.inner_size)
-        return F.silu(c).transpose(1, 2).contiguous()
 
     def _remembered(self, x: Tensor, before: Tensor | None) -> Tensor:
         """The last W - 1 inputs of the convolution after the steps x."""
@@ -126,8 +115,3 @@ class MambaBlock(nn.Module):
         tensors = (xz, before, scan_state, *weights, out, *next_state)
         step(*(tensor.detach().numpy() for tensor in tensors))  # type: ignore[union-attr]
         return self.out_proj(out), next_state
-
-
-def block_kernel(device: torch.device, kernel: Kernel) -> str:
-    """Which kernel a block on `device` runs."""
-    return kernel_name(device, kernel)

@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import conv_kernels
 from icrl_plugins.backbones.mamba.jit import rows, run_tasks
+from icrl_plugins.backbones.mamba.partial_sums import sum_partials
 from icrl_plugins.backbones.mamba.vectors import LANES
 
 Tensor = torch.Tensor
@@ -61,4 +62,5 @@ class _ConvSilu(torch.autograd.Function):
             grad_x.numpy(), grad_before.numpy(), grad_taps.numpy(), grad_bias.numpy(),
         )  # fmt: skip
         channels = x.shape[2]
-        return grad_x, grad_taps.sum(0)[:, :channels].t()[:, None], grad_bias.sum(0)[:channels], grad_before
+        grad_weight = sum_partials(grad_taps)[:, :channels].t()[:, None]  # (E, 1, W)
+        return grad_x, grad_weight, sum_partials(grad_bias)[:channels], grad_before

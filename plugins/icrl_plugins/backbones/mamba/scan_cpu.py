@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch.autograd.function import once_differentiable
 
-from icrl_plugins.backbones.mamba import scan_kernels
+from icrl_plugins.backbones.mamba import scan_backward_kernels, scan_kernels
 from icrl_plugins.backbones.mamba.jit import rows, run_tasks
+from icrl_plugins.backbones.mamba.partial_sums import sum_partials
 
 Tensor = torch.Tensor
 Grad = Tensor | None
@@ -28,13 +29,20 @@ def scan_cpu(
     """Arguments and results as `selective_scan` has them; float32 or float64, other dtypes are computed in float32."""
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     given = (x, dt, A, B, C, D, z, dt_bias, initial_state)
-    out, last = _FusedScan.apply(*(None if tensor is None else tensor.to(dtype) for tensor in given))
+    keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)
+    out, last = _FusedScan.apply(keep, *(None if tensor is None else tensor.to(dtype) for tensor in given))
     return out.to(x.dtype), last
 
 
+def _arrays(*tensors: Tensor) -> list[Any]:
+    return [tensor.detach().numpy() for tensor in tensors]
+
+
 class _FusedScan(torch.autograd.Function):
+    """`keep` says whether a backward will come: only then are the states at chunk borders kept."""
+
     @staticmethod
-    def forward(ctx: Any, *given: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, keep: bool, *given: Tensor | None) -> tuple[Tensor, Tensor]:
         x, dt, A, B, C, D = (tensor.contiguous() for tensor in given[:6])  # type: ignore[union-attr]
         z, dt_bias, initial = given[6:]
         batch, steps, channels = x.shape
@@ -42,13 +50,13 @@ class _FusedScan(torch.autograd.Function):
         bias = x.new_zeros(channels) if dt_bias is None else dt_bias.contiguous()
         start = x.new_zeros(batch, channels, num_states) if initial is None else initial.contiguous()
         blocks = -(-channels // scan_kernels.BLOCK)
-        keep = any(ctx.needs_input_grad)
         chunks = -(-steps // scan_kernels.CHUNK) if keep else 0
         borders = x.new_empty(batch, blocks, chunks, num_states, scan_kernels.BLOCK)
         out, last = torch.empty_like(x), torch.empty_like(start)
+        gate = (*rows(x if z is None else z), z is not None)
         run_tasks(
-            scan_kernels.forward, batch * blocks, x.numel() * num_states, *(t.numpy() for t in (x, dt, A, B, C, D)),
-            *rows(x if z is None else z), bias.numpy(), True, z is not None, start.numpy(), keep, out.numpy(), last.numpy(), borders.numpy(),
+            scan_kernels.forward, batch * blocks, x.numel() * num_states,
+            *_arrays(x, dt, A, B, C, D), *gate, *_arrays(bias, start), keep, *_arrays(out, last, borders),
         )  # fmt: skip
         if keep:
             ctx.save_for_backward(x, dt, A, B, C, D, z, bias, borders)
@@ -62,18 +70,18 @@ class _FusedScan(torch.autograd.Function):
         num_states, blocks = A.shape[1], borders.shape[1]
         grad_x, grad_dt = torch.empty_like(x), torch.empty_like(x)
         grad_z = x.new_empty(x.shape if z is not None else (1, 1, 1))
-        grad_A = x.new_empty(batch, channels, num_states)
+        grad_A, grad_initial = (x.new_empty(batch, channels, num_states) for _ in range(2))
         grad_B, grad_C = (x.new_empty(blocks, batch, steps, num_states) for _ in range(2))
         grad_D, grad_bias = (x.new_empty(batch, channels) for _ in range(2))
-        grad_initial = torch.empty_like(grad_A)
+        gate = (*rows(x if z is None else z), z is not None)
         run_tasks(
-            scan_kernels.backward, batch * blocks, 3 * x.numel() * num_states, *(t.numpy() for t in (x, dt, A, B, C, D)),
-            *rows(x if z is None else z), bias.numpy(), True, z is not None, borders.numpy(),
-            grad_out.contiguous().numpy(), grad_last.contiguous().numpy(),
-            *(t.numpy() for t in (grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_initial)),
+            scan_backward_kernels.backward, batch * blocks, 3 * x.numel() * num_states,
+            *_arrays(x, dt, A, B, C, D), *gate, *_arrays(bias, borders, grad_out.contiguous(), grad_last.contiguous()),
+            *_arrays(grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_initial),
         )  # fmt: skip
-        needs = ctx.needs_input_grad
+        needs_z, needs_bias, needs_initial = ctx.needs_input_grad[7:]
         return (
-            grad_x, grad_dt, grad_A.sum(0), grad_B.sum(0), grad_C.sum(0), grad_D.sum(0),
-            grad_z if needs[6] else None, grad_bias.sum(0) if needs[7] else None, grad_initial if needs[8] else None,
+            None, grad_x, grad_dt, *(sum_partials(part) for part in (grad_A, grad_B, grad_C, grad_D)),
+            grad_z if needs_z else None, sum_partials(grad_bias) if needs_bias else None,
+            grad_initial if needs_initial else None,
         )  # fmt: skip

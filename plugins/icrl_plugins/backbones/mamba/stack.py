@@ -32,10 +32,10 @@ class MambaConfig(ComponentConfig):
     dt_max: float = Field(0.1, gt=0, description="Largest initial step size.")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout on each block's output before it joins the residual.")
     norm_epsilon: float = Field(1e-5, gt=0, description="Epsilon of the RMS norms.")
-    recompute_tokens: int = Field(
-        65_536,
+    activation_memory: float = Field(
+        2.0,
         ge=0,
-        description="Recompute blocks in the backward pass from this many B x T tokens on, to save memory.",
+        description="GiB of activations from which on blocks are recomputed in the backward pass, to save memory.",
     )
     kernel: Kernel = Field("auto", description="auto: the device's fused scan; reference: the sequential formula.")
 
@@ -120,10 +120,10 @@ class Mamba(nn.Module):
         return self._run(tokens, state)
 
     def _run(self, residual: Tensor, state: tuple[BlockState | None, ...]) -> tuple[Tensor, MambaState]:
-        large = residual.shape[0] * residual.shape[1] >= self.config.recompute_tokens
+        recompute = torch.is_grad_enabled() and self._activation_bytes(residual) > self.config.activation_memory * 2**30
         states = []
         for layer, before in zip(self.layers, state, strict=True):
-            if large and torch.is_grad_enabled():
+            if recompute:
                 keeps_random_state = self.config.dropout > 0 and self.training
                 residual, after = checkpoint(
                     layer, residual, before, use_reentrant=False, preserve_rng_state=keeps_random_state
@@ -132,6 +132,11 @@ class Mamba(nn.Module):
                 residual, after = layer(residual, before)
             states.append(after)
         return self.norm_f(residual), tuple(states)
+
+    def _activation_bytes(self, tokens: Tensor) -> int:
+        """About what a forward pass keeps for its backward: a few rows of D and of E per token."""
+        wide = self.config.expand * self.model_size * (5 + self.config.state_size // 16)
+        return 4 * tokens.shape[0] * tokens.shape[1] * len(self.layers) * (wide + 3 * self.model_size)
 
     def initial_state(self, batch_size: int) -> MambaState:
         """Zeros for every layer: the state before a task's first token, (B, W - 1, E) and (B, E, N) each."""

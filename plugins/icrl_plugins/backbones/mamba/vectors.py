@@ -4,9 +4,9 @@ A `Vector` holds `LANES` float32 (or half as many float64) in processor register
 with `+`, `-` and `*`, and store it. LLVM maps it to whatever the machine has. Loops over arrays alone would leave the
 vectorisation to LLVM's proof that no two arrays overlap, which it gives up where a loop touches more than a few.
 
-`decay`, `exponential`, `softplus` and `sigmoid` take scalars (loops over them vectorise by themselves), `decay` vectors too. In float32
-the exponential is range reduction to 2**k * 2**f with |f| <= 1/2 and a polynomial for 2**f: relative error below 2e-7,
-without a call, a branch or a table. In float64 it is the C library's, for exact checks.
+`decay` takes scalars and vectors; `exponential`, `softplus` and `sigmoid` take scalars, and loops over them vectorise by
+themselves. In float32 the exponential is range reduction to 2**k * 2**f with |f| <= 1/2 and a polynomial for 2**f:
+relative error below 2e-7, without a call, a branch or a table. In float64 it is the C library's, for exact checks.
 
 The decay of a selective scan, exp(dt * A), needs one exponential for each of B·T·E·N states, so its factor log2(e) is
 folded into A beforehand: `decay(dt * (A * decay_scale(A)))`.

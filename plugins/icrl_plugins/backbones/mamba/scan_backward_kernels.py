@@ -1,0 +1,185 @@
+"""The selective scan on a CPU, backward (forward, formulas and layout: scan_kernels.py).
+
+The forward kept the state at the borders of chunks only. The backward walks the chunks from the last to the first,
+recomputes the states inside one, and runs the adjoint recurrence back through it: with q_t = dLoss/dh_t,
+
+    q_t[n, e] = exp(dt_{t+1}[e] A[e, n]) q_{t+1}[n, e] + C_t[n] dLoss/dy_t[e]
+
+Sums over channels (for B and C) are left as one partial sum per block, and sums over the batch (for A, D and the bias) as
+one per sequence; they are added afterwards in a fixed order, so no number depends on how many threads share the tasks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from icrl_plugins.backbones.mamba.jit import compiled
+from icrl_plugins.backbones.mamba.scan_kernels import (
+    BLOCK,
+    CHUNK,
+    load_rates,
+    load_rows,
+    load_states,
+    step_sizes,
+    store_rows,
+    store_states,
+)
+from icrl_plugins.backbones.mamba.vectors import (
+    JIT,
+    LANES,
+    decay,
+    decay_scale,
+    lane_count,
+    lane_sum,
+    load,
+    sigmoid,
+    splat,
+    store,
+)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys):  # type: ignore[no-untyped-def]
+    """As `_scan_chunk`, but keeps every state (h[0] is the border's, h[i + 1] that after step i) and every decay."""
+    lanes = lane_count(ys)
+    stride = a.shape[0] * BLOCK
+    for t in range(begin, end):
+        i = t - begin
+        for v in range(0, BLOCK, lanes):
+            dt = load(ds, i * BLOCK + v)
+            dt_x = load(du, i * BLOCK + v)
+            y = splat(ys.dtype.type(0))
+            for n in range(a.shape[0]):
+                at = n * BLOCK + v
+                factor = decay(dt * load(a, at))
+                state = factor * load(h, i * stride + at) + dt_x * splat(B[b, t, n])
+                store(decays, i * stride + at, factor)
+                store(h, (i + 1) * stride + at, state)
+                y += state * splat(C[b, t, n])
+            store(ys, i * BLOCK + v, y)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _adjoint_chunk(  # type: ignore[no-untyped-def]
+    B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, grad_a, grad_B, grad_C, sum_b, sum_d, totals
+):
+    """The adjoint recurrence back over a chunk: gh (N, BLOCK), dLoss/dh of the step before, is carried.
+
+    gs (CHUNK, BLOCK) is dLoss/dy. With q = dLoss/dh_t: sum_b[i, e] = sum_n q B[n], sum_d[i, e] = sum_n q decay h_{t-1} a.
+    totals (2, N, LANES) holds the sums over channels until the lanes are added.
+    """
+    lanes = lane_count(gs)
+    num_states = a.shape[0]
+    stride = num_states * BLOCK
+    for t in range(end - 1, begin - 1, -1):
+        i = t - begin
+        totals[:, :, :] = 0
+        for v in range(0, BLOCK, lanes):
+            dt = load(ds, i * BLOCK + v)
+            dt_x = load(du, i * BLOCK + v)
+            g = load(gs, i * BLOCK + v)
+            b_sum = splat(gs.dtype.type(0))
+            d_sum = splat(gs.dtype.type(0))
+            for n in range(num_states):
+                at = n * BLOCK + v
+                q = load(gh, at) + g * splat(C[b, t, n])
+                b_sum += q * splat(B[b, t, n])
+                store(totals, n * LANES, load(totals, n * LANES) + q * dt_x)
+                of_c = (num_states + n) * LANES
+                store(totals, of_c, load(totals, of_c) + g * load(h, (i + 1) * stride + at))
+                carried = q * load(decays, i * stride + at)
+                store(gh, at, carried)
+                w = carried * load(h, i * stride + at)
+                d_sum += w * load(a, at)
+                store(grad_a, at, load(grad_a, at) + w * dt)
+            store(sum_b, i * BLOCK + v, b_sum)
+            store(sum_d, i * BLOCK + v, d_sum)
+        for n in range(num_states):
+            grad_B[block, b, t, n] = lane_sum(load(totals, n * LANES))
+            grad_C[block, b, t, n] = lane_sum(load(totals, (num_states + n) * LANES))
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):  # type: ignore[no-untyped-def]
+    """From dLoss/dout in gs to dLoss/dy in gs and dLoss/dz in ys; adds to grad_skip."""
+    one = ys.dtype.type(1)
+    for i in range(count):
+        if has_z:
+            for e in range(BLOCK):
+                z = zs[i, e]
+                s = sigmoid(z)
+                y = ys[i, e] + skip[e] * xs[i, e]
+                ys[i, e] = gs[i, e] * y * s * (one + z * (one - s))
+                gs[i, e] *= z * s
+        for e in range(BLOCK):
+            grad_skip[e] += gs[i, e] * xs[i, e]
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _through_inputs(skip, unscale, xs, pre, ds, gs, count, sum_b, sum_d, grad_bias):  # type: ignore[no-untyped-def]
+    """Turns sum_d into dLoss/dpre and sum_b into dLoss/dx; adds to grad_bias."""
+    for i in range(count):
+        for e in range(BLOCK):
+            slope = (sum_d[i, e] * unscale + sum_b[i, e] * xs[i, e]) * sigmoid(pre[i, e])
+            grad_bias[e] += slope
+            sum_d[i, e] = slope
+            sum_b[i, e] = sum_b[i, e] * ds[i, e] + gs[i, e] * skip[e]
+
+
+@compiled
+def backward(  # type: ignore[no-untyped-def]
+    start, stride, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, borders, grad_out, grad_last,
+    grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_initial,
+):  # fmt: skip
+    """Tasks start, start + stride, … of the backward pass.
+
+    As `forward`, and: grad_A, grad_initial (b, E, N), grad_D, grad_bias (b, E), grad_B, grad_C (blocks, b, T, N).
+    """
+    batch, steps, channels = x.shape
+    num_states = A.shape[1]
+    blocks = (channels + BLOCK - 1) // BLOCK
+    unscale = A.dtype.type(1) / decay_scale(A[0, 0])
+    a, gh, ga = np.empty((3, num_states, BLOCK), x.dtype)
+    h = np.empty((CHUNK + 1, num_states, BLOCK), x.dtype)
+    decays = np.empty((CHUNK, num_states, BLOCK), x.dtype)
+    totals = np.empty((2, num_states, LANES), x.dtype)
+    xs, pre, zs, gs, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
+    bias, skip, gbias, gskip = np.empty((4, BLOCK), x.dtype)
+    for task in range(start, batch * blocks, stride):
+        b = task // blocks
+        block = task % blocks
+        first = block * BLOCK
+        width = min(BLOCK, channels - first)
+        for rows in (xs, pre, zs, gs, ga):
+            rows[:, :] = 0
+        for row in (bias, skip, gbias, gskip):
+            row[:] = 0
+        bias[:width] = dt_bias[first : first + width]
+        skip[:width] = D[first : first + width]
+        load_rates(A, first, width, a)
+        load_states(grad_last, b, first, width, gh)
+        for chunk in range((steps - 1) // CHUNK, -1, -1):
+            begin = chunk * CHUNK
+            end = min(begin + CHUNK, steps)
+            h[0] = borders[b, block, chunk]
+            load_rows(x, first, b, begin, end, width, xs)
+            load_rows(dt, first, b, begin, end, width, pre)
+            load_rows(grad_out, first, b, begin, end, width, gs)
+            if has_z:
+                load_rows(z, z_column + first, b, begin, end, width, zs)
+            step_sizes(pre, bias, xs, end - begin, ds, du)
+            _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys)
+            _through_gate(skip, has_z, xs, zs, end - begin, ys, gs, gskip)
+            if has_z:
+                store_rows(ys, b, begin, end, first, width, grad_z)
+            _adjoint_chunk(
+                B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, ga, grad_B, grad_C, sum_b, sum_d, totals
+            )
+            _through_inputs(skip, unscale, xs, pre, ds, gs, end - begin, sum_b, sum_d, gbias)
+            store_rows(sum_d, b, begin, end, first, width, grad_dt)
+            store_rows(sum_b, b, begin, end, first, width, grad_x)
+        grad_D[b, first : first + width] = gskip[:width]
+        grad_bias[b, first : first + width] = gbias[:width]
+        store_states(ga, b, first, width, grad_A)
+        store_states(gh, b, first, width, grad_initial)
