@@ -6,35 +6,25 @@ from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Agent, Checkpoint, Method
 
 
-class BestSoFar(Method):
+class BestSoFar(Method, Agent):
     """Repeats each task's most rewarding action so far, give or take some noise."""
 
-    Config = ComponentConfig
-    training_data = "none"
-
-    def __init__(self, config, backbone=None):
-        self.config = config
+    Config, training_data = ComponentConfig, "none"
 
     def train(self, job):
         return Checkpoint(tensors={}, state={})
 
     def agent(self, checkpoint, spec, device):
-        return Repeater(spec.action_size)
+        self.action_size = spec.action_size
+        return self
 
-
-class Repeater(Agent):
-    def __init__(self, action_size):
-        self.action_size = action_size
-
-    def begin(self, setting):
+    def begin(self, setting):  # K unseen tasks
         self.noise = np.random.default_rng(setting.seed)
-        self.best = np.zeros((setting.num_tasks, self.action_size))  # (K, A)
-        self.reward = np.full(setting.num_tasks, -np.inf)  # (K,)
+        self.best, self.reward = np.zeros((setting.num_tasks, self.action_size)), np.full(setting.num_tasks, -np.inf)
 
-    def act(self, observations):
+    def act(self, observations):  # (K, O) -> (K, A)
         return np.clip(self.best + self.noise.normal(0, 0.3, self.best.shape), -1, 1)
 
-    def observe(self, transitions):
-        better = transitions.active & (transitions.rewards > self.reward)
-        self.best[better] = transitions.actions[better]
-        self.reward[better] = transitions.rewards[better]
+    def observe(self, seen):
+        better = seen.active & (seen.rewards > self.reward)
+        self.best[better], self.reward[better] = seen.actions[better], seen.rewards[better]
