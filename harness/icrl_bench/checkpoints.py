@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from icrl_registry.contracts import Checkpoint, CheckpointStore
 from icrl_registry.errors import DamagedArtefactError, NumericalError
 
 KIND = "checkpoints"
+PROGRESS_KIND = "progress"
 FILE = "checkpoint.safetensors"
 
 
@@ -25,9 +27,9 @@ def encode(checkpoint: Checkpoint, extra: dict[str, Any] | None = None) -> bytes
             raise NumericalError(
                 f"tensor {name} of the checkpoint is not finite", "lower the learning rate, or clip gradients"
             )
-    metadata = {"state": json.dumps(checkpoint.state, sort_keys=True, allow_nan=False)}
+    metadata = {"state": _canonical(checkpoint.state)}
     if extra:
-        metadata["harness"] = json.dumps(extra, sort_keys=True, allow_nan=False)
+        metadata["harness"] = _canonical(extra)
     return to_bytes(checkpoint.tensors, metadata)
 
 
@@ -37,23 +39,28 @@ def decode(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     try:
         state = json.loads(metadata["state"])
         extra = json.loads(metadata.get("harness", "{}"))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise DamagedArtefactError(
-            f"{path} has no readable state: {error}", "delete the file and run the same command again"
+            f"{path} has no readable state: {error}",
+            "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again",
         ) from error
     return Checkpoint({name: np.array(tensor) for name, tensor in tensors.items()}, state), extra
 
 
 class TrainingProgress(CheckpointStore):
-    """Where one training keeps its progress, and the seconds and metered steps that belong to it.
+    """Where one training keeps its progress, and the seconds, metered steps and curve that belong to it.
 
-    Both are kept in the same file, so that what a resumed training reports is what its parameters cost.
+    All are kept in the same file, so that what a resumed training reports is what its parameters cost. The file carries
+    its own checksum: a training must not go on from damaged parameters.
     """
 
     def __init__(self, store: Store, address: str) -> None:
-        self.path = store.path("progress", f"{address}.safetensors")
+        self.path = store.path(PROGRESS_KIND, f"{address}.safetensors")
         self.seconds_before = 0.0
+        self.updates_before = 0
+        self.updates = 0  # as last reported
         self.counters: dict[str, int] = {}
+        self.curve: list[dict[str, float]] = []  # what was reported, thinned out
         self._started = time.monotonic()
 
     @property
@@ -64,18 +71,55 @@ class TrainingProgress(CheckpointStore):
     def load(self) -> Checkpoint | None:
         if not self.path.exists():
             return None
-        checkpoint, extra = decode(self.path)
+        checkpoint, extra = read_progress(self.path)
         self.seconds_before = float(extra["seconds"])
+        self.updates_before = self.updates = int(extra["updates"])
         self.counters.update(extra["counters"])
+        self.curve[:] = extra["curve"]
         self._started = time.monotonic()
         return checkpoint
 
     def save(self, checkpoint: Checkpoint) -> None:
-        write_file(self.path, encode(checkpoint, {"seconds": self.seconds, "counters": self.counters}))
+        extra = {
+            "seconds": self.seconds,
+            "updates": self.updates,
+            "counters": self.counters,
+            "curve": self.curve,
+        }
+        write_file(self.path, encode(checkpoint, {**extra, "sha256": _digest(checkpoint, extra)}))
 
     def discard(self) -> None:
         """After the final checkpoint has been kept."""
         self.path.unlink(missing_ok=True)
+
+
+def read_progress(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """Kept progress and what the harness keeps with it.
+
+    Raises:
+        DamagedArtefactError: the file cannot be read, or differs from its checksum.
+    """
+    checkpoint, extra = decode(path)
+    if extra.pop("sha256", None) != _digest(checkpoint, extra):
+        raise DamagedArtefactError(
+            f"{path} differs from its checksum",
+            "`icrl-bench data verify --discard-damaged` removes it; the same run command then trains from the start",
+        )
+    return checkpoint, extra
+
+
+def _digest(checkpoint: Checkpoint, extra: dict[str, Any]) -> str:
+    digest = hashlib.sha256(_canonical([checkpoint.state, extra]).encode())
+    for name in sorted(checkpoint.tensors):
+        tensor = np.asarray(checkpoint.tensors[name], order="C")
+        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
+
+
+def _canonical(document: Any) -> str:
+    """JSON that is the same before and after it was stored: keys become text first and are sorted then."""
+    return json.dumps(json.loads(json.dumps(document, allow_nan=False)), sort_keys=True)
 
 
 def save_final(store: Store, address: str, checkpoint: Checkpoint, about: dict[str, Any]) -> None:

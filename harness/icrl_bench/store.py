@@ -3,8 +3,8 @@
 A directory is filled under a temporary name, every file is synced, `manifest.json` (with a sha256 per file) is written last
 and the directory is renamed. So an artefact exists wholly or not at all, after any crash. Accepted trade-offs: an
 interrupted write leaves a temporary directory behind, which the next write of that artefact removes; and two processes that
-want one artefact wait for each other on an advisory lock, which some network file systems do not honour (then both make
-it, and one of the equal results stays).
+want one artefact wait for each other on an advisory lock, which some network file systems do not honour (there, two runs
+that share artefacts must not be started at the same time).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from icrl_registry.errors import BenchError, DamagedArtefactError
 
 MANIFEST = "manifest.json"
+SEAL = "sha256"  # the manifest's checksum of itself; a manifest without one is taken as it is
 ADDRESS_LENGTH = 16
 REBUILD_HINT = "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again"
 
@@ -44,8 +45,7 @@ def default_leaderboard_url(home: Path | None = None) -> str:
 
 def address_of(determinants: Mapping[str, Any]) -> str:
     """16 hex digits of the sha256 of the determinants as canonical JSON."""
-    text = json.dumps(determinants, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:ADDRESS_LENGTH]
+    return _digest(determinants)[:ADDRESS_LENGTH]
 
 
 class Store:
@@ -60,7 +60,9 @@ class Store:
 
     def exists(self, kind: str, name: str) -> bool:
         """Whether the artefact is there; says nothing of its content."""
-        return (self.path(kind, name) / MANIFEST).is_file()
+        path = self.path(kind, name) / MANIFEST
+        with _disk_errors(path):
+            return path.is_file()
 
     def names(self, kind: str) -> list[str]:
         """Names of the artefacts of a kind, sorted."""
@@ -71,13 +73,17 @@ class Store:
         """What was said of the artefact when it was written.
 
         Raises:
-            DamagedArtefactError: missing or unreadable.
+            DamagedArtefactError: missing, unreadable, or changed since.
         """
         path = self.path(kind, name) / MANIFEST
         try:
-            return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+            manifest = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
             raise DamagedArtefactError(f"cannot read {path}: {error}", REBUILD_HINT) from error
+        seal = manifest.pop(SEAL, None)
+        if not isinstance(manifest.get("files"), dict) or seal not in (None, _digest(manifest)):
+            raise DamagedArtefactError(f"{path} differs from its checksum", REBUILD_HINT)
+        return manifest
 
     @contextmanager
     def write(self, kind: str, name: str, about: dict[str, Any]) -> Iterator[Path]:
@@ -87,23 +93,22 @@ class Store:
         with _disk_errors(final):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
-            yield temporary
-            files = {file.name: _sha256(file) for file in sorted(temporary.iterdir())}
-            text = json.dumps({**about, "files": files}, indent=1, sort_keys=True, allow_nan=False)
-            (temporary / MANIFEST).write_text(text + "\n", encoding="utf-8")
-            for file in temporary.iterdir():
-                _sync(file)
-            _sync(temporary)
-            shutil.rmtree(final, ignore_errors=True)
-            temporary.rename(final)
+            try:
+                yield temporary
+                _seal(temporary, about)
+                shutil.rmtree(final, ignore_errors=True)
+                temporary.rename(final)
+            except BaseException:
+                shutil.rmtree(temporary, ignore_errors=True)  # on a full disk every byte counts
+                raise
             _sync(final.parent)
 
     def problems(self, kind: str, name: str) -> list[str]:
         """What differs from the manifest's checksums; empty if nothing does."""
         try:
             files = self.manifest(kind, name)["files"]
-        except (DamagedArtefactError, KeyError) as error:
-            return [str(error)]
+        except DamagedArtefactError as error:
+            return [error.message]
         found = []
         for file, expected in files.items():
             path = self.path(kind, name) / file
@@ -120,18 +125,31 @@ class Store:
             raise DamagedArtefactError("; ".join(problems), REBUILD_HINT)
 
     def discard(self, kind: str, name: str) -> None:
-        """Removes an artefact."""
-        shutil.rmtree(self.path(kind, name), ignore_errors=True)
+        """Removes an artefact, or a single file that is kept in its place."""
+        path = self.path(kind, name)
+        with _disk_errors(path):
+            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
-    def lock(self, kind: str, name: str) -> Iterator[None]:
-        """Holds the artefact's lock: whoever else wants to make it waits. The system frees it when a process dies."""
+    def lock(self, kind: str, name: str, on_wait: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+        """Holds the artefact's lock: whoever else wants to make it waits. The system frees it when a process dies.
+
+        `on_wait` is told in words if another process holds it.
+        """
         path = self.root / "locks" / f"{kind.replace('/', '-')}-{name}.lock"
         with _disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             handle = path.open("w")
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait(f"waiting for another process that is making {kind}/{name}")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            except OSError as error:
+                on_wait(
+                    f"{path.parent} has no locks ({error.strerror}): start no second run that shares these artefacts"
+                )
             yield
         finally:
             handle.close()
@@ -152,14 +170,31 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise BenchError(
                 f"the disk is full: {path} was not written",
                 "free some space and run the same command again; it continues",
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
             raise BenchError(f"no permission to write {path}", "choose another folder with --home DIR") from error
-        raise
+        raise BenchError(f"cannot write {path}: {error}", "choose another folder with --home DIR") from error
+
+
+def _seal(folder: Path, about: Mapping[str, Any]) -> None:
+    """Writes the manifest, with the checksums of all files and of itself, and brings everything to the disk."""
+    files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+    manifest = json.loads(json.dumps({**about, "files": files}, allow_nan=False))
+    text = json.dumps({**manifest, SEAL: _digest(manifest)}, indent=1, sort_keys=True)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    for file in folder.iterdir():
+        _sync(file)
+    _sync(folder)
+
+
+def _digest(document: Mapping[str, Any]) -> str:
+    """sha256 of a document as canonical JSON."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _sha256(path: Path) -> str:
