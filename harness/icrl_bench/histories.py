@@ -9,7 +9,7 @@ import numpy as np
 from icrl_bench.store import Store
 from icrl_bench.tensors import map_file, to_bytes
 from icrl_registry.contracts import Array, LearningHistory, SourceRun, Task
-from icrl_registry.errors import DamagedArtefactError, PluginError
+from icrl_registry.errors import DamagedArtefactError, NumericalError, PluginError
 
 HISTORY_FILE = "history.safetensors"
 POLICY_FILE = "policy.safetensors"
@@ -24,9 +24,17 @@ def dataset_kind(address: str) -> str:
 
 
 def save_run(store: Store, address: str, run: SourceRun, about: dict[str, Any]) -> None:
-    """Writes a task's history and last policy; refuses shapes, ranges and NaN that break the contract."""
+    """Writes a task's history and last policy; refuses shapes, types, ranges and NaN that break the contract.
+
+    Raises:
+        PluginError, NumericalError: the history breaks the contract; the message names task, stream, episode and step.
+    """
     history = run.history
-    _check_shapes(history)
+    _check(history)
+    for what, numbers in (("the policy's tensor", run.policy), ("the statistic", run.statistics)):
+        for name, value in numbers.items():
+            if np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all():
+                raise NumericalError(f"task {history.task.label}: {what} {name} is not finite", "repair the source")
     about = {
         **about,
         "task": {"split": history.task.split, "index": history.task.index, "parameters": list(history.task.parameters)},
@@ -56,7 +64,9 @@ def load_history(store: Store, address: str, task: Task) -> LearningHistory:
     columns, _ = map_file(path)
     missing = [name for name in COLUMNS if name not in columns]
     if missing:
-        raise DamagedArtefactError(f"{path} lacks {', '.join(missing)}", "`icrl-bench data verify --discard-damaged`")
+        raise DamagedArtefactError(
+            f"{path} lacks {', '.join(missing)}", f"delete {path.parent}; the same run command then collects it again"
+        )
     return LearningHistory(task, **{name: columns.get(name) for name in (*COLUMNS, *OPTIONAL_COLUMNS)})  # type: ignore[arg-type]
 
 
@@ -81,7 +91,8 @@ def learning_curve(history: LearningHistory, points: int = 20) -> Array:
     parts = min(points, min((len(r) for r in returns), default=0))
     if parts == 0:
         return np.zeros(0)
-    return np.mean([[part.mean() for part in np.array_split(stream, parts)] for stream in returns], axis=0)
+    curve: Array = np.mean([[part.mean() for part in np.array_split(stream, parts)] for stream in returns], axis=0)
+    return curve
 
 
 def _mean_over_streams(history: LearningHistory, which: slice) -> float | None:
@@ -94,23 +105,58 @@ def _mean_over_streams(history: LearningHistory, which: slice) -> float | None:
     return float(np.mean(parts)) if parts else None
 
 
+def _check(history: LearningHistory) -> None:
+    """Raises PluginError for shapes, types and ranges that break the contract, NumericalError for a NaN or infinity."""
+    label = history.task.label
+    _check_shapes(history)
+    for name in (*COLUMNS, *OPTIONAL_COLUMNS):
+        column = getattr(history, name)
+        if column is None or column.dtype.kind != "f":
+            continue
+        finite = np.isfinite(column).reshape(*history.rewards.shape, -1).all(axis=-1)  # (S, T)
+        if not finite.all():
+            place = _place(history, *np.argwhere(~finite)[0])
+            raise NumericalError(
+                f"task {label}, {place}: {name} not finite",
+                "repair the source, or the environment (`icrl-bench plugins check ID`)",
+            )
+    outside = (np.abs(history.actions) > 1.0).any(axis=-1)  # (S, T)
+    if outside.any():
+        raise PluginError(
+            f"task {label}, {_place(history, *np.argwhere(outside)[0])}: actions leave [-1, 1]",
+            "the source must record executed, rescaled actions",
+        )
+
+
 def _check_shapes(history: LearningHistory) -> None:
-    streams, steps = history.rewards.shape
+    label, shape = history.task.label, history.rewards.shape
+    expected: dict[str, tuple[int, ...]] = {
+        "rewards": shape,
+        "observations": (*shape, *history.observations.shape[2:]),
+        "next_observations": history.observations.shape,
+        "actions": (*shape, *history.actions.shape[2:]),
+        "policy_means": history.actions.shape,
+        "terminated": shape,
+        "truncated": shape,
+    }
+    ranks = {"observations": 3, "next_observations": 3, "actions": 3, "policy_means": 3}
     for name in (*COLUMNS, *OPTIONAL_COLUMNS):
         column = getattr(history, name)
         if column is None:
             continue
-        if column.shape[:2] != (streams, steps):
+        if column.shape != expected[name] or column.ndim != ranks.get(name, 2):
             raise PluginError(
-                f"{history.task.label}: {name} has shape {column.shape}, rewards {history.rewards.shape}",
+                f"task {label}: {name} has shape {column.shape}, rewards {shape}",
                 "the source must return (S, T, …) arrays",
             )
-        if column.dtype.kind == "f" and not np.isfinite(column).all():
-            stream, step = np.argwhere(~np.isfinite(column).reshape(streams, steps, -1).all(-1))[0]
+        kind = np.bool_ if name in ("terminated", "truncated") else np.float32
+        if column.dtype != kind:
             raise PluginError(
-                f"{history.task.label}: {name} is not finite in stream {stream}, step {step}", "repair the source"
+                f"task {label}: {name} is {column.dtype}, expected {np.dtype(kind)}", "the source must convert it"
             )
-    if np.abs(history.actions).max(initial=0.0) > 1.0:
-        raise PluginError(
-            f"{history.task.label}: actions leave [-1, 1]", "the source must record executed, rescaled actions"
-        )
+
+
+def _place(history: LearningHistory, stream: int, step: int) -> str:
+    """Stream, episode and step within the episode, counted from 0."""
+    ends = np.flatnonzero(history.terminated[stream, :step] | history.truncated[stream, :step]) + 1
+    return f"stream {stream}, episode {len(ends)}, step {step - (ends[-1] if len(ends) else 0)}"
