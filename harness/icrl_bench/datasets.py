@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from icrl_bench.checkpoints import PROGRESS_KIND, read_progress
 from icrl_bench.histories import dataset_kind, learning_curve, load_history
 from icrl_bench.stages.collect import PLAN_FILE
 from icrl_bench.store import Store
 from icrl_registry.contracts import Task
-from icrl_registry.errors import BenchError, DamagedArtefactError
+from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
 
 Damage = tuple[str, str, list[str]]  # kind, name, problems
 
@@ -34,7 +35,7 @@ class Dataset:
             return dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError) as error:
             raise DamagedArtefactError(
-                f"cannot read {path}: {error}", f"delete {path.parent} and collect again"
+                f"cannot read {path}: {error}", "the `icrl-bench run` command that collects this data writes it again"
             ) from error
 
     @property
@@ -97,14 +98,22 @@ def list_datasets(store: Store) -> list[Dataset]:
 
 def find_damage(store: Store, kinds: Sequence[str]) -> tuple[int, list[Damage]]:
     """Compares all artefacts of the kinds with their checksums: how many there are, and the damaged ones."""
-    checked, damage = 0, []
-    for kind in kinds:
-        for name in store.names(kind):
-            checked += 1
-            problems = store.problems(kind, name)
-            if problems:
-                damage.append((kind, name, problems))
-    return checked, damage
+    found = [(kind, name, store.problems(kind, name)) for kind in kinds for name in store.names(kind)]
+    if PROGRESS_KIND in kinds:
+        found += [(PROGRESS_KIND, path.name, _progress_problems(path)) for path in _progress_files(store)]
+    return len(found), [(kind, name, problems) for kind, name, problems in found if problems]
+
+
+def _progress_files(store: Store) -> list[Path]:
+    return sorted((store.root / PROGRESS_KIND).glob("[!.]*.safetensors"))
+
+
+def _progress_problems(path: Path) -> list[str]:
+    try:
+        read_progress(path)
+    except DamagedArtefactError as error:
+        return [error.message]
+    return []
 
 
 def plot_learning_curves(datasets: Sequence[Dataset], out: Path) -> list[str]:
@@ -137,6 +146,11 @@ def plot_learning_curves(datasets: Sequence[Dataset], out: Path) -> list[str]:
     names = "; ".join(f"{dataset.about['environment']}, {dataset.about['source']}" for dataset in datasets)
     figure.suptitle(f"{names}: mean episode return over the streams", fontsize=10)
     figure.supxlabel("training progress (%)", fontsize=8)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=130)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, dpi=130)
+    except (OSError, ValueError) as error:  # no such format is a ValueError
+        raise UsageError(
+            f"cannot write {out}: {error}", "give --out a writable path that ends in .png or .svg"
+        ) from error
     return flagged

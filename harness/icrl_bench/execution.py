@@ -35,9 +35,7 @@ def execute(
     from icrl_leaderboards.summary import summarise_run
 
     collect_seconds = collect_histories(store, plan, num_workers, progress)
-    with progress.stage("floors", len(plan.tasks["test"]), "tasks") as stage:
-        floors = measure_floors(store, plan)
-        stage.set(len(plan.tasks["test"]))
+    floors = measure_floors(store, plan, progress)
     records = []
     for seed in seeds:
         progress.run_id = plan.run_address(seed)
@@ -50,9 +48,9 @@ def execute(
     return records
 
 
-def count_stages(seeds: Sequence[int]) -> int:
+def stage_names(seeds: Sequence[int]) -> list[str]:
     """Collect, floors, and training and adaptation for each seed."""
-    return 2 + 2 * len(seeds)
+    return ["collect", "floors", *(f"{stage} seed {seed}" for seed in seeds for stage in ("train", "adapt"))]
 
 
 def describe(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, object]:

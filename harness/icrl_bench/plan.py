@@ -16,7 +16,7 @@ from icrl_registry.configuration import ComponentConfig, build_config, merge
 from icrl_registry.contracts import SPLITS, Backbone, Environment, Method, Source, Split, Task, Track
 from icrl_registry.discovery import Plugin, load, resolve_method
 from icrl_registry.errors import UsageError
-from icrl_registry.protocols.loading import AdaptConfig, CollectConfig, Protocol
+from icrl_registry.protocols.loading import AdaptConfig, CollectConfig, Protocol, list_protocols
 from icrl_registry.protocols.splits import draw_tasks, spread_evenly
 
 #: Raised by hand when the harness's own share of a stage changes what the stage computes.
@@ -90,11 +90,18 @@ class Plan:
 
     @property
     def protocol_label(self) -> str:
-        """The protocol's id, with a mark if settings that all methods share were changed: such rows rank by themselves."""
-        changed = {
+        """The protocol's id, with a mark if settings that all methods share were changed: such rows rank by themselves.
+
+        A protocol file of the user's own always has a mark, of its content: an edited file is another protocol.
+        """
+        protocol = self.request.protocol
+        changed: dict[str, Any] = {
             name: dict(table) for name, table in self.request.overrides.items() if name in PROTOCOL_SECTIONS and table
         }
-        return self.request.protocol.id + (f"+{address_of(changed)[:6]}" if changed else "")
+        if protocol.id not in list_protocols():
+            content = protocol.model_dump(mode="json", include={"data_seed", "method", "backbone"})
+            changed["protocol"] = {**content, "plan": protocol.plan_for(self.environment_id).model_dump(mode="json")}
+        return protocol.id + (f"+{address_of(changed)[:6]}" if changed else "")
 
     @property
     def variant(self) -> dict[str, Any]:
@@ -204,6 +211,9 @@ def make_plan(request: Request) -> Plan:
     method = component("method", load("method", method_entry.name))
     _check_track(request.track, method.plugin)
     source = load("source", source_name)
+    adapt = build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
+    if adapt.rewards == "shuffled" and len(tasks["test"]) < 2:
+        raise UsageError("adapt.rewards = 'shuffled' needs two test tasks", "use adapt.rewards=zero")
     return Plan(
         request=request,
         environment=environment_part,
@@ -211,7 +221,7 @@ def make_plan(request: Request) -> Plan:
         method=method,
         backbone=component("backbone", load("backbone", backbone_entry.name)) if backbone_entry else None,
         collect=collect,
-        adapt=build_config(AdaptConfig, settings.get("adapt", {}), "adapt"),
+        adapt=adapt,
         tasks={**tasks, "train": spread_evenly(tasks["train"], collect.train_tasks)},
     )
 

@@ -7,112 +7,153 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 UPDATE_EVERY = 0.2  # seconds between updates of a bar and between events
+RATE_WINDOW = 120.0  # seconds over which a rate is measured
+SAMPLE_EVERY = 1.0  # seconds between the samples of which a rate is made
 
 
 class Progress:
-    """Two-level progress: the run's stages, and units (environment steps, updates) within a stage."""
+    """Two-level progress: the run's stages, and units (environment steps, updates) within a stage.
+
+    `stages` are the names of all stages in order. The first word of a name is its kind; the kind's last duration is what
+    a later stage of the same kind is expected to take.
+    """
 
     def __init__(
-        self, total_stages: int, quiet: bool = False, on_event: Callable[[Mapping[str, Any]], None] | None = None
+        self, stages: Sequence[str], quiet: bool = False, on_event: Callable[[Mapping[str, Any]], None] | None = None
     ) -> None:
         self.quiet = quiet
         self.on_event = on_event or (lambda event: None)
         self.run_id = ""  # of the run that is under way, for events
-        self.total_stages = total_stages
-        self.stages_done = 0
-        self._display: Any = None
+        self.stages = list(stages)
+        self.finished: list[str] = []
+        self._durations: dict[str, float] = {}  # seconds by kind of stage
         self._interactive = sys.stderr.isatty() and not quiet
+        self.display: Any = None
+        self._whole: Any = None
 
     def __enter__(self) -> Progress:
         if self._interactive:
-            from rich.console import Console
-            from rich.progress import (
-                BarColumn,
-                MofNCompleteColumn,
-                TextColumn,
-                TimeElapsedColumn,
-                TimeRemainingColumn,
-            )
-            from rich.progress import (
-                Progress as Bars,
-            )
-
-            self._display = Bars(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=28),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
-                TimeElapsedColumn(),
-                TextColumn("ETA"),
-                TimeRemainingColumn(),
-                console=Console(stderr=True),
-            )
-            self._display.start()
-            self._whole = self._display.add_task("whole run", total=self.total_stages, note="stages")
+            self.display = _make_display()
+            self.display.start()
+            self._whole = self.display.add_task("whole run", total=len(self.stages), count="", note="", eta="")
+            self.show_whole(0.0, None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._display is not None:
-            self._display.stop()
+        if self.display is not None:
+            self.display.stop()
 
     def message(self, text: str) -> None:
         """One line that stays."""
         if self.quiet:
             return
-        if self._display is not None:
-            self._display.console.print(text, markup=False, highlight=False)
+        if self.display is not None:
+            self.display.console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
             sys.stderr.write(text + "\n")
             sys.stderr.flush()
 
+    def skip(self, name: str, why: str) -> None:
+        """A stage whose artefacts are there already."""
+        self.message(f"{name}: {why}")
+        self._finish(name)
+
     @contextmanager
-    def stage(self, name: str, total: int, unit: str, done: int = 0) -> Iterator[StageProgress]:
-        """A stage of `total` units, of which `done` were there before."""
+    def stage(self, name: str, total: int, unit: str, done: int | None = 0) -> Iterator[StageProgress]:
+        """A stage of `total` units, of which `done` were there before; None: time counts from the first report on."""
         stage = StageProgress(self, name, total, unit, done)
-        self.on_event(
-            {"event": "stage_started", "run_id": self.run_id, "stage": name.split()[0], "total": total, "unit": unit}
-        )
+        self._send("stage_started", name, total=total, unit=unit)
         try:
             yield stage
-        finally:
-            stage.close()
-        self.stages_done += 1
-        if self._display is not None:
-            self._display.update(self._whole, completed=self.stages_done)
-        self.on_event(
-            {
-                "event": "stage_finished",
-                "run_id": self.run_id,
-                "stage": name.split()[0],
-                "seconds": round(stage.elapsed, 3),
-            }
+        except BaseException:
+            stage.close("stopped")
+            raise
+        stage.close("done")
+        self._durations[_kind(name)] = stage.elapsed
+        self._finish(name)
+        self._send("stage_finished", name, seconds=round(stage.elapsed, 3))
+
+    def show_progress(self, stage: StageProgress, metrics: Mapping[str, float]) -> None:
+        """Shows where a stage stands, on the bars and to the hooks."""
+        self.show_whole(min(1.0, stage.done / max(stage.total, 1)), stage.remaining)
+        self._send(
+            "stage_progress", stage.name, done=stage.done, total=stage.total, unit=stage.unit, metrics=dict(metrics)
         )
+
+    def show_whole(self, fraction: float, remaining: float | None) -> None:
+        """Updates the upper bar: the stages done, and the time that is left as far as it is known."""
+        if self.display is None:
+            return
+        done = len(self.finished)
+        self.display.update(
+            self._whole,
+            completed=done + fraction,
+            count=f"stage {min(done + 1, len(self.stages))} of {len(self.stages)}",
+            eta=self._whole_eta(remaining),
+        )
+
+    def _whole_eta(self, remaining: float | None) -> str:
+        """The current stage's rest and the later stages as long as earlier ones of their kind; `>` if a kind is new."""
+        if remaining is None:
+            return ""
+        later = [_kind(name) for name in self.stages if name not in self.finished][1:]
+        known = sum(self._durations.get(kind, 0.0) for kind in later)
+        sign = "ETA" if all(kind in self._durations for kind in later) else "ETA >"
+        return f"{sign} {format_seconds(remaining + known)}"
+
+    def _finish(self, name: str) -> None:
+        self.finished.append(name)
+        self.show_whole(0.0, None)
+
+    def _send(self, event: str, name: str, **facts: Any) -> None:
+        self.on_event({"event": event, "run_id": self.run_id, "stage": _kind(name), **facts})
 
 
 class StageProgress:
     """Counts the units of one stage."""
 
-    def __init__(self, parent: Progress, name: str, total: int, unit: str, done: int) -> None:
+    def __init__(self, parent: Progress, name: str, total: int, unit: str, done: int | None) -> None:
         self.parent, self.name, self.total, self.unit = parent, name, total, unit
-        self.done = self._first = done
+        self.done = self.first = done or 0  # `first`: what was there before
         self._started = self._last_line = time.monotonic()
         self._last_update = 0.0
-        display = parent._display
-        self._row = display.add_task(name, total=total, completed=done, note=unit) if display is not None else None
+        self._samples: deque[tuple[float, int]] = deque()
+        if done is not None:
+            self._samples.append((self._started, done))
+        display = parent.display
+        if display is not None:
+            self._row = display.add_task(
+                name, total=total, completed=self.done, count=self._count(), note="starting", eta=""
+            )
 
     @property
     def elapsed(self) -> float:
         """Seconds since the stage began in this process."""
         return time.monotonic() - self._started
+
+    @property
+    def rate(self) -> float:
+        """Units per second over the last minutes; 0 before two reports differ."""
+        if not self._samples:
+            return 0.0
+        since, first = self._samples[0]
+        return max(0.0, (self.done - first) / max(time.monotonic() - since, 1e-9))
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds to the end at this rate; None while there is no rate."""
+        rate = self.rate
+        return max(0, self.total - self.done) / rate if rate > 0 else None
 
     def advance(self, units: int) -> None:
         """`units` more are done."""
@@ -122,47 +163,65 @@ class StageProgress:
         """`done` units in all are done; `note` and `metrics` are shown beside the rate."""
         self.done = done
         now = time.monotonic()
+        self._sample(now)
         if now - self._last_update < UPDATE_EVERY and done < self.total:
             return
         self._last_update = now
-        rate = (self.done - self._first) / max(self.elapsed, 1e-9)
-        text = f"{rate:,.0f} {self.unit}/s" if rate >= 10 else f"{rate:.2f} {self.unit}/s"
-        extras = [note] if note else []
-        extras += [f"{name} {value:.4g}" for name, value in (metrics or {}).items()]
-        text = ", ".join([text, *extras])
-        if self._row is not None:
-            self.parent._display.update(self._row, completed=done, total=self.total, note=text)
+        rate, remaining = self.rate, self.remaining
+        speed = f"{rate:,.{0 if rate >= 10 else 2}f} {self.unit}/s" if rate > 0 else "starting"
+        text = ", ".join([speed, *([note] if note else []), *(f"{k} {v:.4g}" for k, v in (metrics or {}).items())])
+        eta = f"ETA {format_seconds(remaining)}" if remaining is not None else ""
+        if self.parent.display is not None:
+            self.parent.display.update(
+                self._row, completed=done, total=self.total, count=self._count(), note=text, eta=eta
+            )
         elif not self.parent.quiet and now - self._last_line >= LINE_EVERY:
             self._last_line = now
-            remaining = (self.total - self.done) / rate if rate > 0 else float("inf")
-            self.parent.message(
-                f"{self.name}: {self.done:,}/{self.total:,} {self.unit}, {text}, ETA {format_seconds(remaining)}"
-            )
-        self.parent.on_event(
-            {
-                "event": "stage_progress",
-                "run_id": self.parent.run_id,
-                "stage": self.name.split()[0],
-                "done": done,
-                "total": self.total,
-                "unit": self.unit,
-                "metrics": dict(metrics or {}),
-            }
-        )
+            self.parent.message(f"{self.name}: {self._count()}, {', '.join(filter(None, [text, eta]))}")
+        self.parent.show_progress(self, metrics or {})
 
-    def close(self) -> None:
-        """Takes the stage's bar away and leaves one line."""
-        if self._row is not None:
-            self.parent._display.remove_task(self._row)
-        self.parent.message(f"{self.name}: {self.done:,} {self.unit} in {format_seconds(self.elapsed)}")
+    def close(self, state: str) -> None:
+        """Takes the stage's bar away and leaves one line: what was done here, and what was there before."""
+        if self.parent.display is not None:
+            self.parent.display.remove_task(self._row)
+        before = f" ({self.first:,} were there before)" if self.first else ""
+        made = f"{max(0, self.done - self.first):,} {self.unit} in {format_seconds(self.elapsed)}"
+        self.parent.message(f"{self.name}: {state}, {made}{before}")
+
+    def _sample(self, now: float) -> None:
+        if not self._samples or now - self._samples[-1][0] >= SAMPLE_EVERY:
+            self._samples.append((now, self.done))
+        while len(self._samples) > 1 and now - self._samples[0][0] > RATE_WINDOW:
+            self._samples.popleft()
+
+    def _count(self) -> str:
+        return f"{self.done:,}/{self.total:,} {self.unit}"
 
 
 def format_seconds(seconds: float) -> str:
     """`75` → `1 min 15 s`."""
-    if seconds == float("inf"):
-        return "unknown"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _kind(name: str) -> str:
+    return name.split()[0]
+
+
+def _make_display() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    return Bars(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[count]}"),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[eta]}"),
+        console=Console(stderr=True),
+    )

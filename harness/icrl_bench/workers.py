@@ -10,15 +10,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
-from icrl_registry.errors import BenchError
+from icrl_registry.errors import EXIT_INTERRUPTED, BenchError
 
 POLL_SECONDS = 0.25
 
@@ -43,16 +45,18 @@ def run_jobs(
     if not jobs:
         return
     context = multiprocessing.get_context("spawn")
-    units, stop = context.Value("q", 0), context.Event()
+    # Only workers lock the counter, and nobody locks the flag: a worker that is killed may have died with a lock in hand.
+    units, stop = context.Value("q", 0), context.RawValue("b", 0)
     executor = ProcessPoolExecutor(
         min(num_workers, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(units, stop, os.getpid())
     )
     pending: set[Future[Any]] = set()
     try:
-        pending = {executor.submit(_guarded, function, job) for job in jobs}
+        with _interrupts_held_back():  # workers start here and inherit it: an interrupt is the parent's to handle
+            pending = {executor.submit(_guarded, function, job) for job in jobs}
         while pending:
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
-            on_units(units.value)
+            on_units(units.get_obj().value)
             for future in done:
                 yield future.result()
     except BrokenProcessPool as error:
@@ -62,7 +66,7 @@ def run_jobs(
         ) from error
     finally:
         if pending:
-            stop.set()
+            stop.value = 1
         executor.shutdown(wait=True, cancel_futures=True)
 
 
@@ -71,27 +75,33 @@ def _guarded(function: Callable[..., Any], job: tuple[Any, ...]) -> Any:
         return function(*job)
     except BenchError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = traceback.format_exc(limit=-3)
-        raise BenchError(f"{type(error).__name__}: {error}", f"where it arose:\n{where}") from None
+        notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
+        raise BenchError(f"{notes}{type(error).__name__}: {error}", f"where it arose:\n{where}") from None
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _start_worker(units: Any, stop: Any, parent: int) -> None:
     global _units
     _units = units
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    os.dup2(2, 1)  # what a plugin prints must not mix with the command's output
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"
     threading.Thread(target=_end_with_parent, args=(stop, parent), daemon=True).start()
-    import torch
-
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:  # else it reads the environment when a source imports it
+        sys.modules["torch"].set_num_threads(1)
 
 
 def _end_with_parent(stop: Any, parent: int) -> None:
-    while os.getppid() == parent and not stop.is_set():
+    while os.getppid() == parent and not stop.value:
         time.sleep(POLL_SECONDS)
-    os._exit(EXIT_STOPPED)
-
-
-EXIT_STOPPED = 130
+    os._exit(EXIT_INTERRUPTED)

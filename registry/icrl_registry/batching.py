@@ -27,7 +27,7 @@ class SequentialBatch(BatchedEnvironment):
     def reset(self, row: int, seed: int) -> FloatArray:
         observation, _ = self.environments[row].reset(seed=seed)
         self._last[row] = observation
-        return self._last[row].copy()
+        return np.array(self._last[row])
 
     def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
         rewards = np.zeros(self.num_tasks, dtype=np.float32)

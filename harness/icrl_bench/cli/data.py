@@ -85,7 +85,7 @@ def verify(
     store = Store(home_folder(home))
     kinds = [f"datasets/{chosen.address}" for chosen in _select(home, dataset)]
     if dataset is None:
-        kinds += ["checkpoints", "floors", "adaptations"]
+        kinds += ["checkpoints", "progress", "floors", "adaptations"]
     checked, damage = find_damage(store, kinds)
     if discard_damaged:
         for kind, name, _ in damage:

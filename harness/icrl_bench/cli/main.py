@@ -56,6 +56,8 @@ def _run(arguments: list[str]) -> int:
         _add_plugin_commands()
         code = app(arguments, standalone_mode=False)
         sys.stdout.flush()
+        if code == EXIT_INTERRUPTED:  # typer's answer to Ctrl-C
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else EXIT_DONE
     except BenchError as error:
         return _say(error.as_json(), error.exit_code, as_json)
@@ -65,16 +67,25 @@ def _run(arguments: list[str]) -> int:
             EXIT_INTERRUPTED,
             as_json,
         )
+    except SystemExit as error:  # typer where the reader of the output has gone, or something that is not ours
+        if isinstance(error.__context__, BrokenPipeError):
+            return _reader_has_gone()
+        return _handle_other(RuntimeError(f"a plugin or library called sys.exit({error.code!r})"), as_json)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone; nothing is lost
-        return EXIT_DONE
+        return _reader_has_gone()
     except Exception as error:
         return _handle_other(error, as_json)
 
 
+def _reader_has_gone() -> int:
+    """As in `icrl-bench data list | head -1`: nothing is lost, and Python must not fail when it flushes at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+    return EXIT_DONE
+
+
 def _handle_other(error: Exception, as_json: bool) -> int:
     """Typer's own exceptions (usage errors, Abort, Exit), and whatever nobody expected."""
-    if isinstance(error, typer.Abort):
+    if isinstance(error, typer.Abort) and not isinstance(error.__cause__, EOFError):
         return _say(
             _envelope("interrupted", "interrupted", "run the same command again; it continues"),
             EXIT_INTERRUPTED,
@@ -85,8 +96,10 @@ def _handle_other(error: Exception, as_json: bool) -> int:
     message = getattr(error, "format_message", None)
     if callable(message):
         return _say(_envelope("usage", str(message()), _usage_hint(error)), EXIT_USAGE, as_json)
+    if isinstance(error.__cause__, EOFError):
+        error = error.__cause__  # typer takes it for the end of the user's input
     if not as_json:
-        traceback.print_exc()
+        traceback.print_exception(error)
     hint = "this is a fault of icrl-bench or of a plugin: please report it with the traceback"
     return _say(_envelope("internal", f"{type(error).__name__}: {error}", hint), EXIT_INTERNAL, as_json)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +19,9 @@ from icrl_registry.errors import UsageError
 if TYPE_CHECKING:
     from icrl_bench.plan import Plan
     from icrl_leaderboards.records import RunRecord
+
+
+LARGEST_SEED = 2**31 - 1  # what every database keeps as an integer
 
 
 def run(
@@ -46,7 +52,7 @@ def run(
 
     Artefacts that exist are not made again: the same command continues after any interruption.
     """
-    from icrl_bench.execution import count_stages, describe, execute
+    from icrl_bench.execution import describe, execute, stage_names
     from icrl_bench.plan import Request, make_plan
     from icrl_bench.progress import Progress
     from icrl_bench.store import Store
@@ -58,9 +64,10 @@ def run(
     chosen = load_protocol(protocol)
     overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
     seed_list = _parse_seeds(seeds) if seeds is not None else list(chosen.seeds)
-    plan = make_plan(Request(method, env, chosen, overrides, _choose_device(device), track))  # type: ignore[arg-type]
     store = Store(home_folder(home))
-    description = describe(plan, seed_list, store)
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+        plan = make_plan(Request(method, env, chosen, overrides, _choose_device(device), track))  # type: ignore[arg-type]
+        description = describe(plan, seed_list, store)
     if dry_run:
         typer.echo(json.dumps({"plan": description}, indent=1) if json_ else _plan_text(description, full=True))
         return
@@ -72,8 +79,11 @@ def run(
 
     board = Leaderboard(leaderboard_url(leaderboard, home))
     hooks = HookManager()
-    with Progress(count_stages(seed_list), quiet=json_, on_event=hooks.progress) as progress:
-        records = execute(plan, seed_list, store, board, jobs or os.cpu_count() or 1, progress, hooks)
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        Progress(stage_names(seed_list), quiet=json_, on_event=hooks.progress) as progress,
+    ):
+        records = execute(plan, seed_list, store, board, jobs or _usable_cores(), progress, hooks)
     _print_result(records, board, plan, json_)
 
 
@@ -96,11 +106,17 @@ def _parse_seeds(text: str) -> list[int]:
         seeds = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
         seeds = []
-    if not seeds or min(seeds) < 0 or len(set(seeds)) != len(seeds):
+    if not seeds or min(seeds) < 0 or max(seeds) > LARGEST_SEED or len(set(seeds)) != len(seeds):
         raise UsageError(
-            f"cannot read --seeds {text!r}", "write distinct, non-negative integers, such as --seeds 0,1,2"
+            f"cannot read --seeds {text!r}",
+            f"write distinct integers from 0 to {LARGEST_SEED}, such as --seeds 0,1,2",
         )
     return seeds
+
+
+def _usable_cores() -> int:
+    """Cores that this process may run on, which in a container can be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _choose_device(device: str) -> str:
@@ -110,14 +126,16 @@ def _choose_device(device: str) -> str:
 
     if device == "auto":
         return "cuda:0" if torch.cuda.is_available() else "cpu"
-    if device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise UsageError(
-                f"no CUDA device for --device {device}",
-                "use --device cpu, or install the extra `cuda` on a machine with a GPU",
-            )
-        return device if ":" in device else "cuda:0"
-    raise UsageError(f"unknown device '{device}'", "auto, cpu or cuda:N")
+    match = re.fullmatch(r"cuda(?::(\d+))?", device)
+    if match is None:
+        raise UsageError(f"unknown device '{device}'", "auto, cpu or cuda:N")
+    index, count = int(match[1] or 0), torch.cuda.device_count()
+    if index >= count:
+        hint = (
+            f"this machine has {count} CUDA devices, counted from 0" if count else "install the extra `cuda` with a GPU"
+        )
+        raise UsageError(f"no CUDA device for --device {device}", f"use --device cpu; {hint}")
+    return f"cuda:{index}"
 
 
 def _plan_text(plan: dict[str, Any], full: bool = False) -> str:

@@ -34,8 +34,10 @@ class Adaptation:
 def adapt_to_test_tasks(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptation:
     """Runs the adaptation unless it is there; an interrupted one starts anew and ends with the same returns."""
     name = plan.run_address(seed)
-    with store.lock(KIND, name):
-        if not store.exists(KIND, name):
+    with store.lock(KIND, name, progress.message):
+        if store.exists(KIND, name):
+            progress.skip(_stage(seed), "the returns are there")
+        else:
             adaptation = _adapt(store, plan, seed, progress)
             with store.write(KIND, name, {"checkpoint": plan.checkpoint_address(seed), "seed": seed}) as folder:
                 (folder / FILE).write_text(json.dumps(asdict(adaptation), allow_nan=False) + "\n", encoding="utf-8")
@@ -43,9 +45,14 @@ def adapt_to_test_tasks(store: Store, plan: Plan, seed: int, progress: Progress)
     try:
         return Adaptation(**json.loads((store.path(KIND, name) / FILE).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
+        path = store.path(KIND, name)
         raise DamagedArtefactError(
-            f"cannot read adaptation {name}: {error}", "`icrl-bench data verify --discard-damaged`"
+            f"cannot read {path / FILE}: {error}", f"delete {path}; the same run command then makes it again"
         ) from error
+
+
+def _stage(seed: int) -> str:
+    return f"adapt seed {seed}"
 
 
 def _adapt(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptation:
@@ -61,10 +68,11 @@ def _adapt(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptatio
     started = time.monotonic()
     total = len(tasks) * plan.adapt.episodes * environment.spec.horizon
     try:
-        with progress.stage(f"adapt seed {seed}", total, "env steps") as stage:
+        with progress.stage(_stage(seed), total, "env steps") as stage:
             outcome = rollout(
                 agent,
                 batch,
+                environment.spec,
                 tasks,
                 setting,
                 lambda task, episode: reset_seed(data_seed, task, episode),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Sequence
@@ -16,36 +17,47 @@ from icrl_bench.seeding import collect_seed
 from icrl_bench.store import Store, write_file
 from icrl_bench.workers import report_units, run_jobs
 from icrl_registry.contracts import SPLITS, Environment, Source, Task
+from icrl_registry.errors import PluginError
 
 PLAN_FILE = "dataset.json"
+SECONDS_FILE = "seconds.txt"
 
 
 def collect_histories(store: Store, plan: Plan, num_workers: int, progress: Progress) -> float:
-    """Collects what is missing; returns the seconds that collecting all tasks of this data set has taken so far."""
+    """Collects what is missing; returns the seconds that collecting this data set has taken so far."""
     kind = dataset_kind(plan.dataset_address)
-    with store.lock("datasets", plan.dataset_address):
+    with store.lock("datasets", plan.dataset_address, progress.message):
         _describe(store, plan)
         tasks = [task for split in SPLITS for task in plan.tasks[split]]
         missing = [task for task in tasks if not store.exists(kind, task.label)]
-        source = plan.make_source()
-        steps = source.total_steps()
-        started = time.monotonic()
-        with progress.stage(
-            "collect", len(tasks) * steps, "env steps", done=(len(tasks) - len(missing)) * steps
-        ) as stage:
-            done_before, finished = stage.done, [task.label for task in tasks if task not in missing]
-            size = source.group_size()
-            groups = [missing[first : first + size] for first in range(0, len(missing), size)]
-            parts, data_seed = _parts(plan), plan.request.protocol.data_seed
-            jobs = [(store.root, plan.dataset_address, parts, data_seed, group) for group in groups]
+        if missing:
+            _collect(store, plan, tasks, missing, num_workers, progress)
+        else:
+            progress.skip("collect", f"all {len(tasks)} histories are there")
+        return _seconds(store, plan)
 
-            def show(units: int) -> None:
-                stage.set(done_before + units, f"{len(finished)}/{len(tasks)} tasks")
 
-            for labels in run_jobs(collect_group, jobs, num_workers, show):
-                finished += labels
-            show(len(missing) * steps)
-        return _add_seconds(store, plan, time.monotonic() - started if missing else 0.0)
+def _collect(
+    store: Store, plan: Plan, tasks: Sequence[Task], missing: Sequence[Task], num_workers: int, progress: Progress
+) -> None:
+    source = plan.make_source()
+    steps, size = source.total_steps(), source.group_size()
+    groups = [missing[first : first + size] for first in range(0, len(missing), size)]
+    parts, data_seed = _parts(plan), plan.request.protocol.data_seed
+    jobs = [(store.root, plan.dataset_address, parts, data_seed, group) for group in groups]
+    done = len(tasks) - len(missing)
+    with progress.stage("collect", len(tasks) * steps, "env steps", done * steps) as stage:
+        before, since = done * steps, time.monotonic()
+
+        def show(units: int) -> None:
+            stage.set(before + units, f"{done}/{len(tasks)} tasks")
+
+        for labels in run_jobs(collect_group, jobs, num_workers, show):
+            done += len(labels)
+            now = time.monotonic()
+            _add_seconds(store, plan, now - since)
+            since = now
+        stage.set(len(tasks) * steps, f"{done}/{len(tasks)} tasks")
 
 
 def collect_group(root: Path, address: str, parts: dict[str, Any], data_seed: int, tasks: Sequence[Task]) -> list[str]:
@@ -61,13 +73,20 @@ def collect_group(root: Path, address: str, parts: dict[str, Any], data_seed: in
         "versions": _versions(),
     }
     started = time.monotonic()
-    for run, seed in zip(source.collect(environment, tasks, seeds, report_units), seeds, strict=True):
-        save_run(
-            store,
-            address,
-            run,
-            {**about, "seed_entropy": seed.entropy, "seconds": round(time.monotonic() - started, 3)},
-        )
+    runs = iter(source.collect(environment, tasks, seeds, report_units))
+    for task, seed in zip(tasks, seeds, strict=True):
+        try:
+            run = next(runs, None)
+        except Exception as error:
+            error.add_note(f"{parts['source_id']} on task {task.label}")
+            raise
+        if run is None or run.history.task != task:
+            raise PluginError(
+                f"{parts['source_id']} yielded {'nothing' if run is None else run.history.task.label} for {task.label}",
+                "`collect` must yield one run for each task, in the order given",
+            )
+        seconds = round(time.monotonic() - started, 3)
+        save_run(store, address, run, {**about, "seed_entropy": seed.entropy, "seconds": seconds})
         started = time.monotonic()
     return [task.label for task in tasks]
 
@@ -94,12 +113,10 @@ def _versions() -> dict[str, str]:
 
 
 def _describe(store: Store, plan: Plan) -> None:
-    """Says beside the histories what the data set is, for `icrl-bench data`."""
+    """Says beside the histories what the data set is, for `icrl-bench data`; again if the file was damaged."""
     path = store.path("datasets", plan.dataset_address) / PLAN_FILE
-    if path.exists():
+    if _is_json(path):
         return
-    import json
-
     about = {
         "address": plan.dataset_address,
         "environment": plan.environment_id,
@@ -114,10 +131,22 @@ def _describe(store: Store, plan: Plan) -> None:
     write_file(path, (json.dumps(about, indent=1, sort_keys=True) + "\n").encode())
 
 
-def _add_seconds(store: Store, plan: Plan, seconds: float) -> float:
-    """Wall-clock of collecting, summed over interrupted and resumed calls."""
-    path = store.path("datasets", plan.dataset_address) / "seconds.txt"
-    total = seconds + (float(path.read_text()) if path.exists() else 0.0)
-    if seconds or not path.exists():
-        write_file(path, f"{total:.3f}\n".encode())
-    return total
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
+
+
+def _seconds(store: Store, plan: Plan) -> float:
+    """Wall-clock of collecting so far, over interrupted and resumed calls; what a crash lost is not in it."""
+    path = store.path("datasets", plan.dataset_address) / SECONDS_FILE
+    try:
+        return float(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return 0.0
+
+
+def _add_seconds(store: Store, plan: Plan, seconds: float) -> None:
+    path = store.path("datasets", plan.dataset_address) / SECONDS_FILE
+    write_file(path, f"{_seconds(store, plan) + seconds:.3f}\n".encode())

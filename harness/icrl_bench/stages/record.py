@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from icrl_bench.checkpoints import KIND as CHECKPOINTS
 from icrl_bench.histories import dataset_kind
@@ -72,7 +73,7 @@ def make_record(
     )
 
 
-def _history_manifest(store: Store, plan: Plan, task: Task) -> dict[str, object]:
+def _history_manifest(store: Store, plan: Plan, task: Task) -> dict[str, Any]:
     return store.manifest(dataset_kind(plan.dataset_address), task.label)
 
 

@@ -20,6 +20,7 @@ from icrl_registry.contracts import (
     BatchedEnvironment,
     BatchedStep,
     BoolArray,
+    EnvironmentSpec,
     FloatArray,
     Task,
     Transitions,
@@ -79,6 +80,7 @@ class MeteredBatch(BatchedEnvironment):
 def rollout(
     agent: Agent,
     batch: BatchedEnvironment,
+    spec: EnvironmentSpec,
     tasks: Sequence[Task],
     setting: AdaptationSetting,
     reset_seed: Callable[[Task, int], int],
@@ -91,17 +93,18 @@ def rollout(
 
     Raises:
         NumericalError: a reward, observation or action that is not finite, with task, episode and step.
-        PluginError: actions of a wrong shape.
+        PluginError: actions of a wrong shape, or no numbers.
     """
     count, episodes = len(tasks), setting.num_episodes
     outcome = Outcome(np.zeros((count, episodes)), np.zeros((count, episodes), dtype=np.int64))
     episode = np.zeros(count, dtype=np.int64)
     active = np.ones(count, dtype=np.bool_)
-    agent.begin(setting)
-    observations = np.stack([batch.reset(row, reset_seed(task, 0)) for row, task in enumerate(tasks)])
     where = _Place(tasks, episode, outcome.lengths)
+    agent.begin(setting)
+    observations = np.stack([batch.reset(row, reset_seed(task, 0)) for row, task in enumerate(tasks)])  # (K, O)
+    where.check("reset observation", observations, active)
     while active.any():
-        actions = _checked_actions(agent.act(observations), observations.shape[0], where)
+        actions = _checked_actions(agent.act(observations), (count, spec.action_size), where, active)
         step = batch.step(actions, active)
         where.check("observation", step.observations, active)
         where.check("reward", step.rewards, active)
@@ -114,11 +117,12 @@ def rollout(
         )
         report_steps(len(rows))
         observations = step.observations.copy()
-        for row in np.flatnonzero(active & (step.terminated | step.truncated)):
+        for row in map(int, np.flatnonzero(active & (step.terminated | step.truncated))):
             episode[row] += 1
             active[row] = episode[row] < episodes
             if active[row]:
-                observations[row] = batch.reset(int(row), reset_seed(tasks[row], int(episode[row])))
+                observations[row] = batch.reset(row, reset_seed(tasks[row], int(episode[row])))
+        where.check("reset observation", observations, active)
     return outcome
 
 
@@ -131,10 +135,11 @@ class _Place:
     lengths: NDArray[np.int64]  # (K, E)
 
     def check(self, what: str, values: NDArray[Any], active: BoolArray) -> None:
+        """`values` (K, …), of which the rows of finished tasks don't matter."""
         if np.isfinite(values).all():
             return
         finite = np.isfinite(values.reshape(len(self.tasks), -1)).all(axis=1)
-        for row in np.flatnonzero(active & ~finite):
+        for row in map(int, np.flatnonzero(active & ~finite)):
             step = self.lengths[row, self.episode[row]]
             raise NumericalError(
                 f"{what} is not finite: task {self.tasks[row].label}, episode {self.episode[row]}, step {step}",
@@ -142,13 +147,18 @@ class _Place:
             )
 
 
-def _checked_actions(actions: FloatArray, count: int, where: _Place) -> FloatArray:
-    actions = np.asarray(actions, dtype=np.float32)
-    if actions.ndim != 2 or actions.shape[0] != count:
+def _checked_actions(chosen: Any, shape: tuple[int, int], where: _Place, active: BoolArray) -> FloatArray:
+    try:
+        actions = np.asarray(chosen, dtype=np.float32)
+    except (TypeError, ValueError, RuntimeError) as error:  # a ragged list, or a tensor that still needs its gradient
         raise PluginError(
-            f"the agent returned actions of shape {actions.shape} for {count} tasks", "act must return (K, A)"
+            f"the agent's actions are no array of numbers: {error}", "act must return a NumPy array (K, A)"
+        ) from error
+    if actions.shape != shape:
+        raise PluginError(
+            f"the agent returned actions of shape {actions.shape}, expected {shape}", "act must return (K, A)"
         )
-    where.check("action", actions, np.ones(count, dtype=np.bool_))
+    where.check("action", actions, active)
     return np.clip(actions, -1.0, 1.0)
 
 

@@ -42,23 +42,24 @@ class MeteredTrainingTasks(TrainingTasks):
 def train_method(store: Store, plan: Plan, seed: int, progress: Progress) -> None:
     """Trains unless the checkpoint is there; continues from kept progress after an interruption."""
     address = plan.checkpoint_address(seed)
-    with store.lock(KIND, address):
+    name = f"train seed {seed}"
+    with store.lock(KIND, address, progress.message):
         if store.exists(KIND, address):
+            progress.skip(name, "the checkpoint is there")
             return
         kept = TrainingProgress(store, address)
         environment, method = plan.make_environment(), plan.make_method()
-        with progress.stage(f"train seed {seed}", 1, "updates") as stage:
-            curve: list[dict[str, float]] = []
+        with progress.stage(name, 1, "updates", done=None) as stage:
 
             def report(done: int, total: int, metrics: Mapping[str, float]) -> None:
-                stage.total = total
-                numbers = {name: float(value) for name, value in metrics.items()}
-                if not curve or done == total or done >= curve[-1]["updates"] + max(1, total // 200):
-                    curve.append({"updates": float(done), **numbers})
+                stage.total, stage.first = total, kept.updates_before
+                kept.updates = done
+                numbers = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
+                if not kept.curve or done == total or done >= kept.curve[-1]["updates"] + max(1, total // 200):
+                    kept.curve.append({"updates": float(done), **numbers})
                 stage.set(done, metrics=numbers)
 
-            job = _job(store, plan, seed, environment, method, kept, report)
-            checkpoint = method.train(job)
+            checkpoint = method.train(_job(store, plan, seed, environment, method, kept, report))
         save_final(
             store,
             address,
@@ -73,7 +74,7 @@ def train_method(store: Store, plan: Plan, seed: int, progress: Progress) -> Non
                 "parameters": method.parameter_count(checkpoint),
                 "online_env_steps": kept.counters.get("online", 0),
                 "validation_env_steps": kept.counters.get("validation", 0),
-                "curve": [{name: value for name, value in row.items() if np.isfinite(value)} for row in curve],
+                "curve": kept.curve,
             },
         )
         kept.discard()
@@ -118,7 +119,9 @@ def _validate(plan: Plan, seed: int, environment: Environment, agent: Agent, met
     batch = MeteredBatch(environment.make_batch(tasks), meter)
     try:
         data_seed = plan.request.protocol.data_seed
-        return rollout(agent, batch, tasks, setting, lambda task, episode: reset_seed(data_seed, task, episode))
+        return rollout(
+            agent, batch, environment.spec, tasks, setting, lambda task, episode: reset_seed(data_seed, task, episode)
+        )
     finally:
         batch.close()
 
