@@ -69,7 +69,7 @@ class EnvironmentPlan(_Frozen):
 
     split: SplitPlan
     source: str = Field(description="the RL algorithm that writes the learning histories and is the oracle")
-    settings: dict[str, dict[str, Any]] = Field(
+    settings: dict[Literal["environment", "source", "collect", "adapt"], dict[str, Any]] = Field(
         default_factory=dict, description="tables environment, source, collect, adapt"
     )
     method: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -98,7 +98,7 @@ class Protocol(_Frozen):
         """All component settings of one run, later layers over earlier ones: `{section: {key: value}}`."""
         plan = self.plan_for(environment_id)
         full_name = method if backbone is None else f"{method}-{backbone}"
-        sections = {name: dict(table) for name, table in plan.settings.items()}
+        sections: dict[str, dict[str, Any]] = {name: dict(table) for name, table in plan.settings.items()}
         for layer in (self, plan):
             for name in dict.fromkeys((method, full_name)):
                 sections.setdefault("method", {}).update(layer.method.get(name, {}))
@@ -141,11 +141,23 @@ def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
     """Loads a protocol by name (`laptop`), id (`laptop-v0`) or path.
 
     Raises:
-        UnknownNameError: no such protocol. UsageError: a file that isn't a protocol.
+        UnknownNameError: no such protocol. UsageError: a file that isn't a protocol, or that takes another one's id.
     """
     path = resolve_protocol(name)
+    protocol = _read(path)
+    if path.parent != FOLDER and protocol.id in list_protocols() and _read(FOLDER / f"{protocol.id}.toml") != protocol:
+        raise UsageError(
+            f"{path} calls itself {protocol.id}, but differs from the protocol of that name",
+            "give it an id of its own, such as mine-v1",
+        )
+    return protocol
+
+
+def _read(path: Path) -> Protocol:
     try:
         return Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "name another protocol") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} is not TOML: {error}", "repair the file, or name another protocol") from error
     except ValidationError as error:

@@ -27,7 +27,7 @@ def draw_tasks(environment: Environment, plan: SplitPlan) -> dict[Split, tuple[T
     least `plan.minimum_distance` from every other task.
 
     Raises:
-        UsageError: the tasks don't fit, or their hash is not the frozen one.
+        UsageError: the tasks don't fit. BenchError: their hash is not the frozen one.
     """
     generator = np.random.default_rng(plan.seed)
     accepted = _draw_training(environment, plan, generator)
