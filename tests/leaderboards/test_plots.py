@@ -61,3 +61,16 @@ def test_labels_keep_their_order_and_distance(values):
     far_apart = all(abs(values[a] - values[b]) >= 5 for a in range(len(values)) for b in range(a))
     if far_apart:
         assert heights == pytest.approx(values)
+
+
+def test_a_floor_far_below_does_not_flatten_the_curves(make_record, tmp_path):
+    near, far = (make_record(random=[value] * 10, num_episodes=3) for value in (-14.0, -500.0))
+    drawn = {}
+    for name, record in (("near", near), ("far", far)):
+        path = plot_adaptation_curves(rows_of(record), tmp_path / f"{name}.svg")
+        drawn[name] = [
+            element.text or "" for element in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")
+        ]
+    assert "random" in drawn["near"]
+    assert "random −500.0 ↓" in drawn["far"]
+    assert not [text for text in drawn["far"] if text.startswith("−") and len(text) > 3]  # no tick below −99

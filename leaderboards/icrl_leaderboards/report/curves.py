@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ COLOURS = (
 )
 #: Dash patterns in multiples of the line width; a second way to tell lines apart, used once all colours are taken.
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
+_FAR = 1.5
 #: Fixed slots for methods that are often shown together, so that they look the same in every report.
 _FAMILIAR = {"ad-mamba": 0, "ad-dt": 1, "macaw": 2, "mql": 3, "ad-gru": 4, "task-blind": 5}
 
@@ -110,9 +111,14 @@ def _preferred_colour(label: str) -> int:
 
 
 def value_range(plot: CurvePlot) -> tuple[float, float]:
-    """Lowest and highest return that the plot must show."""
-    values: list[Sequence[float] | FloatArray] = [[reference.value for reference in plot.references]]
-    for curve in plot.curves:
-        values += [each for each in (curve.mean, curve.low, curve.high) if each is not None]
-    joined = np.concatenate([np.asarray(each, dtype=np.float64) for each in values])
-    return float(joined.min()), float(joined.max())
+    """Lowest and highest return that the plot shows: the curves with their bands, the oracle, and the floors nearby.
+
+    A floor further off than `_FAR` times the range of the others would flatten the curves; the plot names it at its edge.
+    """
+    arrays = [each for curve in plot.curves for each in (curve.mean, curve.low, curve.high) if each is not None]
+    arrays += [np.array([each.value]) for each in plot.references if each.kind == "oracle"]
+    joined = np.concatenate(arrays)
+    low, high = float(joined.min()), float(joined.max())
+    reach = _FAR * ((high - low) or max(abs(high), 1.0))
+    near = [each.value for each in plot.references if low - reach <= each.value <= high + reach]
+    return min([low, *near]), max([high, *near])

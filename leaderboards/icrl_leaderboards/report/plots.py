@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from icrl_leaderboards.formatting import decimals_for, number
 from icrl_leaderboards.report.curves import CurvePlot, curve_plot, line_styles, value_range
 from icrl_leaderboards.summary import Row, tables_of
 from icrl_leaderboards.text import shorten
@@ -121,16 +122,28 @@ def _episode_ticks(last: int) -> list[int]:
 
 
 def _draw_references(axes: Axes, plot: CurvePlot) -> None:
-    """Floors and oracle as horizontal lines, named in the right margin without running into each other."""
+    """Floors and oracle as horizontal lines, named in the right margin without running into each other.
+
+    One beyond the plot's range has no line: its name stands at the edge, with its value and an arrow.
+    """
     low, high = value_range(plot)
     span = (high - low) or max(abs(high), 1.0)
-    axes.set_ylim(low - 0.06 * span, high + 0.06 * span)
-    heights = _spread([reference.value for reference in plot.references], 0.07 * span)
+    values = [reference.value for reference in plot.references]
+    bottom = low - (0.06 if min(values) >= low else 0.18) * span
+    top = high + (0.06 if max(values) <= high else 0.18) * span
+    axes.set_ylim(bottom, top)
+    edge = 0.03 * span
+    heights = _spread([min(max(value, bottom + edge), top - edge) for value in values], 0.07 * span)
     for reference, height in zip(plot.references, heights, strict=True):
-        style = "-" if reference.kind == "oracle" else "--"
-        axes.axhline(reference.value, color=MUTED_COLOUR, linewidth=1.0, linestyle=style)
+        name = reference.name
+        if low <= reference.value <= high:
+            style = "-" if reference.kind == "oracle" else "--"
+            axes.axhline(reference.value, color=MUTED_COLOUR, linewidth=1.0, linestyle=style)
+        else:
+            arrow = "↓" if reference.value < low else "↑"
+            name = f"{name} {number(reference.value, decimals_for([reference.value]))} {arrow}"
         axes.annotate(
-            reference.name,
+            name,
             xy=(1, height),
             xycoords=("axes fraction", "data"),
             xytext=(5, 0),
