@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from icrl_plugins.backbones.decision_transformer import DecisionTransformer, TransformerConfig
 from icrl_plugins.backbones.mamba import Mamba, MambaConfig
 from icrl_plugins.backbones.recurrent import GRU, LSTM, RecurrentConfig

@@ -6,11 +6,12 @@ from importlib.metadata import entry_points
 
 import pytest
 import torch
+from pydantic import ValidationError
+
 from icrl_plugins.backbones.decision_transformer import DecisionTransformer, TransformerConfig
 from icrl_plugins.backbones.mamba import Mamba, MambaConfig
 from icrl_plugins.backbones.recurrent import GRU, LSTM, RecurrentConfig
 from icrl_registry.contracts import Backbone
-from pydantic import ValidationError
 
 BACKBONES = ("mamba", "mamba-reference", "dt", "dt-learned", "gru", "lstm")
 

@@ -8,6 +8,8 @@ from types import ModuleType
 import pytest
 import torch
 import torch.nn.functional as F
+from pydantic import ValidationError
+
 from icrl_plugins.backbones import decision_transformer
 from icrl_plugins.backbones.decision_transformer import (
     DecisionTransformer,
@@ -16,7 +18,6 @@ from icrl_plugins.backbones.decision_transformer import (
     sinusoids,
 )
 from icrl_registry.errors import UsageError
-from pydantic import ValidationError
 
 
 def layer_parameters(size: int, feedforward: int = 2048) -> int:
@@ -115,7 +116,7 @@ def test_caches_grow_with_the_context_and_stop_at_the_window(make_backbone, rand
 
 
 def test_forward_refuses_more_tokens_than_the_window(make_backbone, random_tensor):
-    with pytest.raises(UsageError, match="9 tokens .* window of 8") as refused:
+    with pytest.raises(UsageError, match=r"9 tokens .* window of 8") as refused:
         make_backbone("dt", 8)(random_tensor(1, 9, 16))
     assert "method.context_length" in refused.value.hint
 

@@ -109,9 +109,9 @@ def _scan_cuda(
     out = out.transpose(1, 2)  # (B, T, E)
     if initial_state is None:
         return out, last
-    steps = F.softplus((dt if dt_bias is None else dt + dt_bias).float())  # (B, T, E)
-    carried, state = _carry(steps, A, C.float(), initial_state)
-    carried = carried if z is None else carried * F.silu(z.float())
+    steps = F.softplus((dt if dt_bias is None else dt + dt_bias).to(last.dtype))  # (B, T, E)
+    carried, state = _carry(steps, A, C.to(last.dtype), initial_state)
+    carried = carried if z is None else carried * F.silu(z.to(last.dtype))
     return out + carried.to(out.dtype), last + state
 
 
