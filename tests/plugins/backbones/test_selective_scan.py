@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -296,3 +298,21 @@ if child == 0:
 assert before == [1] * 4 and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_cache_is_bound_to_the_contents_of_the_kernels(tmp_path):
+    """Compiled kernels lie in a directory that a change to any file of the package renames."""
+    from icrl_plugins.backbones.mamba import jit
+
+    code = (
+        "from icrl_plugins.backbones.mamba import jit, partial_sums; import torch;"
+        "partial_sums.sum_partials(torch.ones(2, 3)); print(jit._cache_directory())"
+    )
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    ran = subprocess.run(
+        [sys.executable, "-c", code], check=True, timeout=300, env=environment, capture_output=True, text=True
+    )
+    directory = Path(ran.stdout.strip())
+    assert directory.parent.parent == tmp_path
+    assert directory.name == Path(jit._cache_directory()).name
+    assert list(directory.rglob("*_add_rows*.nbc"))

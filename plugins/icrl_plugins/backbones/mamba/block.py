@@ -105,7 +105,7 @@ class MambaBlock(nn.Module):
         from icrl_plugins.backbones.mamba.step_kernel import step
 
         xz = self.in_proj(token)  # (B, 2E)
-        before, scan_state = state
+        before, scan_state = (part.contiguous() for part in state)
         out = xz.new_empty(xz.shape[0], self.inner_size)
         next_state = torch.empty_like(before), torch.empty_like(scan_state)
         weights = (

@@ -1,5 +1,9 @@
 """Compiling numba kernels with a cache on disk where one can be written, and sharing their tasks among threads.
 
+Numba looks at the age of a kernel's own file to tell whether a cached binary is current, not at the files that it imports.
+So the cache lies in a directory named after the contents of this whole package, below the user's cache directory or
+`NUMBA_CACHE_DIR`.
+
 Kernels take `start` and `stride` as their first arguments and do every stride-th task from `start`. They release the
 interpreter's lock, so plain Python threads run them side by side. That needs no threading layer of numba's own, which
 would compete with PyTorch's OpenMP threads and abort in forked processes, and all thread counts run the same machine
@@ -8,13 +12,17 @@ code, so they give the same bits.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
-from numba import njit
+from numba import config, njit
+from platformdirs import user_cache_dir
 
 from icrl_plugins.backbones.mamba.vectors import JIT
 
@@ -22,12 +30,26 @@ from icrl_plugins.backbones.mamba.vectors import JIT
 SERIAL_WORK = 200_000
 
 
+@cache
+def _cache_directory() -> str:
+    """Where compiled kernels of exactly these sources are kept."""
+    contents = hashlib.sha256()
+    for source in sorted(Path(__file__).parent.glob("*.py")):
+        contents.update(source.read_bytes())
+    base = config.CACHE_DIR or user_cache_dir("icrl-bench")
+    return str(Path(base) / "kernels" / contents.hexdigest()[:16])
+
+
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """`numba.njit`, cached on disk; where no cache directory can be written, compiled anew in each process."""
+    given = config.CACHE_DIR
+    config.CACHE_DIR = _cache_directory()  # read once, when a function is decorated
     try:
         return njit(cache=True, **JIT)(function)  # type: ignore[no-any-return]
     except RuntimeError:
         return njit(**JIT)(function)  # type: ignore[no-any-return]
+    finally:
+        config.CACHE_DIR = given
 
 
 class _Workers:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
@@ -38,6 +38,12 @@ class MambaConfig(ComponentConfig):
         description="GiB of activations from which on blocks are recomputed in the backward pass, to save memory.",
     )
     kernel: Kernel = Field("auto", description="auto: the device's fused scan; reference: the sequential formula.")
+
+    @model_validator(mode="after")
+    def _step_sizes_are_a_range(self) -> MambaConfig:
+        if self.dt_min > self.dt_max:
+            raise ValueError(f"dt_min = {self.dt_min} is above dt_max = {self.dt_max}")
+        return self
 
 
 class RMSNorm(nn.Module):
