@@ -112,12 +112,14 @@ def rollout(
         outcome.returns[rows, episode[rows]] += step.rewards[rows].astype(np.float64)
         outcome.lengths[rows, episode[rows]] += 1
         shown = _shown_rewards(step.rewards, rewards)
+        ended = active & (step.terminated | step.truncated)
+        following = step.observations.copy()  # what the agent is given may be changed by it
         agent.observe(
             Transitions(observations, actions, shown, step.observations, step.terminated, step.truncated, active.copy())
         )
         report_steps(len(rows))
-        observations = step.observations.copy()
-        for row in map(int, np.flatnonzero(active & (step.terminated | step.truncated))):
+        observations = following
+        for row in map(int, np.flatnonzero(ended)):
             episode[row] += 1
             active[row] = episode[row] < episodes
             if active[row]:
