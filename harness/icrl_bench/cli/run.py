@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -19,6 +19,7 @@ from icrl_registry.errors import UsageError
 if TYPE_CHECKING:
     from icrl_bench.plan import Plan
     from icrl_leaderboards.records import RunRecord
+    from icrl_registry.contracts import Track
 
 
 LARGEST_SEED = 2**31 - 1  # what every database keeps as an integer
@@ -59,14 +60,12 @@ def run(
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
 
-    if track not in ("online", "offline"):
-        raise UsageError(f"unknown track '{track}'", "online or offline")
     chosen = load_protocol(protocol)
     overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
     seed_list = _parse_seeds(seeds) if seeds is not None else list(chosen.seeds)
     store = Store(home_folder(home))
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
-        plan = make_plan(Request(method, env, chosen, overrides, _choose_device(device), track))  # type: ignore[arg-type]
+        plan = make_plan(Request(method, env, chosen, overrides, _choose_device(device), _check_track(track)))
         description = describe(plan, seed_list, store)
     if dry_run:
         typer.echo(json.dumps({"plan": description}, indent=1) if json_ else _plan_text(description, full=True))
@@ -99,6 +98,12 @@ def _print_result(records: Sequence[RunRecord], board: Any, plan: Plan, as_json:
         board.runs(environment=plan.environment_id, protocol=plan.protocol_label, track=plan.request.track)
     )
     typer.echo("\n`icrl-bench leaderboard report --out report` draws the adaptation curves.", err=True)
+
+
+def _check_track(track: str) -> Track:
+    if track not in ("online", "offline"):
+        raise UsageError(f"unknown track '{track}'", "online or offline")
+    return cast("Track", track)
 
 
 def _parse_seeds(text: str) -> list[int]:
