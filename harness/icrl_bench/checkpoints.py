@@ -1,4 +1,4 @@
-"""Checkpoints: named tensors and a JSON state in one safetensors file, so that loading one can run no code.
+"""Checkpoints: named tensors and a JSON state in one safetensors file, so that loading one can run no code."""
 
 from __future__ import annotations
 

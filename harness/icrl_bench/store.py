@@ -23,7 +23,7 @@ from typing import Any
 from icrl_registry.errors import BenchError, DamagedArtefactError
 
 MANIFEST = "manifest.json"
-SEAL = "sha256"  # the manifest's checksum of itself; a manifest without one is taken as it is
+SEAL = "manifest_sha256"  # the manifest's checksum of itself; a manifest without one is taken as it is
 ADDRESS_LENGTH = 16
 REBUILD_HINT = "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again"
 
@@ -184,6 +184,7 @@ def _seal(folder: Path, about: Mapping[str, Any]) -> None:
     """Writes the manifest, with the checksums of all files and of itself, and brings everything to the disk."""
     files = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
     manifest = json.loads(json.dumps({**about, "files": files}, allow_nan=False))
+    manifest.pop(SEAL, None)  # of an older manifest that was copied
     text = json.dumps({**manifest, SEAL: _digest(manifest)}, indent=1, sort_keys=True)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
     for file in folder.iterdir():

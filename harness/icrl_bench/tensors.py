@@ -50,7 +50,8 @@ def _little_endian(name: str, value: Array) -> Array:
     array = array.astype(array.dtype.newbyteorder("<"), copy=False)
     if array.dtype not in _NAMES:
         raise PluginError(
-            f"tensor {name} is {array.dtype}, which a safetensors file cannot hold", "store booleans, integers or floats"
+            f"tensor {name} is {array.dtype}, which a safetensors file cannot hold",
+            "store booleans, integers or floats",
         )
     return array
 

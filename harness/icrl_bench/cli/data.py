@@ -30,16 +30,18 @@ def list_(home: HomeOption = None, json_: JsonFlag = False) -> None:
     if not rows:
         typer.echo(f"no data sets in {home_folder(home)}; `icrl-bench run` collects them")
         return
+    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
+    from rich.text import Text
 
-    table = Table("address", "environment", "source", "protocol", "tasks", "env steps", "size", title="data sets")
+    names = [Column("address", min_width=16), Column("environment", min_width=18), "source", "protocol"]
+    numbers = [Column(name, justify="right", no_wrap=True) for name in ("tasks", "env steps", "size")]
+    table = Table(*names, *numbers, box=SIMPLE, pad_edge=False)
     for row in rows:
+        words = [Text(row[name], overflow="fold") for name in ("address", "environment", "source", "protocol")]
         done = f"{row['tasks_done']}/{row['tasks']}"
-        size = f"{row['bytes'] / 1e6:,.0f} MB"
-        table.add_row(
-            row["address"], row["environment"], row["source"], row["protocol"], done, f"{row['env_steps']:,}", size
-        )
+        table.add_row(*words, done, f"{row['env_steps']:,}", _size(row["bytes"]))
     Console().print(table)
 
 
@@ -140,6 +142,10 @@ def _select(home: Path | None, selector: str | None) -> list[Dataset]:
         names = [name for dataset in datasets for name in (dataset.address, dataset.about["environment"])]
         raise unknown_name("data set", selector, names, "icrl-bench data list")
     return chosen
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:,.0f} MB" if count >= 1e7 else f"{count / 1e3:,.0f} kB"
 
 
 def _number(value: Any) -> str:
