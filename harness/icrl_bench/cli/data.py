@@ -35,7 +35,7 @@ def list_(home: HomeOption = None, json_: JsonFlag = False) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    names = [Column("address", min_width=16), Column("environment", min_width=18), "source", "protocol"]
+    names = [Column("address", min_width=16), Column("environment", min_width=18), Column("source"), Column("protocol")]
     numbers = [Column(name, justify="right", no_wrap=True) for name in ("tasks", "env steps", "size")]
     table = Table(*names, *numbers, box=SIMPLE, pad_edge=False)
     for row in rows:
