@@ -52,12 +52,15 @@ def show(dataset: Selector = None, home: HomeOption = None, json_: JsonFlag = Fa
     if json_:
         typer.echo(json.dumps({"datasets": rows}))
         return
+    from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     for row in rows:
         title = f"{row['address']}: {row['environment']}, {row['source']}"
-        table = Table("task", "episodes", "first tenth", "last tenth", "greedy", "", title=title)
+        numbers = [Column(name, justify="right") for name in ("episodes", "first tenth", "last tenth", "greedy")]
+        columns = [Column("task", no_wrap=True), *numbers, Column("", no_wrap=True)]
+        table = Table(*columns, title=title, title_justify="left", box=SIMPLE, pad_edge=False)
         for history in row["histories"]:
             table.add_row(
                 history["task"],

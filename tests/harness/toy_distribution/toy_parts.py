@@ -66,8 +66,8 @@ class FaultyBatch(SequentialBatch):
 class ToySourceConfig(ComponentConfig):
     total_steps: int = Field(80, ge=1, description="environment steps a task")
     pause: float = Field(0.0, ge=0, description="seconds that a task takes")
-    fault: Literal["none", "nan", "wide", "shape", "raise", "exit", "kill", "bench", "order", "few", "print"] = Field(
-        "none", description="how to fail"
+    fault: Literal["none", "not_finite", "wide", "shape", "raise", "exit", "kill", "bench", "order", "few", "print"] = (
+        Field("none", description="how to fail")
     )
     faulty_task: str = Field("train-001", description="the task to fail on")
 
@@ -96,7 +96,7 @@ class ToySource(Source):
 
     def _break(self, history):
         fault = self.config.fault
-        if fault == "nan":
+        if fault == "not_finite":
             rewards = np.array(history.rewards)
             rewards[0, 23] = np.nan
             return dataclasses.replace(history, rewards=rewards)

@@ -1,0 +1,145 @@
+"""What the command line costs before it does anything, and the commands that only look."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icrl_registry import __version__
+
+Run = Callable[..., Any]
+HEAVY = ("torch", "mujoco", "pandas", "stable_baselines3", "matplotlib", "numba", "sqlalchemy")
+ENVIRONMENTS = ("reacher-goal", "pusher-goal", "half-cheetah-vel", "ant-dir")
+COUNTS = {"reacher-goal": 70, "pusher-goal": 35, "half-cheetah-vel": 15, "ant-dir": 30}
+
+
+def start(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["plugins", "list", "--no-load"], ["--version"]])
+def test_nothing_heavy_is_imported(arguments: list[str]):
+    code = (
+        "import sys\nfrom icrl_bench.cli.main import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as error: assert not error.code, error.code\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    result = start(code)
+    assert result.stderr.splitlines()[-1] == "[]"
+    assert result.stdout
+
+
+def test_help_takes_less_than_half_a_second():
+    """Of processor time: what the wall clock shows is up to the machine's other work. The best of three."""
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "icrl_bench.cli.main", "--help"], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+def test_help_lists_every_command_and_its_purpose(cli: Run):
+    text = cli("--help").out
+    for command in ("run", "tasks", "doctor", "plugins", "data", "leaderboard"):
+        assert command in text
+    text = " ".join(cli("run", "--help").out.split())
+    for option in (
+        "--method", "--env", "--protocol", "--seeds", "--track", "--device", "--set", "--config", "--home",
+        "--leaderboard", "--jobs", "--dry-run", "--json",
+    ):  # fmt: skip
+        assert option in text
+
+
+def test_the_version(cli: Run):
+    assert cli("--version").out.strip() == __version__
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["data", "nonsense"], ["tasks"]])
+def test_what_is_no_command_is_usage(cli: Run, arguments: list[str]):
+    output = cli(*arguments, "--json")
+    assert output.code == 2
+    assert output.error["kind"] == "usage"
+    assert "--help" in output.error["hint"]
+
+
+@pytest.mark.parametrize("environment", ENVIRONMENTS)
+def test_tasks(cli: Run, environment: str):
+    document = cli("tasks", environment, "--json").document
+    assert document["env"] == f"{environment}-v1"
+    assert document["protocol"].startswith("laptop-v")
+    assert {split: len(tasks) for split, tasks in document["tasks"].items()} == {
+        "train": COUNTS[environment],
+        "validation": 5,
+        "test": 10,
+    }
+    assert all(len(task) == len(document["parameter_names"]) for task in document["tasks"]["test"])
+    assert cli("tasks", environment, "-p", "paper", "--json").document["sha256"] == document["sha256"]
+    text = cli("tasks", environment).out
+    assert "test-009" in text
+
+
+def test_tasks_of_what_does_not_exist(cli: Run):
+    output = cli("tasks", "reacher-gaol", "--json")
+    assert output.code == 2
+    assert "reacher-goal" in output.error["hint"]
+    assert cli("tasks", "reacher-goal", "-p", "labtop", "--json").error["hint"].startswith("did you mean laptop")
+
+
+def test_doctor(cli: Run, tmp_path: Path):
+    output = cli("doctor", "--json")
+    findings = {finding["name"]: finding for finding in output.document["findings"]}
+    assert set(findings["versions"]) == {"name", "status", "message"}
+    assert {"versions", "device", "mujoco", "home"} <= set(findings)
+    assert findings["home"]["message"].startswith(str(tmp_path / "home"))
+    assert "torch" in findings["versions"]["message"]
+    assert output.code == (1 if any(f["status"] == "problem" for f in findings.values()) else 0)
+    assert not list((tmp_path / "home").iterdir()), "the doctor leaves nothing behind"
+    assert "simulates" in cli("doctor").out
+
+
+def test_doctor_names_a_broken_plugin(cli: Run, toy: Path):
+    points = toy / "toy_parts-1.0.dist-info" / "entry_points.txt"
+    points.write_text(points.read_text().replace("toy_parts:ToyMethod", "toy_parts:Nothing"))
+    output = cli("doctor", "--json")
+    assert output.code == 1
+    (problem,) = [finding for finding in output.document["findings"] if finding["status"] == "problem"]
+    assert problem["name"] == "toy-method"
+    assert "toy-parts" in problem["message"]
+
+
+def test_doctor_says_that_the_home_is_of_no_use(cli: Run, tmp_path: Path):
+    (tmp_path / "file").write_text("x")
+    output = cli("doctor", "--json", "--home", tmp_path / "file" / "below")
+    assert output.code == 1
+    (problem,) = [finding for finding in output.document["findings"] if finding["status"] == "problem"]
+    assert problem["name"] == "home"
+
+
+def test_output_ends_quietly_where_the_reader_goes(tmp_path: Path):
+    command = f"{sys.executable} -m icrl_bench.cli.main tasks reacher-goal --json | head -c 1"
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=300, env={**os.environ}
+    )
+    assert result.returncode == 0
+    assert result.stderr == ""
+
+
+def test_broken_plugins_exit_with_4(cli: Run, toy: Path):
+    (toy / "toy_parts.py").write_text("raise ImportError('libtoy.so is missing')")
+    output = cli("run", "--json", "-m", "task-blind", "-e", "toy-point", "-p", toy / "toy.toml")
+    assert output.code == 4
+    assert output.error["kind"] == "plugin"
+    assert "libtoy.so is missing" in output.error["message"]
+    assert "toy-parts" in output.error["message"]
+    assert json.loads(cli("tasks", "reacher-goal", "--json").out)["env"] == "reacher-goal-v1"
