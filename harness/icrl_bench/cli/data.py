@@ -30,14 +30,13 @@ def list_(home: HomeOption = None, json_: JsonFlag = False) -> None:
     if not rows:
         typer.echo(f"no data sets in {home_folder(home)}; `icrl-bench run` collects them")
         return
-    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Column, Table
     from rich.text import Text
 
-    names = [Column("address", min_width=16), Column("environment", min_width=18), Column("source"), Column("protocol")]
+    names = [Column("address", min_width=16), *map(Column, ("environment", "source", "protocol"))]
     numbers = [Column(name, justify="right", no_wrap=True) for name in ("tasks", "env steps", "size")]
-    table = Table(*names, *numbers, box=SIMPLE, pad_edge=False)
+    table = Table(*names, *numbers, box=None, padding=(0, 1, 0, 0))
     for row in rows:
         words = [Text(row[name], overflow="fold") for name in ("address", "environment", "source", "protocol")]
         done = f"{row['tasks_done']}/{row['tasks']}"
@@ -52,15 +51,16 @@ def show(dataset: Selector = None, home: HomeOption = None, json_: JsonFlag = Fa
     if json_:
         typer.echo(json.dumps({"datasets": rows}))
         return
-    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Column, Table
 
     for row in rows:
         title = f"{row['address']}: {row['environment']}, {row['source']}"
-        numbers = [Column(name, justify="right") for name in ("episodes", "first tenth", "last tenth", "greedy")]
+        numbers = [
+            Column(name, justify="right", no_wrap=True) for name in ("episodes", "first tenth", "last tenth", "greedy")
+        ]
         columns = [Column("task", no_wrap=True), *numbers, Column("", no_wrap=True)]
-        table = Table(*columns, title=title, title_justify="left", box=SIMPLE, pad_edge=False)
+        table = Table(*columns, title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
         for history in row["histories"]:
             table.add_row(
                 history["task"],
