@@ -1,182 +1,317 @@
-"""The three protocols: frozen splits, the seed paper's tables, and settings that every built-in accepts."""
+"""Protocol files: what comes with the package, how settings are layered, how tasks are drawn and frozen."""
 
-from itertools import combinations
+from __future__ import annotations
+
+import itertools
+import shutil
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from icrl_bench.plan import Request, make_plan
-from icrl_registry.contracts import SPLITS
-from icrl_registry.discovery import load
+from icrl_registry.configuration import build_config
+from icrl_registry.contracts import SPLITS, Environment, Task
+from icrl_registry.discovery import list_plugins, load
 from icrl_registry.errors import BenchError, UnknownNameError, UsageError
-from icrl_registry.protocols.loading import SplitPlan, list_protocols, load_protocol, resolve_protocol
+from icrl_registry.protocols.loading import (
+    FOLDER,
+    AdaptConfig,
+    CollectConfig,
+    EnvironmentPlan,
+    Protocol,
+    SplitPlan,
+    list_protocols,
+    load_protocol,
+    resolve_protocol,
+)
 from icrl_registry.protocols.splits import draw_tasks, hash_tasks, spread_evenly
+from icrl_registry.testing.toy import ToyPoint
 
-ENVIRONMENTS = ("reacher-goal-v1", "pusher-goal-v1", "half-cheetah-vel-v1", "ant-dir-v1")
-TRAINING_TASKS = {"reacher-goal-v1": 70, "pusher-goal-v1": 35, "half-cheetah-vel-v1": 15, "ant-dir-v1": 30}  # Table 4
+TRAINING_TASKS = {"reacher-goal-v1": 70, "pusher-goal-v1": 35, "half-cheetah-vel-v1": 15, "ant-dir-v1": 30}
+ENVIRONMENTS = sorted(TRAINING_TASKS)
 
 
-def make_environment(name):
+def environment_of(protocol: Protocol, name: str) -> Environment:
     component = load("environment", name).component
-    return component(component.Config())
-
-
-def plan_of(method, environment, protocol="paper"):
-    return make_plan(Request(method, environment, load_protocol(protocol), {}))
-
-
-def test_the_three_protocols_are_there_and_laptop_is_the_default():
-    assert list_protocols() == ["laptop-v0", "paper-v1", "smoke-v1"]
-    assert load_protocol().id == "laptop-v0"
-    assert resolve_protocol("paper") == resolve_protocol("paper-v1")
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_all_protocols_have_the_same_frozen_split_of_the_papers_size(environment):
-    splits = [load_protocol(name).environments[environment].split for name in list_protocols()]
-    assert len({split.model_dump_json() for split in splits}) == 1
-    assert splits[0].sha256 is not None
-    assert (splits[0].train, splits[0].validation, splits[0].test) == (TRAINING_TASKS[environment], 5, 10)
-
-
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_tasks_are_distinct_and_have_the_frozen_hash(environment):
-    family, split = make_environment(environment), load_protocol().environments[environment].split
-    tasks = draw_tasks(family, split)
-    assert hash_tasks(tasks) == split.sha256
-    everything = [np.array(task.parameters) for name in SPLITS for task in tasks[name]]
-    assert min(family.task_distance(a, b) for a, b in combinations(everything, 2)) > split.minimum_distance > 0
-
-
-def test_a_split_that_differs_from_its_hash_is_refused():
-    split = load_protocol().environments["ant-dir-v1"].split
-    with pytest.raises(BenchError, match="frozen split"):
-        draw_tasks(make_environment("ant-dir-v1"), split.model_copy(update={"seed": split.seed + 1}))
-
-
-def test_tasks_that_do_not_fit_are_refused_in_words():
-    crowded = SplitPlan(seed=0, train=5, validation=1, test=1, minimum_distance=3.0)
-    with pytest.raises(UsageError, match="were not found") as refused:
-        draw_tasks(make_environment("half-cheetah-vel-v1"), crowded)
-    assert "minimum_distance" in refused.value.hint
-
-
-def test_fewer_training_tasks_stay_spread_out():
-    tasks = draw_tasks(
-        make_environment("half-cheetah-vel-v1"), load_protocol().environments["half-cheetah-vel-v1"].split
+    return component(
+        build_config(component.Config, protocol.plan_for(name).settings.get("environment", {}), "environment")
     )
-    chosen = spread_evenly(tasks["train"], 3)
-    assert [task.index for task in chosen] == [0, 7, 14]
-    assert spread_evenly(tasks["train"], None) == tasks["train"]
 
 
-SOURCES = {  # Table 4, and Tables 1-3 as far as they are legible
-    "reacher-goal-v1": ("sb3-sac", {"total_steps": 100_000, "buffer_size": 1_000_000, "learning_starts": 400}),
-    "pusher-goal-v1": (
-        "sb3-ppo",
-        {
-            "total_steps": 500_000,
-            "num_epochs": 10,
-            "rollout_length": 500,
-            "num_envs": 5,
-            "entropy_coefficient": 5e-3,
-            "learning_rate": 1e-4,
-            "batch_size": 64,
-            "discount": 0.99,
-            "gae_lambda": 0.95,
-            "clip_range": 0.2,
-            "value_coefficient": 0.5,
-        },
-    ),
-    "half-cheetah-vel-v1": ("sb3-sac", {"total_steps": 400_000, "buffer_size": 1_000_000, "learning_starts": 400}),
-    "ant-dir-v1": (
-        "sb3-droq",
-        {"total_steps": 500_000, "buffer_size": 1_000_000, "learning_starts": 400, "gradient_steps": 3},
-    ),
-}
-OFF_POLICY = {"num_envs": 5, "learning_rate": 1e-4, "batch_size": 256, "discount": 0.99}  # Tables 2 and 3
-AD = {  # Table 5
-    "reacher-goal-v1": {"episode_stride": 4, "weight_decay": 1e-4},
-    "pusher-goal-v1": {"episode_stride": 10, "weight_decay": 2e-4},
-    "half-cheetah-vel-v1": {"episode_stride": 8, "weight_decay": 5e-4},
-    "ant-dir-v1": {"episode_stride": 10, "weight_decay": 5e-4},
-}
-MAMBA = {name: (384, 6) if name == "reacher-goal-v1" else (512, 8) for name in ENVIRONMENTS}  # Table 6
-TRANSFORMER = {
-    "reacher-goal-v1": (42, 8),
-    "pusher-goal-v1": (64, 9),
-    "half-cheetah-vel-v1": (64, 9),
-    "ant-dir-v1": (128, 6),
-}
+def runnable() -> list[tuple[str, str | None]]:
+    """Every built-in method with every built-in backbone that it takes."""
+    found: list[tuple[str, str | None]] = []
+    backbones = [entry.name for entry in list_plugins("backbone") if entry.distribution == "icrl-bench"]
+    for entry in list_plugins("method"):
+        if entry.distribution == "icrl-bench":
+            uses = load("method", entry.name).component.uses_backbone
+            found += [(entry.name, backbone) for backbone in (backbones if uses else [None])]
+    return found
 
 
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_paper_has_tables_1_to_7(environment):
-    mamba, transformer = plan_of("ad-mamba", environment), plan_of("ad-dt", environment)
-    source, expected = SOURCES[environment]
-    expected = expected if source == "sb3-ppo" else {**expected, **OFF_POLICY}
-    assert mamba.source.plugin.entry.name == source
-    assert expected.items() <= mamba.source.config.model_dump().items()
-    for plan in (mamba, transformer):
-        method = plan.method.config.model_dump()
-        assert {**AD[environment], "epochs": 450, "updates": None}.items() <= method.items()
-        assert method["warmup_fraction"] > 0  # Table 5: cosine with warm-up
-    small = mamba.backbone.config.model_dump()
-    assert (small["model_size"], small["num_layers"], small["embedding_size"]) == (*MAMBA[environment], 32)
-    large = transformer.backbone.config.model_dump()
-    assert (large["embedding_size"], large["num_layers"]) == TRANSFORMER[environment]
-    assert (large["num_heads"], large["feedforward_size"], large["positions"]) == (4, 2048, "sinusoidal")
+class TestThePackagesProtocols:
+    def test_they_are_three_families(self):
+        families = {name.rpartition("-v")[0] for name in list_protocols()}
+        assert families == {"smoke", "laptop", "paper"}
+        assert {"smoke-v1", "paper-v1"} <= set(list_protocols())
+
+    @pytest.mark.parametrize("name", list_protocols())
+    def test_each_has_its_files_name_the_seeds_and_the_four_environments(self, name: str):
+        protocol = load_protocol(name)
+        assert protocol.id == name
+        assert set(protocol.environments) == set(ENVIRONMENTS)
+        assert protocol.seeds == ((0,) if name.startswith("smoke") else (0, 1, 2))
+        assert protocol.summary
+
+    @pytest.mark.parametrize("environment", ENVIRONMENTS)
+    def test_all_have_the_same_tasks(self, environment: str):
+        plans = [load_protocol(name).plan_for(environment).split for name in list_protocols()]
+        assert len(set(plans)) == 1, "the splits of a task family are frozen once for all protocols"
+        assert plans[0].sha256 is not None
+        assert (plans[0].train, plans[0].validation, plans[0].test) == (TRAINING_TASKS[environment], 5, 10)
+        assert plans[0].minimum_distance > 0
+
+    @pytest.mark.parametrize("name", ENVIRONMENTS)
+    def test_tasks_are_apart_and_drawn_as_frozen(self, name: str):
+        protocol = load_protocol("laptop")
+        environment, plan = environment_of(protocol, name), protocol.plan_for(name).split
+        splits = draw_tasks(environment, plan)
+        assert hash_tasks(splits) == plan.sha256
+        assert {split: len(tasks) for split, tasks in splits.items()} == {
+            "train": TRAINING_TASKS[name],
+            "validation": 5,
+            "test": 10,
+        }
+        tasks = [task for split in SPLITS for task in splits[split]]
+        assert len({task.label for task in tasks}) == len(tasks)
+        for first, second in itertools.combinations(tasks, 2):
+            distance = environment.task_distance(np.asarray(first.parameters), np.asarray(second.parameters))
+            assert distance > plan.minimum_distance, f"{first.label} and {second.label}"
+
+    @pytest.mark.parametrize("name", list_protocols())
+    @pytest.mark.parametrize("environment", [*ENVIRONMENTS, "somebodys-v1"])
+    def test_settings_build_valid_configurations_for_every_builtin(self, name: str, environment: str):
+        protocol = load_protocol(name)
+        plan = protocol.plan_for(environment)
+        source = load("source", plan.source).component
+        for method, backbone in runnable():
+            settings = protocol.settings_for(environment, method, backbone)
+            build_config(load("method", method).component.Config, settings.get("method", {}), "method")
+            if backbone is not None:
+                build_config(load("backbone", backbone).component.Config, settings.get("backbone", {}), "backbone")
+            build_config(source.Config, settings.get("source", {}), "source")
+            build_config(CollectConfig, settings.get("collect", {}), "collect")
+            build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
+        if environment in ENVIRONMENTS:
+            environment_of(protocol, environment)
+
+    def test_every_method_and_backbone_table_is_of_something_that_exists(self):
+        """A table of a misspelt name would be ignored."""
+        methods = {entry.name for entry in list_plugins("method")}
+        backbones = {entry.name for entry in list_plugins("backbone")}
+        full = {f"{method}-{backbone}" for method in methods for backbone in backbones}
+        for name in list_protocols():
+            protocol = load_protocol(name)
+            for layer in (protocol, *protocol.environments.values(), protocol.other_environments):
+                assert set(layer.method) <= methods | full
+                assert set(layer.backbone) <= backbones
+
+    def test_every_protocol_counts_full_source_training_of_its_streams(self):
+        """Histories are whole: the steps are a multiple of the parallel environments."""
+        for name, environment in itertools.product(list_protocols(), ENVIRONMENTS):
+            source = load_protocol(name).plan_for(environment).settings["source"]
+            assert source["total_steps"] % source["num_envs"] == 0, (name, environment)
+
+
+class TestNames:
+    def test_a_family_means_its_newest_version(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        for version in ("v0", "v2", "v10"):
+            text = (FOLDER / "smoke-v1.toml").read_text().replace("smoke-v1", f"mine-{version}")
+            (tmp_path / f"mine-{version}.toml").write_text(text)
+        monkeypatch.setattr("icrl_registry.protocols.loading.FOLDER", tmp_path)
+        assert load_protocol("mine").id == "mine-v10"
+        assert load_protocol("mine-v2").id == "mine-v2"
+        assert resolve_protocol("mine") == tmp_path / "mine-v10.toml"
+
+    @pytest.mark.parametrize(("name", "near"), [("labtop", "laptop"), ("paper-v7", "paper-v1"), ("smoke1", "smoke")])
+    def test_unknown_names_come_with_the_nearest(self, name: str, near: str):
+        with pytest.raises(UnknownNameError) as caught:
+            load_protocol(name)
+        assert near in caught.value.hint
+
+    def test_a_path_is_a_protocol(self, tmp_path: Path):
+        path = tmp_path / "mine.toml"
+        path.write_text((FOLDER / "smoke-v1.toml").read_text().replace('id = "smoke-v1"', 'id = "mine-v3"'))
+        assert load_protocol(str(path)).id == "mine-v3"
+        with pytest.raises(UsageError, match=r"no protocol file .*nowhere\.toml"):
+            load_protocol(str(tmp_path / "nowhere.toml"))
+
+    def test_a_copy_may_keep_the_id_and_an_edited_one_may_not(self, tmp_path: Path):
+        path = tmp_path / "copy.toml"
+        shutil.copy(FOLDER / "smoke-v1.toml", path)
+        assert load_protocol(str(path)) == load_protocol("smoke-v1")
+        path.write_text(path.read_text().replace("episodes = 6", "episodes = 7"))
+        with pytest.raises(UsageError, match="calls itself smoke-v1") as caught:
+            load_protocol(str(path))
+        assert "id of its own" in caught.value.hint
+
+
+MINIMAL = """
+id = "mine-v1"
+summary = "s"
+seeds = [0]
+[other_environments]
+source = "sb3-sac"
+split = { seed = 1, train = 2 }
+[environments.toy-v1]
+source = "sb3-ppo"
+split = { seed = 1, train = 3, test = 4 }
+"""
 
 
 @pytest.mark.parametrize(
-    ("method", "environment", "millions"),
+    ("old", "new", "words"),
     [
-        ("ad-mamba", "reacher-goal", 5.84),
-        ("ad-mamba", "pusher-goal", 13.63),
-        ("ad-mamba", "ant-dir", 13.63),
-        ("ad-dt", "reacher-goal", 6.44),
-        ("ad-dt", "half-cheetah-vel", 11.84),
-        ("ad-dt", "ant-dir", 18.9),
+        ('id = "mine-v1"', 'id = "mine"', "id"),
+        ('id = "mine-v1"', "", "id: Field required"),
+        ("seeds = [0]", "seeds = []", "seeds"),
+        ("seeds = [0]", "sedes = [0]", "seeds: Field required"),
+        ("seeds = [0]", "seeds = [0]\nextra = 1", "extra"),
+        ("train = 3, test", "train = 0, test", "environments.toy-v1.split.train"),
+        ("test = 4 }", "tset = 4 }", "environments.toy-v1.split.tset"),
+        ('source = "sb3-ppo"', "", "environments.toy-v1.source"),
+        ('source = "sb3-ppo"', 'source = "sb3-ppo"\nsettings.adpat.episodes = 3', "environments.toy-v1.settings.adpat"),
+        ("seeds = [0]", "seeds = [0", "is not TOML"),
+        ("[other_environments]", "[others]", "other_environments: Field required"),
     ],
 )
-def test_paper_sizes_are_those_that_the_tables_add_up_to(method, environment, millions):
-    """Layers as the tables give them; encoders, projection and head add less than 2 %."""
-    plan = plan_of(method, environment)
-    backbone = plan.backbone.plugin.component(plan.backbone.config, context_length=100)
-    count = sum(parameter.numel() for parameter in backbone.parameters()) / 1e6
-    assert millions * 0.98 < count <= millions * 1.005
-
-
-@pytest.mark.parametrize("protocol", ["smoke", "laptop", "paper"])
-@pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_every_built_in_pairing_has_valid_settings(protocol, environment):
-    for method in ("ad-mamba", "ad-dt", "ad-gru", "ad-lstm", "task-blind"):
-        plan = plan_of(method, environment, protocol)
-        assert plan.protocol_label == load_protocol(protocol).id
-        assert plan.variant == {}
-
-
-def test_later_layers_win():
-    protocol = load_protocol("laptop")
-    everywhere, here = protocol.method["ad"], protocol.environments["pusher-goal-v1"].method["ad"]
-    settings = protocol.settings_for("pusher-goal-v1", "ad", "dt")["method"]
-    assert settings["batch_size"] == here["batch_size"] != everywhere["batch_size"]
-    assert settings["learning_rate"] == protocol.method["ad-dt"]["learning_rate"] != everywhere["learning_rate"]
-    assert settings["context_length"] == everywhere["context_length"]
-
-
-def test_an_unknown_protocol_names_the_nearest():
-    with pytest.raises(UnknownNameError) as refused:
-        load_protocol("laptpo")
-    assert "laptop" in refused.value.hint
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("id = ", "not TOML"), ('id = "mine"', "id: "), ('id = "mine-v1"\nsummary = ""\nseeds = []', "seeds: ")],
-)
-def test_a_file_that_is_no_protocol_is_refused_with_the_place(tmp_path, text, message):
+def test_what_is_no_protocol_is_refused_with_its_place(tmp_path: Path, old: str, new: str, words: str):
+    assert old in MINIMAL
     path = tmp_path / "mine.toml"
-    path.write_text(text)
-    with pytest.raises(UsageError, match=message):
+    path.write_text(MINIMAL.replace(old, new, 1))
+    with pytest.raises(UsageError) as caught:
         load_protocol(str(path))
+    assert str(path) in caught.value.message
+    assert words in caught.value.message
+    path.write_text(MINIMAL)
+    assert load_protocol(str(path)).plan_for("toy-v1").split.test == 4
+
+
+def test_a_protocol_that_is_no_text_is_refused(tmp_path: Path):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="is not TOML"):
+        load_protocol(str(path))
+
+
+LAYERS: dict[str, Any] = {
+    "id": "layers-v1",
+    "summary": "s",
+    "seeds": [0],
+    "method": {"ad": {"a": 1, "b": 1, "c": 1, "d": 1}, "ad-dt": {"b": 2, "c": 2, "d": 2}},
+    "backbone": {"dt": {"w": 1, "x": 1}},
+    "environments": {
+        "toy-v1": {
+            "source": "sb3-sac",
+            "split": {"seed": 1, "train": 1},
+            "settings": {"source": {"s": 1}},
+            "method": {"ad": {"c": 3, "d": 3}, "ad-dt": {"d": 4}},
+            "backbone": {"dt": {"x": 2}, "mamba": {"y": 1}},
+        }
+    },
+    "other_environments": {"source": "sb3-ppo", "split": {"seed": 1, "train": 1}},
+}
+
+
+def test_layers_of_settings():
+    protocol = Protocol.model_validate(LAYERS)
+    assert protocol.settings_for("toy-v1", "ad", "dt") == {
+        "source": {"s": 1},
+        "method": {"a": 1, "b": 2, "c": 3, "d": 4},
+        "backbone": {"w": 1, "x": 2},
+    }
+    assert protocol.settings_for("toy-v1", "ad", "mamba") == {
+        "source": {"s": 1},
+        "method": {"a": 1, "b": 1, "c": 3, "d": 3},
+        "backbone": {"y": 1},
+    }
+    assert protocol.settings_for("elsewhere-v1", "ad", "dt") == {
+        "method": {"a": 1, "b": 2, "c": 2, "d": 2},
+        "backbone": {"w": 1, "x": 1},
+    }
+    assert protocol.settings_for("elsewhere-v1", "other", None) == {"method": {}}
+    protocol.settings_for("toy-v1", "ad", "dt")["source"]["s"] = 99
+    assert protocol.settings_for("toy-v1", "ad", "dt")["source"]["s"] == 1, "a protocol is frozen"
+
+
+def test_the_hash_of_a_protocol_is_of_its_content():
+    first = Protocol.model_validate(LAYERS)
+    assert first.sha256 == Protocol.model_validate(LAYERS).sha256
+    assert first.sha256 != Protocol.model_validate({**LAYERS, "data_seed": 1}).sha256
+
+
+class Crowded(ToyPoint):
+    """Draws one of three tasks."""
+
+    def sample_task_parameters(self, generator: np.random.Generator) -> Any:
+        return np.array([generator.integers(3) / 10, 0.0])
+
+
+def plan_of(**keywords: Any) -> SplitPlan:
+    return SplitPlan(**{"seed": 3, "train": 4, "validation": 2, "test": 3, **keywords})
+
+
+class TestDrawing:
+    def test_the_seed_alone_decides(self):
+        assert draw_tasks(ToyPoint(), plan_of()) == draw_tasks(ToyPoint(), plan_of())
+        assert draw_tasks(ToyPoint(), plan_of()) != draw_tasks(ToyPoint(), plan_of(seed=4))
+
+    def test_more_test_tasks_leave_the_first_as_they_are(self):
+        few, many = draw_tasks(ToyPoint(), plan_of()), draw_tasks(ToyPoint(), plan_of(test=5))
+        assert many["train"] == few["train"]
+        assert many["test"][:3] == few["test"]
+
+    def test_parameters_are_rounded_so_that_machines_agree(self):
+        for tasks in draw_tasks(ToyPoint(), plan_of()).values():
+            assert all(value == round(value, 6) for task in tasks for value in task.parameters)
+
+    def test_the_minimum_distance_is_kept(self):
+        splits = draw_tasks(ToyPoint(), plan_of(minimum_distance=0.3))
+        points = [np.array(task.parameters) for tasks in splits.values() for task in tasks]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(points, 2)) > 0.3
+
+    def test_a_frozen_split_is_checked(self):
+        frozen = hash_tasks(draw_tasks(ToyPoint(), plan_of()))
+        draw_tasks(ToyPoint(), plan_of(sha256=frozen))
+        with pytest.raises(BenchError, match="frozen split") as caught:
+            draw_tasks(ToyPoint(), plan_of(seed=4, sha256=frozen))
+        assert "new version" in caught.value.hint
+
+    def test_tasks_that_do_not_fit_are_said(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setattr("icrl_registry.protocols.splits.ATTEMPTS", 300)
+        with pytest.raises(UsageError, match=r"4 tasks with distances above 0\.0 were not found") as caught:
+            draw_tasks(Crowded(), plan_of(train=2, validation=1, test=1))
+        assert "minimum_distance" in caught.value.hint
+        assert len(draw_tasks(Crowded(), plan_of(train=1, validation=1, test=1))["test"]) == 1
+
+    def test_the_hash_is_of_every_parameter_and_split(self):
+        tasks = draw_tasks(ToyPoint(), plan_of())
+        moved = {**tasks, "test": (*tasks["test"][:-1], Task((0.0, 0.1), "test", 2))}
+        swapped = {**tasks, "test": (tasks["test"][1], tasks["test"][0], tasks["test"][2])}
+        assert len({hash_tasks(tasks), hash_tasks(moved), hash_tasks(swapped)}) == 3
+        last_bit = Task(tuple(np.nextafter(value, 1) for value in tasks["test"][0].parameters), "test", 0)
+        assert hash_tasks({**tasks, "test": (last_bit, *tasks["test"][1:])}) == hash_tasks(tasks)
+
+
+def test_spreading():
+    tasks = [Task((float(i),), "train", i) for i in range(10)]
+    assert [task.index for task in spread_evenly(tasks, 4)] == [0, 3, 6, 9]
+    assert [task.index for task in spread_evenly(tasks, 1)] == [0]
+    assert spread_evenly(tasks, None) == spread_evenly(tasks, 10) == spread_evenly(tasks, 99) == tuple(tasks)
+
+
+def test_plans_of_environments_are_frozen():
+    plan = EnvironmentPlan.model_validate(LAYERS["environments"]["toy-v1"])
+    with pytest.raises(ValueError, match="frozen"):
+        plan.source = "x"  # type: ignore[misc]
