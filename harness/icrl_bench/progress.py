@@ -212,16 +212,18 @@ def _kind(name: str) -> str:
 
 
 def _make_display() -> Any:
+    """Two bars. What a narrow terminal has no room for is cut from the right: rate and metrics come last."""
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
+    console = Console(stderr=True)
     return Bars(
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=max(8, min(24, console.width - 76))),
         TextColumn("{task.fields[count]}"),
-        TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[eta]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[note]}"),
+        console=console,
     )

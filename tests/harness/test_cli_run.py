@@ -120,7 +120,7 @@ def test_a_dry_run_says_what_is_there(run: Run):
     assert plan["histories_done"] == 7
     assert plan["floors_done"] is True
     assert [(entry["trained"], entry["adapted"]) for entry in plan["runs"]] == [(True, True), (False, False)]
-    assert "seed 0   train, adapt, record: adapted" in run("--dry-run").out
+    assert "seed 0   train: done, adapt: done" in run("--dry-run").out
 
 
 def test_settings_are_layered(run: Run, tmp_path: Path):

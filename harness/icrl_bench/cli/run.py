@@ -149,13 +149,15 @@ def _plan_text(plan: dict[str, Any], full: bool = False) -> str:
     splits = ", ".join(f"{number} {split}" for split, number in tasks.items())
     lines = [
         f"{plan['method']} on {plan['env']}, protocol {plan['protocol']}, {plan['track']} track, {plan['device']}",
-        f"  collect  {count} tasks ({splits}) with {plan['source']}, "
-        f"{plan['steps_per_task']:,} steps each: {plan['histories_done']} of {count} there  [datasets/{plan['dataset']}]",
+        f"  home     {plan['home']}",
+        f"  tasks    {splits}",
+        f"  collect  {plan['source']}, {plan['steps_per_task']:,} env steps a task: {plan['histories_done']} of {count} "
+        f"histories there  [data set {plan['dataset']}]",
     ]
     for entry in plan["runs"]:
-        state = "adapted" if entry["adapted"] else "trained" if entry["trained"] else "to do"
-        lines.append(f"  seed {entry['seed']}   train, adapt, record: {state}  [run {entry['run_id']}]")
-    lines.append(f"  home     {plan['home']}")
+        trained = "train: done" if entry["trained"] else "train: to do"
+        adapted = "adapt: done" if entry["adapted"] else "adapt: to do"
+        lines.append(f"  seed {entry['seed']:<3} {trained}, {adapted}  [run {entry['run_id']}]")
     if full:
         for section, settings in plan["config"].items():
             lines += [f"  {section}.{key} = {value}" for key, value in settings.items()]
