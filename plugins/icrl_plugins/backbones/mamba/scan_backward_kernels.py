@@ -103,28 +103,37 @@ def _adjoint_chunk(  # type: ignore[no-untyped-def]
 @njit(**JIT)  # type: ignore[untyped-decorator]
 def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):  # type: ignore[no-untyped-def]
     """From dLoss/dout in gs to dLoss/dy in gs and dLoss/dz in ys; adds to grad_skip."""
-    one = ys.dtype.type(1)
-    for i in range(count):
-        if has_z:
-            for e in range(BLOCK):
-                z = zs[i, e]
+    one = splat(ys.dtype.type(1))
+    for v in range(0, BLOCK, lane_count(ys)):
+        total = load(grad_skip, v)
+        for i in range(count):
+            at = i * BLOCK + v
+            x = load(xs, at)
+            g = load(gs, at)
+            if has_z:
+                z = load(zs, at)
                 s = sigmoid(z)
-                y = ys[i, e] + skip[e] * xs[i, e]
-                ys[i, e] = gs[i, e] * y * s * (one + z * (one - s))
-                gs[i, e] *= z * s
-        for e in range(BLOCK):
-            grad_skip[e] += gs[i, e] * xs[i, e]
+                y = load(ys, at) + load(skip, v) * x
+                store(ys, at, g * y * s * (one + z * (one - s)))
+                g = g * z * s
+                store(gs, at, g)
+            total += g * x
+        store(grad_skip, v, total)
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
 def _through_inputs(skip, unscale, xs, pre, ds, gs, count, sum_b, sum_d, grad_bias):  # type: ignore[no-untyped-def]
     """Turns sum_d into dLoss/dpre and sum_b into dLoss/dx; adds to grad_bias."""
-    for i in range(count):
-        for e in range(BLOCK):
-            slope = (sum_d[i, e] * unscale + sum_b[i, e] * xs[i, e]) * sigmoid(pre[i, e])
-            grad_bias[e] += slope
-            sum_d[i, e] = slope
-            sum_b[i, e] = sum_b[i, e] * ds[i, e] + gs[i, e] * skip[e]
+    for v in range(0, BLOCK, lane_count(xs)):
+        total = load(grad_bias, v)
+        for i in range(count):
+            at = i * BLOCK + v
+            b_sum = load(sum_b, at)
+            slope = (load(sum_d, at) * splat(unscale) + b_sum * load(xs, at)) * sigmoid(load(pre, at))
+            store(sum_d, at, slope)
+            store(sum_b, at, b_sum * load(ds, at) + load(gs, at) * load(skip, v))
+            total += slope
+        store(grad_bias, v, total)
 
 
 @compiled

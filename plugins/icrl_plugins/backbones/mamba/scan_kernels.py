@@ -34,7 +34,7 @@ from icrl_plugins.backbones.mamba.vectors import (
 )
 
 BLOCK = 64  # channels of a task; with N = 16 the states and their rates take 8 kB in float32
-CHUNK = 16  # steps whose states the backward holds at once: 2 · CHUNK · N · BLOCK floats stay in the second-level cache
+CHUNK = 32  # steps whose states the backward holds at once: 2 · CHUNK · N · BLOCK floats stay in the second-level cache
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -111,11 +111,13 @@ def _scan_chunk(B, C, b, begin, end, a, ds, du, h, ys):  # type: ignore[no-untyp
 def _skip_and_gate(skip, has_z, xs, zs, count, ys):  # type: ignore[no-untyped-def]
     """ys becomes (ys + skip xs) silu(zs)."""
     for i in range(count):
-        for e in range(BLOCK):
-            ys[i, e] += skip[e] * xs[i, e]
-        if has_z:
-            for e in range(BLOCK):
-                ys[i, e] *= zs[i, e] * sigmoid(zs[i, e])
+        for v in range(0, BLOCK, lane_count(ys)):
+            at = i * BLOCK + v
+            y = load(ys, at) + load(skip, v) * load(xs, at)
+            if has_z:
+                z = load(zs, at)
+                y = y * z * sigmoid(z)
+            store(ys, at, y)
 
 
 @compiled

@@ -141,8 +141,8 @@ class Mamba(nn.Module):
 
     def _activation_bytes(self, tokens: Tensor) -> int:
         """About what a forward pass keeps for its backward: a few rows of D and of E per token."""
-        wide = self.config.expand * self.model_size * (5 + self.config.state_size // 16)
-        return 4 * tokens.shape[0] * tokens.shape[1] * len(self.layers) * (wide + 3 * self.model_size)
+        wide = self.config.expand * self.model_size * (5 + self.config.state_size / 32)
+        return int(4 * tokens.shape[0] * tokens.shape[1] * len(self.layers) * (wide + 3 * self.model_size))
 
     def initial_state(self, batch_size: int) -> MambaState:
         """Zeros for every layer: the state before a task's first token, (B, W - 1, E) and (B, E, N) each."""

@@ -1,10 +1,10 @@
 """Vectors and elementwise functions for numba kernels.
 
 A `Vector` holds `LANES` float32 (or half as many float64) in processor registers: kernels load it from an array, compute
-with `+`, `-` and `*`, and store it. LLVM maps it to whatever the machine has. Loops over arrays alone would leave the
+with `+`, `-`, `*` and `/`, and store it. LLVM maps it to whatever the machine has. Loops over arrays alone would leave the
 vectorisation to LLVM's proof that no two arrays overlap, which it gives up where a loop touches more than a few.
 
-`decay` takes scalars and vectors; `exponential`, `softplus` and `sigmoid` take scalars, and loops over them vectorise by
+`decay` and `sigmoid` take scalars and vectors; `exponential` and `softplus` take scalars, and loops over them vectorise by
 themselves. In float32 the exponential is range reduction to 2**k * 2**f with |f| <= 1/2 and a polynomial for 2**f:
 relative error below 2e-7, without a call, a branch or a table. In float64 it is the C library's, for exact checks.
 
@@ -142,6 +142,7 @@ def _elementwise(instruction: str, *operators: Callable[..., Any]) -> None:
 _elementwise("fadd", operator.add, operator.iadd)
 _elementwise("fsub", operator.sub, operator.isub)
 _elementwise("fmul", operator.mul, operator.imul)
+_elementwise("fdiv", operator.truediv, operator.itruediv)
 
 
 def _suffix(kind: Any) -> str:
@@ -212,7 +213,7 @@ def lane_count(array: Any) -> Any:
 
 
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), without overflow on either side."""
+    """1 / (1 + exp(-x)), a scalar or a vector; the exponential is bounded or becomes infinite, so neither side is NaN."""
     raise NotImplementedError("for use inside numba kernels")
 
 
@@ -255,14 +256,11 @@ def _log1p_unit(x: Any) -> Any:
 
 @overload(sigmoid, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
 def _sigmoid(x: Any) -> Any:
-    one = _F32(1.0) if x == types.float32 else np.float64(1.0)
-
-    def stable(x: Any) -> Any:
-        e = exponential(-abs(x))
-        s = one / (one + e)
-        return s if x >= 0 else e * s
-
-    return stable
+    number = x.dtype if isinstance(x, Vector) else x
+    one, scale = (_F32(1.0), _F32(-_LOG2_E)) if number == types.float32 else (np.float64(1.0), np.float64(-1.0))
+    if isinstance(x, Vector):
+        return lambda x: splat(one) / (splat(one) + decay(x * splat(scale)))
+    return lambda x: one / (one + decay(x * scale))
 
 
 @overload(softplus, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
