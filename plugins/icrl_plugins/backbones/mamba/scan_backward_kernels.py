@@ -18,6 +18,7 @@ from icrl_plugins.backbones.mamba.jit import compiled
 from icrl_plugins.backbones.mamba.scan_kernels import (
     BLOCK,
     CHUNK,
+    LINE_BYTES,
     load_rates,
     load_rows,
     load_states,
@@ -33,10 +34,20 @@ from icrl_plugins.backbones.mamba.vectors import (
     lane_count,
     lane_sum,
     load,
+    prefetch,
     sigmoid,
     splat,
     store,
 )
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _expect_border(borders, b, block, chunk):  # type: ignore[no-untyped-def]
+    """Asks for the state before a chunk, which comes next."""
+    size = borders.shape[3] * BLOCK
+    first = ((b * borders.shape[1] + block) * borders.shape[2] + chunk) * size
+    for at in range(0, size, LINE_BYTES // borders.itemsize):
+        prefetch(borders, first + at)
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -172,11 +183,12 @@ def backward(  # type: ignore[no-untyped-def]
             begin = chunk * CHUNK
             end = min(begin + CHUNK, steps)
             h[0] = borders[b, block, chunk]
-            load_rows(x, first, b, begin, end, width, xs)
-            load_rows(dt, first, b, begin, end, width, pre)
-            load_rows(grad_out, first, b, begin, end, width, gs)
+            _expect_border(borders, b, block, chunk - 1)
+            load_rows(x, first, b, begin, end, width, xs, -1)
+            load_rows(dt, first, b, begin, end, width, pre, -1)
+            load_rows(grad_out, first, b, begin, end, width, gs, -1)
             if has_z:
-                load_rows(z, z_column + first, b, begin, end, width, zs)
+                load_rows(z, z_column + first, b, begin, end, width, zs, -1)
             step_sizes(pre, bias, xs, end - begin, ds, du)
             _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys)
             _through_gate(skip, has_z, xs, zs, end - begin, ys, gs, gskip)

@@ -9,7 +9,8 @@
 How it is laid out. A task is one sequence of the batch and one block of `BLOCK` channels; its N · BLOCK states stay in the
 first-level cache for the whole sequence. The innermost arithmetic is on vectors of channels: B_t[n] and C_t[n] are
 broadcast scalars, and no sum crosses lanes on the way forward. Blocks are always computed in full width (channels past E
-are zeros). Time is walked in chunks of `CHUNK` steps, whose inputs are first copied to scratch rows.
+are zeros). Time is walked in chunks of `CHUNK` steps, whose inputs are first copied to scratch rows, while those of the
+chunk to come are asked for: a block's rows lie E apart, which the processor does not foresee by itself.
 
 Axis letters besides those of the contracts: b batch, E inner channels, N state size, c chunks. Arrays are C-contiguous; z
 may be a column range of wider rows and starts at column `z_column` of each; it is a placeholder unless `has_z`.
@@ -27,6 +28,7 @@ from icrl_plugins.backbones.mamba.vectors import (
     decay_scale,
     lane_count,
     load,
+    prefetch,
     sigmoid,
     softplus,
     splat,
@@ -35,6 +37,7 @@ from icrl_plugins.backbones.mamba.vectors import (
 
 BLOCK = 64  # channels of a task; with N = 16 the states and their rates take 8 kB in float32
 CHUNK = 32  # steps whose states the backward holds at once: 2 · CHUNK · N · BLOCK floats stay in the second-level cache
+LINE_BYTES = 64  # of a cache line
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -64,9 +67,12 @@ def store_states(h, b, first, width, states):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def load_rows(source, column, b, begin, end, width, rows):  # type: ignore[no-untyped-def]
-    """rows[i, e] = source[b, begin + i, column + e]."""
+def load_rows(source, column, b, begin, end, width, rows, ahead):  # type: ignore[no-untyped-def]
+    """rows[i, e] = source[b, begin + i, column + e]; asks for the rows of the chunk after (ahead = 1) or before (-1)."""
     for t in range(begin, end):
+        coming = (b * source.shape[1] + t + ahead * CHUNK) * source.shape[2] + column
+        for e in range(0, BLOCK, LINE_BYTES // source.itemsize):
+            prefetch(source, coming + e)
         for e in range(width):
             rows[t - begin, e] = source[b, t, column + e]
 
@@ -153,10 +159,10 @@ def forward(  # type: ignore[no-untyped-def]
             end = min(begin + CHUNK, steps)
             if keep:
                 borders[b, block, begin // CHUNK] = h
-            load_rows(x, first, b, begin, end, width, xs)
-            load_rows(dt, first, b, begin, end, width, pre)
+            load_rows(x, first, b, begin, end, width, xs, 1)
+            load_rows(dt, first, b, begin, end, width, pre, 1)
             if has_z:
-                load_rows(z, z_column + first, b, begin, end, width, zs)
+                load_rows(z, z_column + first, b, begin, end, width, zs, 1)
             step_sizes(pre, bias, xs, end - begin, ds, du)
             _scan_chunk(B, C, b, begin, end, a, ds, du, h, ys)
             _skip_and_gate(skip, has_z, xs, zs, end - begin, ys)
