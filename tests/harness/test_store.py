@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from icrl_bench import store as store_module
@@ -28,6 +28,7 @@ json_values = st.recursive(
     lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
     max_leaves=8,
 )
+busy_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 documents = st.dictionaries(st.text(max_size=8), json_values, min_size=1, max_size=5)
 
 
@@ -262,6 +263,7 @@ def test_addresses_are_pinned():
     assert address_of({"b": [1, 2.5, None], "a": {"x": "é"}}) == "6837b6380c8cb42d"
 
 
+@busy_machine
 @given(documents)
 def test_an_address_depends_on_content_alone(document: dict[str, Any]):
     reordered = dict(reversed(list(copy.deepcopy(document).items())))
@@ -269,6 +271,7 @@ def test_an_address_depends_on_content_alone(document: dict[str, Any]):
     assert len(address_of(document)) == 16
 
 
+@busy_machine
 @given(documents, st.data())
 def test_a_change_anywhere_changes_the_address(document: dict[str, Any], data: st.DataObject):
     key = data.draw(st.sampled_from(sorted(document)))

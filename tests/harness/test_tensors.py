@@ -23,7 +23,9 @@ arrays = st.sampled_from(DTYPES).flatmap(
     lambda dtype: hnp.arrays(dtype, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))
 )
 collections = st.dictionaries(st.text("abc.", min_size=1, max_size=4), arrays, max_size=4)
-slow_disk = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+slow_disk = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=40
+)
 
 
 def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) -> None:

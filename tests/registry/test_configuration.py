@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError, model_validator
 
@@ -73,6 +73,7 @@ def test_values_are_read_as_toml_and_otherwise_as_text(text: str, value: Any):
     assert parse_assignments([f" method.x = {text} "]) == {"method": {"x": value}}
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.booleans())
 def test_numbers_come_back_as_they_were_typed(value: float):
     text = repr(value).lower() if isinstance(value, bool) else repr(value)
