@@ -7,7 +7,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from icrl_bench.cli.leaderboard import app
+from icrl_bench.cli.leaderboard.app import app
 from icrl_leaderboards.store import Leaderboard
 from icrl_registry.errors import UnknownNameError
 

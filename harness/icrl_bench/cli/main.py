@@ -14,7 +14,8 @@ from typing import Any
 
 import typer
 
-from icrl_bench.cli import data, doctor, leaderboard, plugins, run, tasks
+from icrl_bench.cli import data, doctor, plugins, run, tasks
+from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_registry import __version__
 from icrl_registry.errors import EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, BenchError
 
@@ -31,7 +32,7 @@ app.command("tasks")(tasks.tasks)
 app.command("doctor")(doctor.doctor)
 app.add_typer(plugins.app, name="plugins", help="List, show and check what is installed.")
 app.add_typer(data.app, name="data", help="List, show, verify and plot the collected learning histories.")
-app.add_typer(leaderboard.app, name="leaderboard", help="Show the results, and report on them.")
+app.add_typer(leaderboard_app, name="leaderboard", help="Show the results, and report on them.")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,1 @@
+"""`icrl-bench leaderboard`: one file per group of commands."""
