@@ -89,6 +89,14 @@ class BatchedEnvironment(Protocol):
     def close(self) -> None:
         """Frees simulators and windows."""
 
+    def save(self) -> Mapping[str, Array] | None:
+        """All rows' states in the midst of their episodes, (K, …) each, finite; None, the default: it cannot be saved."""
+        return None
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Goes back to what `save` gave, here or in another batch of the same tasks: the next steps are the same bits."""
+        raise RuntimeError(f"{type(self).__name__} can neither save nor restore its state")
+
 
 @runtime_checkable
 class Environment(Protocol):
@@ -197,15 +205,20 @@ class Source(Protocol):
         tasks: Sequence[Task],
         seeds: Sequence[np.random.SeedSequence],
         report_steps: Callable[[int], None],
+        checkpoints: CheckpointStore | None = None,
     ) -> Iterator[SourceRun]:
         """Trains on each task with its own seed and yields the tasks' runs in the order given.
 
         `report_steps(n)` says that n more environment steps (over all tasks) were taken. The result for a task depends on
         the task and its seed only, not on the other tasks of the call, and no global random state is left changed.
+
+        A source that trains tasks together may keep its progress in `checkpoints` whenever `checkpoints.due()`, after it
+        has reported the steps so far. Called again with the same tasks and seeds it goes on from there, reports what it
+        steps itself, and yields the same bytes. A source that trains one task after the other need not look at it.
         """
 
     def group_size(self) -> int:
-        """How many tasks one `collect` call should get: 1 unless the source trains tasks together."""
+        """How many tasks one `collect` call gets at most: 1 unless the source trains tasks together."""
         return 1
 
     def total_steps(self) -> int:
@@ -306,7 +319,7 @@ class Checkpoint:
 
 
 class CheckpointStore(Protocol):
-    """Where a method keeps its progress. Each save replaces the last one atomically."""
+    """Where a method, or a source, keeps its progress. Each save replaces the last one atomically."""
 
     @abstractmethod
     def load(self) -> Checkpoint | None:
@@ -315,6 +328,11 @@ class CheckpointStore(Protocol):
     @abstractmethod
     def save(self, checkpoint: Checkpoint) -> None:
         """Keeps progress: everything that a resumed training needs to end with the same bytes."""
+
+    def due(self) -> bool:
+        """Whether so much was done since the last save that another one is worth its time. What is trained must not
+        depend on the answer."""
+        return True
 
 
 class TrainingTasks(Protocol):

@@ -7,7 +7,7 @@ episodes becomes inactive and is neither stepped nor metered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,
+    Array,
     BatchedEnvironment,
     BatchedStep,
     BoolArray,
@@ -75,6 +76,12 @@ class MeteredBatch(BatchedEnvironment):
 
     def close(self) -> None:
         self.batch.close()
+
+    def save(self) -> Mapping[str, Array] | None:
+        return self.batch.save()
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        self.batch.restore(state)
 
 
 def rollout(

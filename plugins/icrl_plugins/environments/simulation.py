@@ -7,7 +7,7 @@ the family's formulas run once over all of them. A single Gymnasium environment 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import mujoco
 import numpy as np
@@ -34,6 +34,9 @@ def _report_compiler_warning(message: str) -> None:
     if "settotalmass" not in message:  # half_cheetah.xml uses it, and another way to set the mass alters the physics
         warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
 
+
+#: What MuJoCo needs to go on exactly: positions, velocities and controls, but also the solver's warm start.
+PHYSICS = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 #: Which tasks of a batch: a slice where possible, since NumPy then makes views instead of copies.
 Rows = slice | NDArray[np.intp]
@@ -155,6 +158,36 @@ class MujocoBatch(BatchedEnvironment):
     def close(self) -> None:
         """Frees the simulators."""
         self._data.clear()
+
+    def save(self) -> Mapping[str, Array]:
+        """Physics (K, n), steps of the running episodes (K,), last observations (K, O), tracked points (K, d)."""
+        physics = np.zeros((self.num_tasks, mujoco.mj_stateSize(self.model, PHYSICS)))
+        for data, row in zip(self._data, physics, strict=True):
+            mujoco.mj_getState(self.model, data, row, PHYSICS)
+        return {
+            "physics": physics,
+            "elapsed": self._elapsed.copy(),
+            "observations": self._last.copy(),
+            "track": self._track.copy(),
+        }
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Goes on from what `save` gave.
+
+        Raises:
+            ValueError: it was saved by a batch of another size or family.
+        """
+        shapes = {name: values.shape for name, values in self.save().items()}
+        given = {name: np.asarray(values).shape for name, values in state.items()}
+        if given != shapes:
+            raise ValueError(
+                f"the state has {given}, a batch of {self.num_tasks} tasks of {self.family.id} has {shapes}"
+            )
+        for data, row in zip(self._data, np.array(state["physics"], dtype=np.float64), strict=True):
+            mujoco.mj_setState(self.model, data, row, PHYSICS)
+        self._elapsed[:] = state["elapsed"]
+        self._last[:] = state["observations"]
+        self._track[:] = state["track"]
 
     def _gather(self, row: int) -> None:
         """Copies what the formulas read, since MuJoCo's arrays are views that the next step overwrites."""

@@ -30,7 +30,16 @@ from icrl_plugins.sources.sb3_vector_environment import (
     observation_space,
 )
 from icrl_registry.configuration import ComponentConfig
-from icrl_registry.contracts import Array, Environment, EnvironmentSpec, FloatArray, Source, SourceRun, Task
+from icrl_registry.contracts import (
+    Array,
+    CheckpointStore,
+    Environment,
+    EnvironmentSpec,
+    FloatArray,
+    Source,
+    SourceRun,
+    Task,
+)
 from icrl_registry.errors import NumericalError, UsageError
 
 #: Progress is reported every so many environment steps: often enough for a bar, seldom enough to cost nothing.
@@ -109,6 +118,7 @@ class Sb3Source(Source):
         tasks: Sequence[Task],
         seeds: Sequence[np.random.SeedSequence],
         report_steps: Callable[[int], None],
+        checkpoints: CheckpointStore | None = None,
     ) -> Iterator[SourceRun]:
         """See `Source.collect`. A run's statistics are
 

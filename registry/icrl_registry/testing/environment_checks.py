@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from icrl_registry.contracts import Array, Environment, Task
+from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Environment, Task
 from icrl_registry.testing.trial import Check, Trial, require, require_array, require_equal
 
 NUM_TASKS = 8
@@ -190,6 +190,40 @@ def steps_a_batch_as_it_steps_one(trial: Trial) -> None:
         require_equal(f"row {row} of a batch", rows[row][: len(alone)], alone, "from the same task by itself")
 
 
+def goes_on_from_a_saved_state(trial: Trial) -> str | None:
+    """Where a batch can `save` its state, it steps on from it with the same numbers, itself and in another batch."""
+    environment = trial.make()
+    tasks, actions = _tasks(environment)[:2], _action_sequences(environment)["random"]
+    batch, other = environment.make_batch(tasks), environment.make_batch(tasks)
+    for row in range(2):
+        batch.reset(row, seed=30 + row)
+    _step_together(batch, actions[:3])
+    saved = batch.save()
+    if saved is None:
+        return "cannot be saved: a killed training of many tasks starts anew"
+    for name, values in saved.items():
+        require_array(f"the saved '{name}'", values, (2, *np.shape(values)[1:]))
+    expected = _step_together(batch, actions[3:])
+    for again, where in ((batch, "in the same batch"), (other, "in another batch of the same tasks")):
+        again.restore(saved)
+        for first, second in zip(expected, _step_together(again, actions[3:]), strict=True):
+            for name in ("observations", "rewards", "terminated", "truncated"):
+                why = f"after restore {where}: save everything that the next steps read"
+                require_equal(name, getattr(first, name), getattr(second, name), why)
+        again.close()
+    return None
+
+
+def _step_together(batch: BatchedEnvironment, actions: Array) -> list[BatchedStep]:
+    """All rows with the same actions (T, A), until one ends."""
+    steps: list[BatchedStep] = []
+    for action in actions:
+        if steps and (steps[-1].terminated | steps[-1].truncated).any():
+            break
+        steps.append(batch.step(np.tile(action, (batch.num_tasks, 1)), np.ones(batch.num_tasks, np.bool_)))
+    return steps
+
+
 def _tasks(environment: Environment) -> list[Task]:
     generator = np.random.default_rng(0)
     drawn = [environment.sample_task_parameters(generator) for _ in range(NUM_TASKS)]
@@ -235,4 +269,5 @@ ENVIRONMENT_CHECKS: tuple[Check, ...] = (
     hides_its_task,
     truncates_at_its_horizon,
     steps_a_batch_as_it_steps_one,
+    goes_on_from_a_saved_state,
 )

@@ -6,16 +6,27 @@ at the wrong place is found out whatever the algorithm does.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Sequence
 
 import numpy as np
 
 from icrl_registry.contracts import SourceRun, Task
+from icrl_registry.testing.method_trials import Interrupted, MemoryStore
 from icrl_registry.testing.toy import ToyPoint, next_position, reward_at
-from icrl_registry.testing.trial import Check, Trial, require, require_array, require_equal, unchanged_global_randomness
+from icrl_registry.testing.trial import (
+    Check,
+    Trial,
+    require,
+    require_array,
+    require_equal,
+    require_equal_tensors,
+    unchanged_global_randomness,
+)
 
 TOLERANCE = 1e-5  # of float32 rewards and positions
+COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminated", "truncated")
 
 
 def collects_whole_histories(trial: Trial) -> None:
@@ -95,7 +106,7 @@ def keeps_its_policy(trial: Trial) -> None:
 def depends_on_task_and_seed_alone(trial: Trial) -> None:
     """In another place and company, a task with the same seed gets the same history to the last bit."""
     second, again = _collected(trial)[2][1], _collected_again(trial)[0]
-    for name in ("observations", "actions", "rewards", "next_observations", "terminated", "truncated"):
+    for name in COLUMNS:
         why = "when the same task and seed are collected in another order"
         require_equal(name, getattr(second.history, name), getattr(again.history, name), why)
 
@@ -107,6 +118,30 @@ def obeys_its_seed(trial: Trial) -> None:
     require(not same, "two seeds gave the same actions on one task: the seed is not used")
 
 
+def continues_from_kept_progress(trial: Trial) -> str | None:
+    """If it keeps progress: killed after a save and called again, it yields the same bytes, and steps only the rest."""
+    environment, tasks = ToyPoint(), ToyPoint().tasks(2)
+    counting = MemoryStore()
+    whole, total = _collect(trial, environment, tasks, [0, 1], counting)
+    if counting.saves == 0:
+        return "keeps no progress: a task is trained whole or anew"
+    store = MemoryStore(interrupt_after=(counting.saves + 1) // 2)
+    before: list[int] = []
+    with contextlib.suppress(Interrupted):
+        _collect(trial, environment, tasks, [0, 1], store, before)
+    resumed, after = _collect(trial, environment, tasks, [0, 1], store)
+    require(len(resumed) == len(whole), f"{len(resumed)} runs after a kill, {len(whole)} without")
+    for first, second in zip(whole, resumed, strict=True):
+        for name in (*COLUMNS, "policy_means"):
+            why = "from that of a run that was never killed"
+            require_equal(name, getattr(first.history, name), getattr(second.history, name), why)
+        require_equal_tensors(dict(first.policy), dict(second.policy), "between a killed and a whole run")
+        require(dict(first.statistics) == dict(second.statistics), "the statistics differ after a kill")
+    steps = sum(before) + after
+    require(steps == total, f"report_steps was told {sum(before)} steps before a kill and {after} after it, of {total}")
+    return None
+
+
 def leaves_global_generators_alone(trial: Trial) -> None:
     """`random`, NumPy's and torch's global generators are left as they were."""
     _collected(trial)  # what is imported on the way may draw numbers once
@@ -115,11 +150,18 @@ def leaves_global_generators_alone(trial: Trial) -> None:
         _collected_again(trial)
 
 
-def _collect(trial: Trial, tasks: Sequence[Task], seeds: Sequence[int]) -> tuple[list[SourceRun], int]:
+def _collect(
+    trial: Trial,
+    environment: ToyPoint,
+    tasks: Sequence[Task],
+    seeds: Sequence[int],
+    store: MemoryStore | None = None,
+    reported: list[int] | None = None,
+) -> tuple[list[SourceRun], int]:
     """The runs, and how many steps were reported."""
-    reported: list[int] = []
+    reported = [] if reported is None else reported
     sequences = [np.random.SeedSequence(entropy=11, spawn_key=(seed,)) for seed in seeds]
-    runs = list(trial.make().collect(ToyPoint(), tasks, sequences, reported.append))
+    runs = list(trial.make().collect(environment, tasks, sequences, reported.append, store))
     return runs, sum(reported)
 
 
@@ -128,7 +170,7 @@ def _collected(trial: Trial) -> tuple[ToyPoint, list[Task], list[SourceRun], int
     """The runs of two tasks, which the checks share: trainings are what takes time."""
     environment = ToyPoint()
     tasks = environment.tasks(2)
-    runs, reported = _collect(trial, tasks, [0, 1])
+    runs, reported = _collect(trial, environment, tasks, [0, 1])
     return environment, tasks, runs, reported
 
 
@@ -136,7 +178,7 @@ def _collected(trial: Trial) -> tuple[ToyPoint, list[Task], list[SourceRun], int
 def _collected_again(trial: Trial) -> list[SourceRun]:
     """The second task again, now in the first place, and the first one with another seed."""
     first, second = ToyPoint().tasks(2)
-    return _collect(trial, [second, first], [1, 2])[0]
+    return _collect(trial, ToyPoint(), [second, first], [1, 2])[0]
 
 
 SOURCE_CHECKS: tuple[Check, ...] = (
@@ -147,6 +189,7 @@ SOURCE_CHECKS: tuple[Check, ...] = (
     marks_the_ends_of_episodes,
     keeps_its_policy,
     leaves_global_generators_alone,
+    continues_from_kept_progress,
     depends_on_task_and_seed_alone,
     obeys_its_seed,
 )

@@ -7,12 +7,13 @@ What every conformance check needs of a problem is here in closed form: the next
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field
 
+from icrl_registry.batching import SequentialBatch
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Array,
@@ -60,10 +61,29 @@ class ToyPoint(Environment):
 
         return TimeLimit(_point_class()(np.asarray(task.parameters)), self.config.horizon)
 
+    def make_batch(self, tasks: Sequence[Task]) -> BatchedEnvironment:
+        if type(self).make is not ToyPoint.make:  # a variation of the toy, whose state is not known here
+            return super().make_batch(tasks)
+        return ToyBatch([self.make(task) for task in tasks])
+
     def tasks(self, count: int, seed: int = 0, split: Split = "train") -> list[Task]:
         """`count` tasks drawn from `seed`."""
         drawn = self.sample_training_parameters(count, np.random.default_rng(seed))  # (count, P)
         return [Task((float(x), float(y)), split, index) for index, (x, y) in enumerate(drawn)]
+
+
+class ToyBatch(SequentialBatch):
+    """The toy's tasks, in a batch that can be saved."""
+
+    def save(self) -> Mapping[str, Array]:
+        steps = [environment.get_wrapper_attr("_elapsed_steps") for environment in self.environments]
+        return {"positions": self._last.copy(), "steps": np.array([-1 if step is None else step for step in steps])}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        self._last[:] = state["positions"]
+        for environment, position, step in zip(self.environments, self._last, state["steps"], strict=True):
+            environment.unwrapped.position = position.copy()  # type: ignore[attr-defined]
+            environment.set_wrapper_attr("_elapsed_steps", None if step < 0 else int(step))
 
 
 def next_position(position: Array, action: Array) -> FloatArray:

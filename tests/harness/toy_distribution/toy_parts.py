@@ -80,7 +80,7 @@ class ToySource(Source):
     def __init__(self, config: ToySourceConfig) -> None:
         self.config = config
 
-    def collect(self, environment: Environment, tasks, seeds, report_steps):
+    def collect(self, environment: Environment, tasks, seeds, report_steps, checkpoints=None):
         for task, seed in zip(tasks, seeds, strict=True):
             horizon = environment.spec.horizon
             history = toy_history(environment, task, self.config.total_steps // horizon, int(seed.generate_state(1)[0]))

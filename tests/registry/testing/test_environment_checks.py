@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from icrl_registry.batching import SequentialBatch
-from icrl_registry.testing.toy import ToyPoint
+from icrl_registry.testing.toy import ToyBatch, ToyPoint
 
 
 def test_the_toy_passes(failures):
@@ -171,6 +171,17 @@ class MixedUpBatch(ToyPoint):
         return Eager([self.make(task) for task in tasks])
 
 
+class ForgetsTheTimeLimit(ToyPoint):
+    """A saved state lacks the steps of the episode."""
+
+    def make_batch(self, tasks):
+        class Forgetful(ToyBatch):
+            def restore(self, state):
+                super().restore({**state, "steps": np.zeros(len(tasks))})
+
+        return Forgetful([self.make(task) for task in tasks])
+
+
 class AlwaysAlike(ToyPoint):
     """Every episode starts alike."""
 
@@ -186,6 +197,7 @@ class AlwaysAlike(ToyPoint):
         (OtherSize, "samples_tasks_by_its_generator", "shape (2,), expected (3,)"),
         (WideActions, "has_the_spaces_of_its_spec", "[-1, 1]"),
         (MixedUpBatch, "steps_a_batch_as_it_steps_one", "inactive row"),
+        (ForgetsTheTimeLimit, "goes_on_from_a_saved_state", "truncated differs after restore"),
         (AlwaysAlike, "starts_differently_with_another_seed", "deterministic_start"),
     ],
 )

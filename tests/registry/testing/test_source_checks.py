@@ -11,7 +11,7 @@ import pytest
 from pydantic import Field
 
 from icrl_registry.configuration import ComponentConfig
-from icrl_registry.contracts import Source, SourceRun
+from icrl_registry.contracts import Checkpoint, Source, SourceRun
 from icrl_registry.testing.toy import toy_history
 
 
@@ -30,7 +30,7 @@ class SampleSource(Source):
     def total_steps(self) -> int:
         return self.config.episodes * 10
 
-    def collect(self, environment, tasks, seeds, report_steps):
+    def collect(self, environment, tasks, seeds, report_steps, checkpoints=None):
         for task, seed in zip(tasks, seeds, strict=True):
             number = int(np.random.default_rng(seed).integers(2**31))
             history = toy_history(environment, replace(task, index=0), self.config.episodes, number)
@@ -94,7 +94,7 @@ def test_a_source_must_depend_on_its_seed_alone_and_count_its_steps(failures):
 
         calls = 0
 
-        def collect(self, environment, tasks, seeds, report_steps):
+        def collect(self, environment, tasks, seeds, report_steps, checkpoints=None):
             for task in tasks:
                 type(self).calls += 1
                 np.random.uniform()
@@ -108,7 +108,54 @@ def test_a_source_must_depend_on_its_seed_alone_and_count_its_steps(failures):
     class Seedless(SampleSource):
         """Ignores its seed."""
 
-        def collect(self, environment, tasks, seeds, report_steps):
+        def collect(self, environment, tasks, seeds, report_steps, checkpoints=None):
             return super().collect(environment, tasks, [np.random.SeedSequence(1)] * len(tasks), report_steps)
 
     assert "seed is not used" in failures("source", Seedless)["obeys_its_seed"]
+
+
+class KeepsProgress(SampleSource):
+    """Keeps the tasks that are done, and the generator that the next task's seed is drawn from."""
+
+    forgets_its_generator = False
+
+    def collect(self, environment, tasks, seeds, report_steps, checkpoints=None):
+        generators = [np.random.default_rng(seed) for seed in seeds]
+        numbers: list[int] = []
+        kept = checkpoints.load() if checkpoints else None
+        if kept is not None:
+            numbers = kept.state["numbers"]
+            if not self.forgets_its_generator:
+                for generator, state in zip(generators, kept.state["generators"], strict=True):
+                    generator.bit_generator.state = state
+        while len(numbers) < len(tasks):
+            numbers.append(int(sum(generator.integers(2**20) for generator in generators)))
+            report_steps(self.total_steps())
+            if checkpoints and checkpoints.due():
+                states = [generator.bit_generator.state for generator in generators]
+                checkpoints.save(Checkpoint({}, {"numbers": numbers, "generators": states}))
+        for task, number in zip(tasks, numbers, strict=True):
+            history = toy_history(environment, replace(task, index=0), self.config.episodes, number)
+            yield SourceRun(replace(history, task=task), {"weight": np.zeros(3, np.float32)})
+
+
+def test_progress_must_hold_everything(failures):
+    # (that all tasks share one stream of numbers breaks another promise, which is not the point here)
+    assert set(failures("source", KeepsProgress)) <= {"depends_on_task_and_seed_alone"}
+
+    class Forgetful(KeepsProgress):
+        """Starts its generator anew."""
+
+        forgets_its_generator = True
+
+    assert "never killed" in failures("source", Forgetful)["continues_from_kept_progress"]
+
+    class Boastful(KeepsProgress):
+        """Reports the kept steps again."""
+
+        def collect(self, environment, tasks, seeds, report_steps, checkpoints=None):
+            if checkpoints and checkpoints.load():
+                report_steps(self.total_steps())
+            yield from super().collect(environment, tasks, seeds, report_steps, checkpoints)
+
+    assert "before a kill" in failures("source", Boastful)["continues_from_kept_progress"]

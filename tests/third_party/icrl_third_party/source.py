@@ -21,7 +21,7 @@ class HillClimb(Source):
     def __init__(self, config):
         self.config = config
 
-    def collect(self, environment, tasks, seeds, report_steps):
+    def collect(self, environment, tasks, seeds, report_steps, checkpoints=None):
         for task, seed in zip(tasks, seeds, strict=True):
             yield self.climb(environment, task, np.random.default_rng(seed))
             report_steps(self.config.total_steps)
