@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine, NullPool, create_engine, event, exc, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 
+from icrl_leaderboards.migrations import migrate
 from icrl_leaderboards.schema import SCHEMA_VERSION, Base, SchemaVersionRow
 from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
 
@@ -112,9 +113,11 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
-    """One transaction, committed at the end of the block."""
+    """One transaction, committed at the end of the block. All queries of a reading one see the same state."""
     with engine.connect() as connection:
         connection = connection.execution_options(icrl_begin="BEGIN IMMEDIATE" if write else "BEGIN")
+        if not write and engine.dialect.name == "postgresql":  # by default each statement would see a newer state
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
         with connection.begin():
             yield connection
 
@@ -179,8 +182,8 @@ def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchErr
 # --- The schema ------------------------------------------------------------------------------------------------------
 
 
-def has_schema(connection: Connection, place: str) -> bool:
-    """Whether the leaderboard's tables are there, in the form that this version reads.
+def schema_version(connection: Connection, place: str) -> int:
+    """Which form the leaderboard's tables have; 0 where there are none yet.
 
     Raises:
         LeaderboardError: they have a newer form, or the database belongs to something else.
@@ -192,7 +195,7 @@ def has_schema(connection: Connection, place: str) -> bool:
         if foreign:
             hint = "give --leaderboard a database of its own"
             raise LeaderboardError(f"{place} has a table '{foreign[0]}' of another program", hint)
-        return False
+        return 0
     versions = connection.execute(select(SchemaVersionRow.version)).scalars().all()
     newest = max(versions, default=0)
     if newest > SCHEMA_VERSION:
@@ -200,11 +203,14 @@ def has_schema(connection: Connection, place: str) -> bool:
         raise LeaderboardError(message, "pip install --upgrade icrl-bench")
     if newest < 1:
         raise DamagedArtefactError(f"{place} does not say which schema it has", "move it aside and run again")
-    return True
+    return newest
 
 
 def ensure_schema(engine: Engine, place: str) -> None:
-    """Creates the tables where there are none; safe when several processes do so at once."""
+    """Creates the tables where there are none and brings older ones up to date; several processes may do so at once.
+
+    An upgrade is one transaction: whatever happens in between, the database has its old form or its new one.
+    """
     if engine.dialect.name == "sqlite":
         with engine.connect() as connection:
             connection = connection.execution_options(icrl_begin="")  # within a transaction the mode cannot change
@@ -213,6 +219,24 @@ def ensure_schema(engine: Engine, place: str) -> None:
     with transaction(engine, write=True) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(7215501)"))
-        if not has_schema(connection, place):
+        version = schema_version(connection, place)
+        if version == 0:
             Base.metadata.create_all(connection)
             connection.execute(insert(SchemaVersionRow).values(version=SCHEMA_VERSION))
+        elif version < SCHEMA_VERSION:
+            migrate(connection, version)
+
+
+def upgrade_schema(engine: Engine, place: str, version: int) -> None:
+    """Brings older tables up to date, for somebody who only wants to read.
+
+    Raises:
+        LeaderboardError: the database is read-only.
+    """
+    try:
+        ensure_schema(engine, place)
+    except exc.OperationalError as error:
+        if "readonly" not in str(error.orig):
+            raise
+        message = f"{place} has the tables of an older icrl-bench (schema {version}) and is read-only"
+        raise LeaderboardError(message, "give --leaderboard a copy of it that can be written") from error

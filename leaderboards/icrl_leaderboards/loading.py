@@ -60,7 +60,7 @@ def load_scores(connection: Connection, conditions: Conditions) -> list[RunScore
 def load_records(connection: Connection, conditions: Conditions) -> list[RunRecord]:
     """The records of the runs that meet all `conditions`, in the order of their run ids."""
     runs = _select_runs(connection, conditions, (*_SHARED_FIELDS, "config"))
-    tasks = _tasks(connection, runs, conditions, ("label", "parameters", *_REFERENCES))
+    tasks = _tasks(connection, runs, conditions, ("label", "parameters", *_REFERENCES, "source_curve"))
     returns = _episodes(connection, runs, conditions, "returns")
     lengths = _episodes(connection, runs, conditions, "lengths")
     seconds = _pairs(connection, StageRow, "seconds", conditions)
@@ -70,7 +70,8 @@ def load_records(connection: Connection, conditions: Conditions) -> list[RunReco
     plugins = _plugins(connection, conditions)
     records = []
     for run in runs:
-        _, labels, parameters, random, zero_action, oracle, oracle_greedy = map(list, zip(*tasks[run.key], strict=True))
+        columns = map(list, zip(*tasks[run.key], strict=True))
+        _, labels, parameters, random, zero_action, oracle, oracle_greedy, curves = columns
         fields = {
             **{name: getattr(run, name) for name in _SHARED_FIELDS},
             "config": run.config,
@@ -82,6 +83,7 @@ def load_records(connection: Connection, conditions: Conditions) -> list[RunReco
             "zero_action": zero_action,
             "oracle": oracle,
             "oracle_greedy": oracle_greedy,
+            "source_curves": [] if None in curves else curves,
             "seconds": seconds[run.key],
             "checkpoint": artefacts[run.key].get("checkpoint", ""),
             "dataset": artefacts[run.key].get("dataset", ""),

@@ -83,6 +83,8 @@ class RunRecord:
     plugins: list[PluginUse] = field(default_factory=list)
     provenance: dict[str, Any] = field(default_factory=dict)  # versions, git revision, hardware, kernel, device, …
     diagnostics: dict[str, float] = field(default_factory=dict)
+    #: K learning curves of the source on the test tasks, mean return in equal parts of its training; empty if unknown
+    source_curves: Matrix = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("run_id", "method", "environment", "protocol", "track", "checkpoint", "dataset"):
@@ -137,6 +139,12 @@ class RunRecord:
         for name in ("oracle", "oracle_greedy"):
             values = enumerate(getattr(self, name))
             self._set(name, [None if value is None else _finite(value, f"{name}[{index}]") for index, value in values])
+        if len(self.source_curves) not in (0, tasks):
+            problem = f"source_curves has {len(self.source_curves)} entries for {tasks} tasks"
+            raise RecordError(problem, "give one curve per test task, or none at all")
+        self._set(
+            "source_curves", [_curve(row, f"source_curves[{index}]") for index, row in enumerate(self.source_curves)]
+        )
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)  # the dataclass is frozen; this is its own construction
@@ -205,6 +213,12 @@ def _finite(value: Any, place: str) -> float:
     if not np.isfinite(float(value)):
         raise NumericalError(f"{place} is {float(value)}", "expected a finite number")
     return float(value)
+
+
+def _curve(values: Any, place: str) -> list[float]:
+    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
+        raise RecordError(f"{place} is {type(values).__name__}", "expected a list of numbers")
+    return [_finite(value, f"{place}[{index}]") for index, value in enumerate(values)]
 
 
 def _matrix(rows: Any, place: str) -> np.ndarray[Any, np.dtype[np.float64]]:

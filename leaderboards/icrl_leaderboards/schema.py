@@ -15,8 +15,8 @@ from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Integer, LargeBinar
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
-#: Raised whenever a table changes; a database with a newer one is refused.
-SCHEMA_VERSION = 1
+#: Raised whenever a table changes, with a step in `migrations`; a database with a newer one is refused.
+SCHEMA_VERSION = 2
 
 RETURN_TYPE = np.dtype("<f8")
 LENGTH_TYPE = np.dtype("<i4")
@@ -92,6 +92,7 @@ class TaskRow(Base):
     zero_action: Mapped[float] = mapped_column(Double)
     oracle: Mapped[float | None] = mapped_column(Double)
     oracle_greedy: Mapped[float | None] = mapped_column(Double)
+    source_curve: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))  # the oracle while it trained
 
 
 class EpisodesRow(Base):
@@ -169,3 +170,31 @@ CHILDREN: tuple[type[Base], ...] = (
     ProvenanceRow,
     DiagnosticRow,
 )
+
+
+class StudyRow(Base):
+    """A named grid of runs: one method on one environment with some of its settings varied."""
+
+    __tablename__ = "studies"
+
+    key: Mapped[int] = mapped_column(Integer, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    method: Mapped[str] = mapped_column(Text)
+    environment: Mapped[str] = mapped_column(Text)
+    protocol: Mapped[str] = mapped_column(Text)
+    track: Mapped[str] = mapped_column(Text)
+    axes: Mapped[list[Any]] = mapped_column(JSON)  # [[dotted key, [value, …]], …], in the order given
+    created_at: Mapped[str] = mapped_column(String(40))  # ISO 8601, UTC
+
+
+class StudyRunRow(Base):
+    """One run that a study asks for. It names the run and does not own it: the run may be missing, or be in many studies."""
+
+    __tablename__ = "study_runs"
+
+    study: Mapped[int] = mapped_column(Integer, ForeignKey("studies.key", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    run_id: Mapped[str] = mapped_column(String(255))
+    seed: Mapped[int] = mapped_column(BigInteger)
+    settings: Mapped[dict[str, Any]] = mapped_column(JSON)  # dotted key → value, one entry per axis
+    error: Mapped[str | None] = mapped_column(Text)  # why the last attempt failed

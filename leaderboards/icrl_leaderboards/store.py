@@ -12,18 +12,20 @@ from sqlalchemy.engine import URL
 
 from icrl_leaderboards.database import (
     ensure_schema,
-    has_schema,
     open_engine,
     parse_location,
     readable_errors,
     retry_conflicts,
+    schema_version,
     sqlite_file,
     transaction,
+    upgrade_schema,
 )
 from icrl_leaderboards.loading import load_records, load_scores
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.schema import (
     CHILDREN,
+    SCHEMA_VERSION,
     ArtefactRow,
     Base,
     DiagnosticRow,
@@ -35,6 +37,7 @@ from icrl_leaderboards.schema import (
     TaskRow,
 )
 from icrl_leaderboards.scores import RunScores
+from icrl_leaderboards.studies import Study, load_studies, write_study
 from icrl_registry.errors import UsageError, unknown_name
 
 Result = TypeVar("Result")
@@ -129,6 +132,14 @@ class Leaderboard:
             if wanted is not None and known and not _matching(wanted, known):
                 raise unknown_name(f"{column} in the leaderboard {self.place}:", wanted, known)
 
+    def record_study(self, study: Study) -> None:
+        """Stores which runs a study asks for; a study of the same name is replaced. The runs are recorded by themselves."""
+        self._write(lambda connection: write_study(connection, study))
+
+    def studies(self, name: str | None = None) -> list[Study]:
+        """All studies, or the one of that name, by name. `runs` and `scores` take a study's `run_ids`."""
+        return self._read(lambda connection: load_studies(connection, name), [])
+
     def close(self) -> None:
         """Lets go of the database."""
         self._engine.dispose()
@@ -156,7 +167,13 @@ class Leaderboard:
     def _read(self, operation: Callable[[Connection], Result], empty: Result) -> Result:
         def attempt() -> Result:
             with transaction(self._engine, write=False) as connection:
-                return operation(connection) if has_schema(connection, self.place) else empty
+                version = schema_version(connection, self.place)
+                if version == SCHEMA_VERSION:
+                    return operation(connection)
+            if version == 0:
+                return empty
+            upgrade_schema(self._engine, self.place, version)
+            return attempt()
 
         if not self._exists():
             return empty
@@ -240,9 +257,16 @@ def _run_values(run: RunRecord) -> dict[str, Any]:
 
 def _child_rows(run: RunRecord) -> dict[type[Base], list[dict[str, Any]]]:
     tasks = zip(
-        run.task_labels, run.task_parameters, run.random, run.zero_action, run.oracle, run.oracle_greedy, strict=True
+        run.task_labels,
+        run.task_parameters,
+        run.random,
+        run.zero_action,
+        run.oracle,
+        run.oracle_greedy,
+        run.source_curves if run.source_curves else [None] * len(run.returns),
+        strict=True,
     )
-    names = ("label", "parameters", "random", "zero_action", "oracle", "oracle_greedy")
+    names = ("label", "parameters", "random", "zero_action", "oracle", "oracle_greedy", "source_curve")
     episodes = zip(run.returns, run.episode_lengths, strict=True)
     return {
         TaskRow: [{"task": index, **dict(zip(names, values, strict=True))} for index, values in enumerate(tasks)],

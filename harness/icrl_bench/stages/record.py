@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from icrl_bench.checkpoints import KIND as CHECKPOINTS
-from icrl_bench.histories import dataset_kind
+from icrl_bench.histories import dataset_kind, learning_curve, load_history
 from icrl_bench.plan import Plan
 from icrl_bench.provenance import collect_provenance
 from icrl_bench.stages.adapt import Adaptation
@@ -43,6 +43,7 @@ def make_record(
         zero_action=floors["zero_action"],
         oracle=[histories[task]["final_return"] for task in tasks],
         oracle_greedy=[histories[task]["statistics"].get("greedy_return") for task in tasks],
+        source_curves=[learning_curve(load_history(store, plan.dataset_address, task)).tolist() for task in tasks],
         train_env_steps=int(checkpoint["online_env_steps"]) + (given if uses_histories else 0),
         adapt_env_steps=adaptation.env_steps,
         collect_env_steps=sum(int(manifest["steps"]) for manifest in histories.values()),
