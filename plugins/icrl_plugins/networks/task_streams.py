@@ -1,0 +1,59 @@
+"""K random streams, one a task: what a task draws depends on its own seed, never on the tasks it is trained with.
+
+Each stream is a NumPy generator; a draw fills one row of a tensor with a leading task axis K. The states are plain
+numbers, so that a resumed training continues every stream where it stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+
+class TaskStreams:
+    """K independent generators that are drawn from together."""
+
+    def __init__(self, seeds: Sequence[np.random.SeedSequence]) -> None:
+        self._generators = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
+
+    @property
+    def num_tasks(self) -> int:
+        """K."""
+        return len(self._generators)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Standard normal numbers, (K, *shape) float32."""
+        values = np.empty((self.num_tasks, *shape), dtype=np.float32)
+        for generator, row in zip(self._generators, values, strict=True):
+            generator.standard_normal(dtype=np.float32, out=row)
+        return torch.from_numpy(values)
+
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        """Uniform numbers in [low, high), (K, *shape) float32."""
+        values = np.empty((self.num_tasks, *shape), dtype=np.float32)
+        for generator, row in zip(self._generators, values, strict=True):
+            generator.random(dtype=np.float32, out=row)
+        return torch.from_numpy(values).mul_(high - low).add_(low)
+
+    def integers(self, high: int, *shape: int) -> torch.Tensor:
+        """Uniform integers in [0, high), (K, *shape) int64."""
+        values = np.empty((self.num_tasks, *shape), dtype=np.int64)
+        for generator, row in zip(self._generators, values, strict=True):
+            row[...] = generator.integers(high, size=shape)
+        return torch.from_numpy(values)
+
+    def permutations(self, length: int) -> torch.Tensor:
+        """A permutation of 0 … length - 1 a task, (K, length) int64."""
+        return torch.from_numpy(np.stack([generator.permutation(length) for generator in self._generators]))
+
+    def state(self) -> list[Mapping[str, Any]]:
+        """Where each stream stands, JSON-able."""
+        return [generator.bit_generator.state for generator in self._generators]
+
+    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
+        """Continues from what `state` gave."""
+        for generator, value in zip(self._generators, state, strict=True):
+            generator.bit_generator.state = value
