@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from icrl_leaderboards.bootstrap import Estimate
+from icrl_leaderboards.statistics.intervals import Estimate
 
 MISSING = "–"
 _MINUS = "−"

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from icrl_leaderboards import statistics
-from icrl_leaderboards.bootstrap import Estimate, mean_estimates
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.scores import RunScores, without_nan
-from icrl_leaderboards.statistics import BoolArray, FloatArray
+from icrl_leaderboards.statistics import FloatArray
+from icrl_leaderboards.statistics.intervals import Estimate
+from icrl_leaderboards.statistics.measures import Outcome, measure
 
-#: The estimates of a row that carry intervals, in the order in which they are computed.
+#: The estimates of raw returns that every row has from the start, in the order in which they are computed.
 ESTIMATES = ("first_episode", "last_episodes", "improvement", "area_under_curve")
 
 
@@ -37,6 +38,7 @@ class Row:
     normalised_score: Estimate | None  # of the last 10 %, over the tasks that have a scale
     best_episode: float
     best_episode_index: int  # counted from 1
+    outcome: Outcome  # what every statistic is computed from
 
     @property
     def head(self) -> RunScores:
@@ -68,26 +70,36 @@ class Row:
         """Whether the runs were made with different states of a plugin."""
         return len({run.plugins for run in self.runs}) > 1
 
-    @cached_property
+    @property
     def returns(self) -> FloatArray:
         """Raw returns, (N, K, E)."""
-        return np.stack([run.returns for run in self.runs])
+        return self.outcome.returns
+
+    @property
+    def num_episodes(self) -> int:
+        """Episodes per task; a source's learning curve has more than the methods beside it."""
+        return self.returns.shape[-1]
 
     @cached_property
-    def _normalised(self) -> tuple[FloatArray, BoolArray]:
-        return normalised_matrix(self.runs)
+    def statistics(self) -> dict[str, Estimate | None]:
+        """Every statistic of `measures.DESCRIPTIONS` with both intervals; None where no task has a scale."""
+        return measure([self.outcome])[0]
 
     @property
     def scores(self) -> FloatArray:
         """Normalised scores of the last 10 % on the tasks that no run flags, (N, K')."""
-        scores, usable = self._normalised
-        return scores[:, usable]
+        return self.outcome.scores(self.outcome.last)
+
+    @property
+    def score_curves(self) -> FloatArray:
+        """Normalised scores of every episode on the same tasks, (N, K', E)."""
+        return self.outcome.score_curves
 
     @property
     def flagged_tasks(self) -> tuple[str, ...]:
         """Tasks left out of the normalised score: no oracle, or one that is not clearly better than random."""
         return tuple(
-            label for label, usable in zip(self.head.task_labels, self._normalised[1], strict=True) if not usable
+            label for label, usable in zip(self.head.task_labels, self.outcome.usable, strict=True) if not usable
         )
 
     @cached_property
@@ -201,14 +213,6 @@ def tables_of(rows: Sequence[Row]) -> list[Table]:
     return [Table(*key, tuple(members), _references(members)) for key, members in sorted(by_table.items())]
 
 
-def normalised_matrix(runs: Sequence[RunScores]) -> tuple[FloatArray, BoolArray]:
-    """Normalised scores of the last 10 %, (N, K), and which tasks no run flags, (K,)."""
-    last = np.stack([statistics.last_episodes(run.returns) for run in runs])
-    random, oracle = np.stack([run.random for run in runs]), np.stack([run.oracle for run in runs])
-    scores, flagged = statistics.normalised_scores(last, random, oracle)
-    return scores, np.asarray(~flagged.any(axis=0))
-
-
 def _newest_per_seed(group: Sequence[RunScores]) -> tuple[tuple[RunScores, ...], tuple[str, ...]]:
     newest: dict[int, RunScores] = {}
     older: list[str] = []
@@ -220,27 +224,34 @@ def _newest_per_seed(group: Sequence[RunScores]) -> tuple[tuple[RunScores, ...],
 
 
 def _estimate(chosen: Sequence[tuple[tuple[RunScores, ...], tuple[str, ...]]]) -> list[Row]:
-    """Rows with all their estimates; each kind of estimate is computed for all rows at once."""
-    returns = [np.stack([run.returns for run in runs]) for runs, _ in chosen]  # (N, K, E) each
-    of_returns = [mean_estimates([getattr(statistics, name)(each) for each in returns]) for name in ESTIMATES]
-    normalised = [scores[:, usable] for scores, usable in (normalised_matrix(runs) for runs, _ in chosen)]
-    scaled = [index for index, scores in enumerate(normalised) if scores.size]
-    of_scores = dict(zip(scaled, mean_estimates([normalised[index] for index in scaled]), strict=True))
+    """Rows with their first estimates; each kind of estimate is computed for all rows at once."""
+    outcomes = [outcome_of(runs) for runs, _ in chosen]
+    measured = measure(outcomes, (*ESTIMATES, "score_mean"), stratified=False)
     rows = []
-    for index, (runs, older) in enumerate(chosen):
-        best, best_index = statistics.best_episode(returns[index])
-        estimates = dict(zip(ESTIMATES, (each[index] for each in of_returns), strict=True))
+    for (runs, older), outcome, estimates in zip(chosen, outcomes, measured, strict=True):
+        best, best_index = statistics.best_episode(outcome.returns)
+        of_returns = {name: estimate for name, estimate in estimates.items() if name in ESTIMATES and estimate}
         rows.append(
             Row(
                 runs=runs,
                 superseded=older,
-                **estimates,
-                normalised_score=of_scores.get(index),
+                **of_returns,
+                normalised_score=estimates["score_mean"],
                 best_episode=best,
                 best_episode_index=best_index,
+                outcome=outcome,
             )
         )
     return rows
+
+
+def outcome_of(runs: Sequence[RunScores]) -> Outcome:
+    """The returns, floors and oracles of runs on the same tasks for equally many episodes, stacked."""
+    return Outcome(
+        np.stack([run.returns for run in runs]),
+        np.stack([run.random for run in runs]),
+        np.stack([run.oracle for run in runs]),
+    )
 
 
 def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import bootstrap as scipy_bootstrap
 
 from icrl_leaderboards import statistics
-from icrl_leaderboards.bootstrap import mean_band, mean_estimates, stratified_interval, two_level_interval
+from icrl_leaderboards.statistics.bootstrap import mean_band, mean_estimates, stratified_interval, two_level_interval
 
 SCORES = np.array([[0.0, 0.5, 1.5], [0.2, 0.7, 1.1]])
 
@@ -24,7 +24,8 @@ def observed(interval_function, scores, replicates, seed=0):
         return seen[-1]
 
     interval_function(scores, recording_mean, np.random.default_rng(seed), replicates=replicates)
-    return Counter(np.round(np.concatenate(seen), 9).tolist())
+    (resampled,) = [values for values in seen if values.ndim == 1]  # the other call is on the data themselves
+    return Counter(np.round(resampled, 9).tolist())
 
 
 def assert_same_distribution(counts, exact, replicates):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_leaderboards.bootstrap import mean_band
+from icrl_leaderboards.statistics.bootstrap import mean_band
 from icrl_leaderboards.statistics import FloatArray, mean_curve
 from icrl_leaderboards.summary import Reference, Row, Table
 

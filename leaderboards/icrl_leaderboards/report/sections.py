@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from icrl_leaderboards import statistics
-from icrl_leaderboards.bootstrap import INTERVAL_SEED, Estimate, stratified_interval, two_level_interval
+from icrl_leaderboards.statistics.bootstrap import INTERVAL_SEED, Estimate, stratified_interval, two_level_interval
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.report.curves import CurvePlot, LineStyle, curve_plot, line_styles
 from icrl_leaderboards.scores import RunScores

@@ -1,24 +1,20 @@
-"""Statistics of adaptation: what a run's raw returns say, task by task and in aggregate.
+"""What a run's raw returns say, task by task: along the episodes of an adaptation, (..., E) → (...), and as normalised scores.
 
-Matrices are (N, K): N runs (seeds) × K tasks, the orientation of Agarwal et al. (2021), "Deep Reinforcement Learning at the
-Edge of the Statistical Precipice", whose aggregates these are. Leading axes are batch axes, so a bootstrap passes all its
-replicates, (R, N, K), at once. Nothing here draws a random number; intervals are in `bootstrap`.
+Every statistic is over a run's own episodes, so it holds for methods that adapt for 50 episodes and for a learning curve of
+2,000 alike. Nothing here draws a random number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
-from numpy.typing import NDArray
 
-FloatArray = NDArray[np.float64]
-BoolArray = NDArray[np.bool_]
-Statistic = Callable[[FloatArray], FloatArray]
+from icrl_leaderboards.statistics.aggregates import BoolArray, FloatArray
 
 #: A task whose oracle is not at least this share of max(|random|, |oracle|) above random cannot scale a score.
 MINIMUM_RELATIVE_GAP = 0.01
 LAST_SHARE = 0.1
+#: How much of the way from random to the oracle counts as having learned the task.
+ORACLE_SHARE = 0.8
 
 
 def normalised_scores(returns: FloatArray, random: FloatArray, oracle: FloatArray) -> tuple[FloatArray, BoolArray]:
@@ -38,9 +34,6 @@ def normalised_scores(returns: FloatArray, random: FloatArray, oracle: FloatArra
     scores = np.full(returns.shape, np.nan)
     np.divide(returns - random, gap, out=scores, where=~flagged)
     return scores, flagged
-
-
-# --- Along the episodes: (..., E) → (...) ------------------------------------------------------------------------------
 
 
 def last_count(num_episodes: int) -> int:
@@ -68,6 +61,20 @@ def area_under_curve(returns: FloatArray) -> FloatArray:
     return np.asarray(returns.mean(axis=-1))
 
 
+def regret(returns: FloatArray, oracle: FloatArray) -> FloatArray:
+    """Σ over the episodes of (oracle − R), (..., E) and (...) → (...): what learning cost; NaN where there is no oracle."""
+    return np.asarray(returns.shape[-1] * oracle - returns.sum(axis=-1))
+
+
+def episodes_to_oracle(curves: FloatArray, share: float = ORACLE_SHARE) -> FloatArray:
+    """The first episode, counted from 1, at which a curve of normalised scores reaches `share`; inf where none does.
+
+    Take the mean over runs and tasks first: (..., E) → (...) of single runs would reward whoever has the noisiest returns.
+    """
+    reached = curves >= share
+    return np.where(reached.any(axis=-1), reached.argmax(axis=-1) + 1.0, np.inf)
+
+
 def mean_curve(returns: FloatArray) -> FloatArray:
     """The adaptation curve, (N, K, E) → (E,): mean over runs and tasks of each episode."""
     return np.asarray(returns.mean(axis=(0, 1)))
@@ -81,37 +88,3 @@ def best_episode(returns: FloatArray) -> tuple[float, int]:
     curve = mean_curve(returns)
     index = int(np.argmax(curve))
     return float(curve[index]), index + 1
-
-
-# --- Aggregates of a score matrix: (..., N, K) → (...) -----------------------------------------------------------------
-
-
-def mean(scores: FloatArray) -> FloatArray:
-    """Mean over runs and tasks."""
-    return np.asarray(scores.mean(axis=(-2, -1)))
-
-
-def median(scores: FloatArray) -> FloatArray:
-    """Median over tasks of the mean over runs."""
-    return np.asarray(np.median(scores.mean(axis=-2), axis=-1))
-
-
-def interquartile_mean(scores: FloatArray) -> FloatArray:
-    """Mean of the middle half of all N·K scores: ⌊N·K / 4⌋ are dropped from each end (`scipy.stats.trim_mean`, 0.25)."""
-    pooled = np.sort(scores.reshape(*scores.shape[:-2], -1), axis=-1)
-    dropped = pooled.shape[-1] // 4
-    return np.asarray(pooled[..., dropped : pooled.shape[-1] - dropped].mean(axis=-1))
-
-
-def optimality_gap(scores: FloatArray) -> FloatArray:
-    """1 − mean of min(score, 1): how far below the oracle, where being above it on one task makes up for nothing."""
-    return np.asarray(1.0 - np.minimum(scores, 1.0).mean(axis=(-2, -1)))
-
-
-#: The aggregates of the normalised score that a report shows, by name.
-AGGREGATES: dict[str, Statistic] = {
-    "mean": mean,
-    "median": median,
-    "iqm": interquartile_mean,
-    "optimality_gap": optimality_gap,
-}
