@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from icrl_bench.store import Store, write_file
+from icrl_bench.store import Store, remove_file, write_file
 from icrl_bench.tensors import map_file, to_bytes
 from icrl_registry.contracts import Checkpoint, CheckpointStore
 from icrl_registry.errors import DamagedArtefactError, NumericalError
@@ -18,6 +18,8 @@ from icrl_registry.errors import DamagedArtefactError, NumericalError
 KIND = "checkpoints"
 PROGRESS_KIND = "progress"
 FILE = "checkpoint.safetensors"
+SAVE_EVERY = 60.0  # seconds between two saves of a source's progress
+LARGEST_SHARE = 0.05  # of the time, that saving may take
 
 
 def encode(checkpoint: Checkpoint, extra: dict[str, Any] | None = None) -> bytes:
@@ -35,33 +37,38 @@ def encode(checkpoint: Checkpoint, extra: dict[str, Any] | None = None) -> bytes
 
 def decode(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
     """A checkpoint and what the harness keeps with it."""
-    tensors, metadata = map_file(path)
+    state, extra = _documents(path)
+    return Checkpoint({name: np.array(tensor) for name, tensor in map_file(path)[0].items()}, state), extra
+
+
+def _documents(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The state of a checkpoint, and what the harness keeps with it."""
+    metadata = map_file(path)[1]
     try:
-        state = json.loads(metadata["state"])
-        extra = json.loads(metadata.get("harness", "{}"))
+        return json.loads(metadata["state"]), json.loads(metadata.get("harness", "{}"))
     except (KeyError, ValueError, TypeError) as error:
         raise DamagedArtefactError(
             f"{path} has no readable state: {error}",
             "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again",
         ) from error
-    return Checkpoint({name: np.array(tensor) for name, tensor in tensors.items()}, state), extra
 
 
 class TrainingProgress(CheckpointStore):
-    """Where one training keeps its progress, and the seconds, metered steps and curve that belong to it.
+    """Where one training, or one group of a source, keeps its progress, with its seconds, steps and curve.
 
     All are kept in the same file, so that what a resumed training reports is what its parameters cost. The file carries
     its own checksum: a training must not go on from damaged parameters.
     """
 
-    def __init__(self, store: Store, address: str) -> None:
+    def __init__(self, store: Store, address: str, save_every: float = 0.0) -> None:
         self.path = store.path(PROGRESS_KIND, f"{address}.safetensors")
         self.seconds_before = 0.0
         self.updates_before = 0
         self.updates = 0  # as last reported
         self.counters: dict[str, int] = {}
         self.curve: list[dict[str, float]] = []  # what was reported, thinned out
-        self._started = time.monotonic()
+        self._started = self._last_save = time.monotonic()
+        self._save_every = save_every
 
     @property
     def seconds(self) -> float:
@@ -76,8 +83,15 @@ class TrainingProgress(CheckpointStore):
         self.updates_before = self.updates = int(extra["updates"])
         self.counters.update(extra["counters"])
         self.curve[:] = extra["curve"]
-        self._started = time.monotonic()
+        self._started = self._last_save = time.monotonic()
         return checkpoint
+
+    def kept_counter(self, name: str) -> int:
+        """A counter as it was last kept, 0 at the first start, without reading the tensors."""
+        return int(_documents(self.path)[1]["counters"].get(name, 0)) if self.path.exists() else 0
+
+    def due(self) -> bool:
+        return time.monotonic() - self._last_save >= self._save_every
 
     def save(self, checkpoint: Checkpoint) -> None:
         extra = {
@@ -86,11 +100,14 @@ class TrainingProgress(CheckpointStore):
             "counters": self.counters,
             "curve": self.curve,
         }
+        began = time.monotonic()
         write_file(self.path, encode(checkpoint, {**extra, "sha256": _digest(checkpoint, extra)}))
+        self._last_save = time.monotonic()
+        self._save_every = max(self._save_every, (self._last_save - began) / LARGEST_SHARE)
 
     def discard(self) -> None:
-        """After the final checkpoint has been kept."""
-        self.path.unlink(missing_ok=True)
+        """After what it led to has been kept."""
+        remove_file(self.path)
 
 
 def read_progress(path: Path) -> tuple[Checkpoint, dict[str, Any]]:

@@ -89,7 +89,7 @@ class Store:
     def write(self, kind: str, name: str, about: dict[str, Any]) -> Iterator[Path]:
         """Yields an empty directory to fill; at the end it becomes the artefact. `about` may be filled meanwhile."""
         final = self.path(kind, name)
-        temporary = final.with_name(f".{final.name}.partial")
+        temporary = _temporary(final)
         with _disk_errors(final):
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
@@ -157,12 +157,22 @@ class Store:
 
 def write_file(path: Path, content: bytes) -> None:
     """Replaces a file atomically and durably."""
-    temporary = path.with_name(f".{path.name}.partial")
+    temporary = _temporary(path)
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         _sync(temporary)
         temporary.replace(path)
+
+
+def remove_file(path: Path) -> None:
+    """Removes what `write_file` wrote, if it is there, and what a killed write left."""
+    for each in (path, _temporary(path)):
+        each.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 @contextmanager

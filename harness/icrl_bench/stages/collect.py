@@ -1,94 +1,139 @@
-"""Stage 1: learning histories of all tasks, collected in parallel processes and kept one by one as they are finished."""
+"""Stage 1: learning histories of all tasks, collected in parallel processes and kept one by one as they are finished.
+
+A source that trains tasks together gets them in groups. Groups are cut from the full list of tasks, so that who trains with
+whom never depends on what is there already: a group with anything missing is run again, from the progress that its source
+kept, and only what is missing is stored.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
+from icrl_bench import checkpoints
+from icrl_bench.checkpoints import TrainingProgress
 from icrl_bench.histories import dataset_kind, save_run
 from icrl_bench.plan import Plan
 from icrl_bench.progress import Progress
 from icrl_bench.seeding import collect_seed
 from icrl_bench.store import Store, write_file
 from icrl_bench.workers import report_units, run_jobs
-from icrl_registry.contracts import SPLITS, Environment, Source, Task
+from icrl_registry.contracts import SPLITS, Environment, Source, SourceRun, Task
 from icrl_registry.errors import PluginError
 
 PLAN_FILE = "dataset.json"
 SECONDS_FILE = "seconds.txt"
+TICK_EVERY = 10.0  # seconds; what a kill loses of the wall-clock
+STEPS = "env_steps"  # the counter in a group's progress
 
 
 def collect_histories(store: Store, plan: Plan, num_workers: int, progress: Progress) -> float:
     """Collects what is missing; returns the seconds that collecting this data set has taken so far."""
     kind = dataset_kind(plan.dataset_address)
+    clock = WallClock(store, plan.dataset_address)
     with store.lock("datasets", plan.dataset_address, progress.message):
         _describe(store, plan)
-        tasks = [task for split in SPLITS for task in plan.tasks[split]]
-        missing = [task for task in tasks if not store.exists(kind, task.label)]
+        groups = cut_groups([task for split in SPLITS for task in plan.tasks[split]], plan.make_source().group_size())
+        missing = [group for group in groups if not all(store.exists(kind, task.label) for task in group)]
+        for group in groups:
+            if group not in missing:
+                _progress(store, plan.dataset_address, group).discard()  # of a run killed at its very end
         if missing:
-            _collect(store, plan, tasks, missing, num_workers, progress)
+            _collect(store, plan, groups, missing, num_workers, progress, clock)
         else:
-            progress.skip("collect", f"all {len(tasks)} histories are there")
-        return _seconds(store, plan)
+            progress.skip("collect", f"all {sum(map(len, groups))} histories are there")
+        return clock.seconds
+
+
+def cut_groups(tasks: Sequence[Task], size: int) -> list[list[Task]]:
+    """The tasks in order, in as few groups of at most `size` as there can be, all as equal as can be."""
+    count = -(-len(tasks) // size)
+    bounds = [len(tasks) * group // count for group in range(count + 1)]
+    return [list(tasks[first:last]) for first, last in itertools.pairwise(bounds)]
 
 
 def _collect(
-    store: Store, plan: Plan, tasks: Sequence[Task], missing: Sequence[Task], num_workers: int, progress: Progress
+    store: Store,
+    plan: Plan,
+    groups: Sequence[Sequence[Task]],
+    missing: Sequence[Sequence[Task]],
+    num_workers: int,
+    progress: Progress,
+    clock: WallClock,
 ) -> None:
-    source = plan.make_source()
-    steps, size = source.total_steps(), source.group_size()
-    groups = [missing[first : first + size] for first in range(0, len(missing), size)]
+    address, steps = plan.dataset_address, plan.make_source().total_steps()
     parts, data_seed = _parts(plan), plan.request.protocol.data_seed
-    jobs = [(store.root, plan.dataset_address, parts, data_seed, group) for group in groups]
-    done = len(tasks) - len(missing)
-    with progress.stage("collect", len(tasks) * steps, "env steps", done * steps) as stage:
-        before, since = done * steps, time.monotonic()
+    jobs = [(store.root, address, parts, data_seed, group, checkpoints.SAVE_EVERY) for group in missing]
+    total, largest = sum(map(len, groups)), max(map(len, groups))
+    done = total - sum(map(len, missing))
+    together = f", {largest} at a time" if largest > 1 else ""
+    before = done * steps + sum(_progress(store, address, group).kept_counter(STEPS) for group in missing)
+    with progress.stage("collect", total * steps, "env steps", before) as stage:
 
         def show(units: int) -> None:
-            stage.set(before + units, f"{done}/{len(tasks)} tasks")
+            clock.tick()
+            stage.set(before + units, f"{done}/{total} tasks{together}")
 
         for labels in run_jobs(collect_group, jobs, num_workers, show):
             done += len(labels)
-            now = time.monotonic()
-            _add_seconds(store, plan, now - since)
-            since = now
-        stage.set(len(tasks) * steps, f"{done}/{len(tasks)} tasks")
+        clock.tick(0.0)
+        stage.set(total * steps, f"{done}/{total} tasks")
 
 
-def collect_group(root: Path, address: str, parts: dict[str, Any], data_seed: int, tasks: Sequence[Task]) -> list[str]:
-    """Runs in a worker: one `Source.collect` call, each task's artefact written as soon as it is there."""
+def collect_group(
+    root: Path, address: str, parts: dict[str, Any], data_seed: int, tasks: Sequence[Task], save_every: float
+) -> list[str]:
+    """Runs in a worker: one `Source.collect` call, each missing task's artefact written as soon as it is there."""
     store = Store(root)
     environment = cast(Environment, parts["environment"](parts["environment_config"]))
     source = cast(Source, parts["source"](parts["source_config"]))
-    seeds = [collect_seed(data_seed, task) for task in tasks]
+    kept = _progress(store, address, tasks, save_every)
     about = {
         "environment": parts["environment_id"],
         "source": parts["source_id"],
         "source_config": parts["source_config"].model_dump(mode="json"),
         "versions": _versions(),
+        "group": [task.label for task in tasks],
     }
-    started = time.monotonic()
-    runs = iter(source.collect(environment, tasks, seeds, report_units))
+
+    def report(steps: int) -> None:
+        kept.counters[STEPS] = kept.counters.get(STEPS, 0) + steps
+        report_units(steps)
+
+    seeds = [collect_seed(data_seed, task) for task in tasks]
+    runs = iter(source.collect(environment, tasks, seeds, report, kept))
     for task, seed in zip(tasks, seeds, strict=True):
-        try:
-            run = next(runs, None)
-        except Exception as error:
-            error.add_note(f"{parts['source_id']} on task {task.label}")
-            raise
-        if run is None or run.history.task != task:
-            raise PluginError(
-                f"{parts['source_id']} yielded {'nothing' if run is None else run.history.task.label} for {task.label}",
-                "`collect` must yield one run for each task, in the order given",
-            )
-        seconds = round(time.monotonic() - started, 3)
-        save_run(store, address, run, {**about, "seed_entropy": seed.entropy, "seconds": seconds})
-        started = time.monotonic()
+        run = _next_run(runs, task, parts["source_id"])
+        if not store.exists(dataset_kind(address), task.label):
+            seconds = round(kept.seconds / len(tasks), 3)  # its share of the group's wall-clock
+            save_run(store, address, run, {**about, "seed_entropy": seed.entropy, "seconds": seconds})
+    kept.discard()
     return [task.label for task in tasks]
+
+
+def _next_run(runs: Iterator[SourceRun], task: Task, source_id: str) -> SourceRun:
+    try:
+        run = next(runs, None)
+    except Exception as error:
+        error.add_note(f"{source_id} on task {task.label}")
+        raise
+    if run is None or run.history.task != task:
+        raise PluginError(
+            f"{source_id} yielded {'nothing' if run is None else run.history.task.label} for {task.label}",
+            "`collect` must yield one run for each task, in the order given",
+        )
+    return run
+
+
+def _progress(store: Store, address: str, group: Sequence[Task], save_every: float = 0.0) -> TrainingProgress:
+    """Where a source keeps its progress with a group, which its first task names."""
+    return TrainingProgress(store, f"{address}-{group[0].label}", save_every)
 
 
 def _parts(plan: Plan) -> dict[str, Any]:
@@ -138,15 +183,24 @@ def _is_json(path: Path) -> bool:
         return False
 
 
-def _seconds(store: Store, plan: Plan) -> float:
-    """Wall-clock of collecting so far, over interrupted and resumed calls; what a crash lost is not in it."""
-    path = store.path("datasets", plan.dataset_address) / SECONDS_FILE
-    try:
-        return float(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return 0.0
+class WallClock:
+    """Seconds that collecting a data set has taken, over interrupted and resumed calls, kept beside it."""
 
+    def __init__(self, store: Store, address: str) -> None:
+        self.path = store.path("datasets", address) / SECONDS_FILE
+        self._since = time.monotonic()
 
-def _add_seconds(store: Store, plan: Plan, seconds: float) -> None:
-    path = store.path("datasets", plan.dataset_address) / SECONDS_FILE
-    write_file(path, f"{_seconds(store, plan) + seconds:.3f}\n".encode())
+    @property
+    def seconds(self) -> float:
+        """As last kept."""
+        try:
+            return float(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def tick(self, every: float = TICK_EVERY) -> None:
+        """Adds the time since the last tick, if it is more than `every` seconds."""
+        now = time.monotonic()
+        if now - self._since >= every:
+            write_file(self.path, f"{self.seconds + now - self._since:.3f}\n".encode())
+            self._since = now

@@ -18,7 +18,7 @@ from icrl_registry.contracts import Agent, Checkpoint, Environment, Method, Sour
 from icrl_registry.errors import BenchError
 from icrl_registry.testing.toy import ToyPoint, ToyPointConfig, toy_history
 
-__all__ = ["FaultyPoint", "ToyMethod", "ToyOnline", "ToyPoint", "ToySource"]
+__all__ = ["FaultyPoint", "ToyMethod", "ToyOnline", "ToyPoint", "ToyPopulation", "ToySource"]
 
 
 class FaultyPointConfig(ToyPointConfig):
@@ -118,6 +118,44 @@ class ToySource(Source):
             print("noise on standard output")  # noqa: T201
             os.write(1, b"noise below Python\n")
         return history
+
+
+class ToyPopulationConfig(ComponentConfig):
+    total_steps: int = Field(80, ge=1, description="environment steps a task")
+    population: int = Field(3, ge=1, description="tasks that are trained together")
+    pause: float = Field(0.0, ge=0, description="seconds that a round takes")
+
+
+class ToyPopulation(Source):
+    """Trains tasks together, in eight rounds. A history tells who was in the company, and everything that was drawn."""
+
+    Config = ToyPopulationConfig
+
+    def __init__(self, config: ToyPopulationConfig) -> None:
+        self.config = config
+
+    def group_size(self):
+        return self.config.population
+
+    def collect(self, environment: Environment, tasks, seeds, report_steps, checkpoints=None):
+        generators = [np.random.default_rng(seed) for seed in seeds]
+        drawn, first = np.zeros(len(tasks), dtype=np.int64), 0
+        kept = checkpoints.load() if checkpoints else None
+        if kept is not None:
+            drawn, first = kept.tensors["drawn"], kept.state["rounds"]
+            for generator, state in zip(generators, kept.state["generators"], strict=True):
+                generator.bit_generator.state = state
+        for done in range(first + 1, 9):
+            drawn += [int(generator.integers(1000)) for generator in generators]
+            time.sleep(self.config.pause)
+            report_steps(self.config.total_steps // 8 * len(tasks))
+            if checkpoints and checkpoints.due():
+                states = [generator.bit_generator.state for generator in generators]
+                checkpoints.save(Checkpoint({"drawn": drawn}, {"rounds": done, "generators": states}))
+        for task in tasks:
+            time.sleep(self.config.pause)
+            episodes = self.config.total_steps // environment.spec.horizon
+            yield SourceRun(toy_history(environment, task, episodes, int(drawn.sum())), {"drawn": drawn})
 
 
 class ToyMethodConfig(ComponentConfig):
