@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from stable_baselines3.common.utils import set_random_seed
 
+from icrl_plugins.sources.seeding import integer_seeds
+
 
 @contextmanager
 def isolated_global_generators(seed_sequence: np.random.SeedSequence) -> Iterator[int]:
@@ -36,8 +38,3 @@ def isolated_global_generators(seed_sequence: np.random.SeedSequence) -> Iterato
         finally:
             random.setstate(python_state)
             np.random.set_state(numpy_state)  # noqa: NPY002
-
-
-def integer_seeds(seed_sequence: np.random.SeedSequence, count: int) -> list[int]:
-    """The first `count` integers below 2³¹ of a seed sequence, without advancing it (unlike `spawn`)."""
-    return [int(word) >> 1 for word in seed_sequence.generate_state(count, dtype=np.uint32)]

@@ -17,13 +17,13 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from stable_baselines3 import SAC
 from stable_baselines3.common.policies import ContinuousCritic
 from stable_baselines3.common.utils import polyak_update
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
+from icrl_plugins.sources.hyperparameters import DroQConfig
 from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
 
 
@@ -137,16 +137,8 @@ class DroQ(SAC):
         self.actor.optimizer.step()
 
 
-class Sb3DroQConfig(Sb3SACConfig):
-    """DroQ's hyper-parameters. The defaults: three critic steps and one policy step per step of the five environments."""
-
-    total_steps: int = Field(500_000, ge=1, description="environment steps per task, over all parallel environments")
-    gradient_steps: int = Field(3, ge=1, description="gradient steps of the critics per update")
-    policy_delay: int | None = Field(
-        None, ge=1, description="critic steps per step of policy and temperature; none: one policy step per update"
-    )
-    dropout: float = Field(0.01, ge=0, lt=1, description="probability with which a critic's hidden unit is dropped")
-    layer_norm: bool = Field(True, description="layer normalisation after the dropout")
+class Sb3DroQConfig(DroQConfig, Sb3SACConfig):
+    """DroQ's hyper-parameters."""
 
 
 class Sb3DroQ(Sb3SAC):

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
 from stable_baselines3 import SAC
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import SACPolicy
 
+from icrl_plugins.sources.hyperparameters import SACConfig
 from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
 
 
-class Sb3SACConfig(Sb3Config):
-    """SAC's hyper-parameters. The defaults take one gradient step per step of the five environments together."""
-
-    total_steps: int = Field(100_000, ge=1, description="environment steps per task, over all parallel environments")
-    buffer_size: int = Field(1_000_000, ge=1, description="transitions that the replay buffer holds")
-    learning_starts: int = Field(
-        400, ge=0, description="environment steps, over all parallel ones, with uniform random actions"
-    )
-    train_frequency: int = Field(1, ge=1, description="steps of every environment between two updates")
-    gradient_steps: int = Field(1, ge=1, description="gradient steps per update")
-    tau: float = Field(0.005, gt=0, le=1, description="step of the target networks towards the critics")
-    initial_temperature: float = Field(
-        1.0,
-        gt=0,
-        description="first value of the learnt weight of the entropy; small rewards learn sooner with a small one",
-    )
-    target_entropy: float | None = Field(
-        None, description="entropy that the temperature aims for; none: minus the action size"
-    )
+class Sb3SACConfig(SACConfig, Sb3Config):
+    """SAC's hyper-parameters."""
 
 
 class Sb3SAC(Sb3Source):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import Field, model_validator
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import Logger
@@ -20,16 +19,16 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
-from icrl_plugins.sources.global_generators import integer_seeds, isolated_global_generators
+from icrl_plugins.sources.evaluation import GreedyPolicy, episode_returns, require_finite_policy
+from icrl_plugins.sources.global_generators import isolated_global_generators
+from icrl_plugins.sources.hyperparameters import SourceConfig
 from icrl_plugins.sources.recording import HistoryRecorder
 from icrl_plugins.sources.sb3_vector_environment import (
     RecordedVectorEnvironment,
     action_space,
-    draw_episode_seed,
-    episode_seeds,
     observation_space,
 )
-from icrl_registry.configuration import ComponentConfig
+from icrl_plugins.sources.seeding import integer_seeds
 from icrl_registry.contracts import (
     Array,
     CheckpointStore,
@@ -40,7 +39,7 @@ from icrl_registry.contracts import (
     SourceRun,
     Task,
 )
-from icrl_registry.errors import NumericalError, UsageError
+from icrl_registry.errors import UsageError
 
 #: Progress is reported every so many environment steps: often enough for a bar, seldom enough to cost nothing.
 STEPS_PER_REPORT = 1000
@@ -48,40 +47,9 @@ STEPS_PER_REPORT = 1000
 #: One kernel per optimiser step instead of a dozen: the networks are so small that the calls cost more than the sums.
 FUSED_ADAM = {"fused": True}
 
-GreedyPolicy = Callable[[FloatArray], FloatArray]
-"""Observations (K, O) → actions (K, A) in [-1, 1], without exploration."""
 
-
-class Sb3Config(ComponentConfig):
+class Sb3Config(SourceConfig):
     """The hyper-parameters that every source on Stable-Baselines3 has."""
-
-    total_steps: int = Field(500_000, ge=1, description="environment steps per task, over all parallel environments")
-    num_envs: int = Field(5, ge=1, description="parallel environments; each is one stream of the learning history")
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step size (initial value if it decays)")
-    learning_rate_schedule: Literal["constant", "linear"] = Field(
-        "constant", description="constant, or linear decay to zero at the end of training"
-    )
-    batch_size: int = Field(256, ge=2, description="transitions per gradient step")
-    discount: float = Field(0.99, ge=0, le=1, description="discount factor (gamma)")
-    hidden_sizes: tuple[int, ...] = Field((256, 256), description="widths of the hidden layers of every network")
-    reward_scale: float = Field(
-        1.0, gt=0, description="factor on the reward that the learner sees; the history keeps the true one"
-    )
-    evaluation_episodes: int = Field(
-        10, ge=0, description="episodes of the greedy policy after training (statistic only)"
-    )
-    record_policy_means: bool = Field(False, description="also store the acting policy's mean action at every step")
-
-    @model_validator(mode="after")
-    def _every_stream_gets_a_step(self) -> Sb3Config:
-        if self.total_steps < self.num_envs:
-            raise ValueError(f"total_steps ({self.total_steps}) must be at least num_envs ({self.num_envs})")
-        return self
-
-    @property
-    def steps_per_stream(self) -> int:
-        """T."""
-        return self.total_steps // self.num_envs
 
     def schedule(self) -> float | LinearSchedule:
         """The learning rate as Stable-Baselines3 takes it."""
@@ -161,19 +129,19 @@ class Sb3Source(Source):
         config, spec = self.config, environment.spec
         batch = environment.make_batch([task] * config.num_envs)
         try:
-            recorder = HistoryRecorder(batch, task, spec, config.steps_per_stream, config.record_policy_means)
+            recorder = HistoryRecorder(batch, [task], spec, config.steps_per_stream, config.record_policy_means)
             model = self.build_model(RecordedVectorEnvironment(recorder, spec, config.reward_scale), seed)
             model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a temporary folder
             progress = TrainingProgress(recorder, self.steps_per_update(), report_steps)
             try:
                 model.learn(self.total_steps(), callback=progress, log_interval=None)
             except ValueError:  # torch's, about a distribution with NaN as its mean
-                _require_finite_policy(recorder, policy_tensors(model.policy))
+                require_finite_policy(task, recorder.steps_taken, policy_tensors(model.policy))
                 raise
         finally:
             batch.close()
         tensors = policy_tensors(model.policy)
-        _require_finite_policy(recorder, tensors)
+        require_finite_policy(task, recorder.steps_taken, tensors)
         statistics = {"stream_seed": float(seed)}
         if config.evaluation_episodes > 0:
             policy = _act_greedily(model.policy)
@@ -219,45 +187,6 @@ class TrainingProgress(BaseCallback):
 def policy_tensors(policy: BasePolicy) -> dict[str, Array]:
     """A policy's parameters by name, each name prefixed with `policy.`."""
     return {f"policy.{name}": values.detach().cpu().numpy().copy() for name, values in policy.state_dict().items()}
-
-
-def episode_returns(environment: Environment, task: Task, policy: GreedyPolicy, num_episodes: int, seed: int) -> Array:
-    """Undiscounted returns of `num_episodes` episodes of `policy`, played side by side; (E,) float64.
-
-    Episode e is reset with the e-th of the seeds that `seed` starts.
-
-    Raises:
-        NumericalError: a return is not finite.
-    """
-    batch = environment.make_batch([task] * num_episodes)
-    seeds = episode_seeds(seed)
-    returns = np.zeros(num_episodes)
-    try:
-        observations = np.stack([batch.reset(row, draw_episode_seed(seeds)) for row in range(num_episodes)])
-        active = np.ones(num_episodes, dtype=np.bool_)
-        while active.any():
-            step = batch.step(policy(observations), active)
-            returns[active] += step.rewards[active]
-            active &= ~(step.terminated | step.truncated)
-            observations = step.observations
-    finally:
-        batch.close()
-    if not np.isfinite(returns).all():
-        raise NumericalError(
-            f"task {task.label}: the returns of the greedy policy are {returns}, expected finite numbers",
-            "the environment's reward is at fault (`icrl-bench plugins check ENVIRONMENT`)",
-        )
-    return returns
-
-
-def _require_finite_policy(recorder: HistoryRecorder, tensors: Mapping[str, Array]) -> None:
-    for name, values in tensors.items():
-        if not np.isfinite(values).all():
-            raise NumericalError(
-                f"task {recorder.task.label}, after {recorder.steps_taken} steps of every stream: "
-                f"the policy's tensor '{name}' is not finite",
-                "lower the source's learning rate (--set source.learning_rate=VALUE)",
-            )
 
 
 def _act_greedily(policy: BasePolicy) -> GreedyPolicy:

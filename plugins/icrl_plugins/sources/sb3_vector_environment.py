@@ -13,6 +13,7 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
 from icrl_plugins.sources.recording import HistoryRecorder
+from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 
 
@@ -34,7 +35,7 @@ class RecordedVectorEnvironment(VecEnv):
     """
 
     def __init__(self, recorder: HistoryRecorder, spec: EnvironmentSpec, reward_scale: float = 1.0) -> None:
-        super().__init__(recorder.num_streams, observation_space(spec), action_space(spec))
+        super().__init__(recorder.num_rows, observation_space(spec), action_space(spec))
         self._recorder = recorder
         self._reward_scale = np.float32(reward_scale)
         self._seed_generators = [episode_seeds(None) for _ in range(self.num_envs)]
@@ -89,13 +90,3 @@ class RecordedVectorEnvironment(VecEnv):
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
         """No stream is wrapped in anything."""
         return [False for _ in self._get_indices(indices)]
-
-
-def episode_seeds(seed: int | None) -> np.random.Generator:
-    """The generator of a stream's episode seeds; draw them with `draw_episode_seed`."""
-    return np.random.default_rng(seed)
-
-
-def draw_episode_seed(generator: np.random.Generator) -> int:
-    """The seed of the stream's next episode, below 2³¹."""
-    return int(generator.integers(2**31))

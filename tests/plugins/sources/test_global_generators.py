@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.sources.global_generators import integer_seeds, isolated_global_generators
+from icrl_plugins.sources.global_generators import isolated_global_generators
+from icrl_plugins.sources.seeding import integer_seeds
 
 
 def draw() -> tuple[float, float, float]:

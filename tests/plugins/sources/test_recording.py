@@ -8,7 +8,7 @@ import pytest
 from icrl_plugins.sources.recording import HistoryRecorder
 from icrl_plugins.sources.sb3_ppo import Sb3PPO, Sb3PPOConfig
 from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
-from icrl_plugins.sources.sb3_vector_environment import draw_episode_seed, episode_seeds
+from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
 from icrl_registry.errors import NumericalError
 
 PPO = Sb3PPO(Sb3PPOConfig(total_steps=203, num_envs=3, rollout_length=20, batch_size=30, log_std_init=1.0))
@@ -67,7 +67,7 @@ def test_actions_are_those_executed(point, task, collect):
 
 
 def recorder_of(environment, task, num_streams=1, num_steps=2):
-    recorder = HistoryRecorder(environment.make_batch([task] * num_streams), task, environment.spec, num_steps)
+    recorder = HistoryRecorder(environment.make_batch([task] * num_streams), [task], environment.spec, num_steps)
     for stream in range(num_streams):
         recorder.reset(stream, seed=stream)
     return recorder

@@ -7,11 +7,12 @@ import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.sb3_vector_environment import RecordedVectorEnvironment, draw_episode_seed, episode_seeds
+from icrl_plugins.sources.sb3_vector_environment import RecordedVectorEnvironment
+from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
 
 
 def make(environment, task, num_streams=3, num_steps=60, **settings):
-    recorder = HistoryRecorder(environment.make_batch([task] * num_streams), task, environment.spec, num_steps)
+    recorder = HistoryRecorder(environment.make_batch([task] * num_streams), [task], environment.spec, num_steps)
     return RecordedVectorEnvironment(recorder, environment.spec, **settings), recorder
 
 
