@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,9 +39,10 @@ from icrl_leaderboards.schema import (
 )
 from icrl_leaderboards.scores import RunScores
 from icrl_leaderboards.studies import Study, load_studies, write_study
-from icrl_registry.errors import UsageError, unknown_name
+from icrl_registry.errors import UnknownNameError, UsageError, unknown_name
 
 Result = TypeVar("Result")
+STREAM_RUNS = 200  # records in memory at a time
 FILTERS = ("environment", "method", "protocol", "track")
 
 
@@ -72,7 +74,12 @@ class Leaderboard:
         Raises:
             BenchError: the database is damaged, full, read-only, held by another process or out of reach.
         """
-        self._write(lambda connection: _replace(connection, run))
+        self.record_all([run])
+
+    def record_all(self, runs: Sequence[RunRecord]) -> None:
+        """Stores several runs in one transaction: all of them or none."""
+        if runs:
+            self._write(lambda connection: _replace_all(connection, runs))
 
     def delete(self, run_id: str) -> bool:
         """Removes a run and everything that belongs to it; says whether it was there."""
@@ -114,6 +121,34 @@ class Leaderboard:
         return self._read(
             lambda connection: load_scores(connection, _conditions(connection, filters, seed, run_ids)), []
         )
+
+    def run_ids(
+        self,
+        *,
+        environment: str | None = None,
+        method: str | None = None,
+        protocol: str | None = None,
+        track: str | None = None,
+    ) -> list[str]:
+        """The ids of the runs that meet all filters, sorted."""
+        filters = {"environment": environment, "method": method, "protocol": protocol, "track": track}
+        return self._read(lambda connection: _run_ids(connection, _conditions(connection, filters, None, None)), [])
+
+    def stream(self, run_ids: Sequence[str]) -> Iterator[RunRecord]:
+        """The records of many runs in the order given, a few hundred in memory at a time; missing ones are left out."""
+        for start in range(0, len(run_ids), STREAM_RUNS):
+            part = run_ids[start : start + STREAM_RUNS]
+            found = {run.run_id: run for run in self.runs(run_ids=part)}
+            yield from (found[run_id] for run_id in part if run_id in found)
+
+    def find_runs(self, given: Sequence[str]) -> list[str]:
+        """Full ids of the runs that were named by an id or by a beginning that no other id has.
+
+        Raises:
+            UnknownNameError: no such run, with the nearest ids. UsageError: a beginning of several ids.
+        """
+        known = self.run_ids()
+        return [_find_run(name, known, self.place) for name in given]
 
     def names(self, column: str) -> list[str]:
         """The distinct values of one of `FILTERS`, sorted."""
@@ -217,6 +252,25 @@ def _conditions(
     return conditions
 
 
+def _run_ids(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[str]:
+    column = RunRow.__table__.c.run_id
+    return sorted(connection.execute(select(column).where(*conditions)).scalars())
+
+
+def _find_run(name: str, known: Sequence[str], place: str) -> str:
+    index = bisect_left(known, name)  # an id sorts right before the ids that continue it
+    if index < len(known) and known[index] == name:
+        return name
+    matching = known[index : bisect_left(known, name + chr(0x10FFFF))] if name else []
+    if len(matching) > 1:
+        raise UsageError(f"{len(matching)} runs begin with '{name}'", f"{matching[0]} or {matching[1]}")
+    if not matching:
+        near = known[max(0, index - 3) : index + 3]
+        hint = f"the nearest: {', '.join(near)}" if near else "nothing is recorded there yet"
+        raise UnknownNameError(f"no run '{name}' in the leaderboard {place}", hint)
+    return matching[0]
+
+
 def _names(connection: Connection, column: str) -> list[str]:
     return sorted(connection.execute(select(RunRow.__table__.c[column]).distinct()).scalars())
 
@@ -236,6 +290,11 @@ def _without_version(name: str) -> str:
 
 def _delete(connection: Connection, run_id: str) -> bool:
     return connection.execute(delete(RunRow).where(RunRow.run_id == run_id)).rowcount > 0
+
+
+def _replace_all(connection: Connection, runs: Sequence[RunRecord]) -> None:
+    for run in runs:
+        _replace(connection, run)
 
 
 def _replace(connection: Connection, run: RunRecord) -> None:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import typer
 
-from icrl_bench.cli.leaderboard import report, show
+from icrl_bench.cli.leaderboard import compare, exchange, report, show
 
 app = typer.Typer(no_args_is_help=True)
 app.command("show")(show.show)
+app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("export")(exchange.export)
+app.command("submit")(exchange.submit)
+app.command("import")(exchange.import_)

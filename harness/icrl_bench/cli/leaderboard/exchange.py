@@ -1,0 +1,192 @@
+"""`icrl-bench leaderboard export | submit | import`: results on their way to other tools and other people."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated
+
+import typer
+
+from icrl_bench.cli.leaderboard.selection import EnvFilter, MethodFilter, ProtocolFilter, TrackFilter, open_leaderboard
+from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, leaderboard_url
+from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
+
+if TYPE_CHECKING:
+    from icrl_leaderboards.exchange.importing import Outcome
+    from icrl_leaderboards.records import RunRecord
+
+PUBLISHED = Path("leaderboards") / "published"
+Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Published runs, or folders of them.")]
+
+
+def export(
+    format_: Annotated[
+        str | None, typer.Option("--format", "-f", help="json, csv or parquet.  [default: as --out ends; csv]")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The file to write.  [default: standard output]", dir_okay=False)
+    ] = None,
+    env: EnvFilter = None,
+    method: MethodFilter = None,
+    protocol: ProtocolFilter = None,
+    track: TrackFilter = None,
+    home: HomeOption = None,
+    leaderboard: LeaderboardOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Write every recorded episode as one row of a table: JSON, CSV or Parquet."""
+    chosen = _format(format_, out, json_)
+    with open_leaderboard(leaderboard, home, environment=env, method=method, protocol=protocol, track=track) as board:
+        ids = board.run_ids(environment=env, method=method, protocol=protocol, track=track)
+        if out is None:
+            _write_text(chosen, board.stream(ids), sys.stdout)
+            return
+        episodes = _write_file(chosen, board.stream(ids), out)
+    if json_:
+        typer.echo(json.dumps({"path": str(out), "format": chosen, "runs": len(ids), "episodes": episodes}))
+    else:
+        typer.echo(f"wrote {out}: {episodes:,} episodes of {len(ids):,} runs")
+
+
+def submit(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="[RUN…]", help="Run ids, or beginnings of them; or give filters.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published runs.", file_okay=False)] = PUBLISHED,
+    env: EnvFilter = None,
+    method: MethodFilter = None,
+    protocol: ProtocolFilter = None,
+    track: TrackFilter = None,
+    home: HomeOption = None,
+    leaderboard: LeaderboardOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Write runs as files that others can import and verify: one canonical JSON file a run, the same bytes each time."""
+    filters = {"environment": env, "method": method, "protocol": protocol, "track": track}
+    if bool(runs) == any(filters.values()):
+        hint = "`icrl-bench leaderboard submit RUN…`, or --env, --method, --protocol, --track"
+        raise UsageError("name the runs to publish, or choose them by filters", hint)
+    with open_leaderboard(leaderboard, home, **filters) as board:
+        ids = board.find_runs(runs) if runs else board.run_ids(**filters)
+        written = [_publish(run, out) for run in board.stream(list(dict.fromkeys(ids)))]
+    if json_:
+        typer.echo(json.dumps({"paths": [str(path) for path, _ in written]}))
+        return
+    for path, verdict in written:
+        typer.echo(f"{verdict} {path}")
+    typer.echo("\nCheck them with `icrl-bench leaderboard verify`, then commit and open a pull request.", err=True)
+
+
+def import_(
+    files: Files,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Let a file take the place of a recorded run with other episodes.")
+    ] = False,
+    home: HomeOption = None,
+    leaderboard: LeaderboardOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Check published runs and record them. Exit code 5 if a file was refused; the others are recorded all the same."""
+    from icrl_leaderboards.exchange.importing import find_files, import_files
+    from icrl_leaderboards.store import Leaderboard
+
+    found = find_files(files)
+    if not found:
+        raise UsageError(f"no .json file below {', '.join(map(str, files))}", "name files or folders of published runs")
+    with Leaderboard(leaderboard_url(leaderboard, home)) as board:
+        outcomes = list(import_files(board, found, replace))
+        place = board.place
+    if json_:
+        rows = [{**vars(outcome), "path": str(outcome.path)} for outcome in outcomes]
+        typer.echo(json.dumps({"leaderboard": place, "files": rows, **_counts(outcomes)}))
+    else:
+        _print_outcomes(outcomes, place)
+    if any(outcome.verdict == "refused" for outcome in outcomes):
+        raise typer.Exit(EXIT_VERIFICATION)
+
+
+# --- Export ------------------------------------------------------------------------------------------------------------
+
+
+def _format(format_: str | None, out: Path | None, as_json: bool) -> str:
+    from icrl_leaderboards.exchange.exporting import FORMATS
+
+    ending = out.suffix.lstrip(".").lower() if out is not None else ""
+    chosen = format_ or (ending if ending in FORMATS else "json" if as_json and out is None else "csv")
+    if chosen not in FORMATS:
+        raise UsageError(f"unknown format '{chosen}'", ", ".join(FORMATS))
+    if out is None and chosen == "parquet":
+        raise UsageError("Parquet is not for standard output", "add --out FILE.parquet")
+    if out is None and as_json and chosen != "json":
+        raise UsageError(f"--json and --format {chosen} contradict each other on standard output", "add --out FILE")
+    return chosen
+
+
+def _write_text(chosen: str, runs: Iterable[RunRecord], handle: IO[str]) -> int:
+    from icrl_leaderboards.exchange.exporting import write_csv, write_json
+
+    return (write_json if chosen == "json" else write_csv)(runs, handle)
+
+
+def _write_file(chosen: str, runs: Iterable[RunRecord], out: Path) -> int:
+    """Writes beside the file and renames, so that an interrupted export leaves an older one as it was."""
+    from icrl_leaderboards.exchange.exporting import write_parquet
+
+    partial = out.with_name(f".{out.name}.partial")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if chosen == "parquet":
+            episodes = write_parquet(runs, partial)
+        else:
+            with partial.open("w", encoding="utf-8", newline="") as handle:
+                episodes = _write_text(chosen, runs, handle)
+        partial.replace(out)
+    except OSError as error:
+        raise BenchError(
+            f"cannot write {out}: {error.strerror}", "give --out a file in a folder that is yours"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+    return episodes
+
+
+# --- Submit and import -------------------------------------------------------------------------------------------------
+
+
+def _publish(run: RunRecord, folder: Path) -> tuple[Path, str]:
+    """Writes a run's file; says whether it is new, was there with these bytes, or had others."""
+    from icrl_bench.store import write_file
+    from icrl_leaderboards.exchange.document import file_name, to_bytes
+
+    path, data = folder / file_name(run), to_bytes(run)
+    before = path.read_bytes() if path.is_file() else None
+    if before == data:
+        return path, "unchanged"
+    write_file(path, data)
+    return path, "wrote" if before is None else "rewrote"
+
+
+def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+    from icrl_leaderboards.exchange.importing import VERDICTS
+
+    counted = Counter(outcome.verdict for outcome in outcomes)
+    return {verdict.replace(" ", "_"): counted[verdict] for verdict in VERDICTS}
+
+
+def _print_outcomes(outcomes: Sequence[Outcome], place: str) -> None:
+    from icrl_leaderboards.text import visible
+
+    for outcome in outcomes:
+        if outcome.verdict != "imported":
+            words = outcome.detail if str(outcome.path) in outcome.detail else f"{outcome.path}: {outcome.detail}"
+            typer.echo(visible(f"{outcome.verdict}  {words}".removesuffix(": ")))
+    counts = ", ".join(
+        f"{number:,} {verdict.replace('_', ' ')}" for verdict, number in _counts(outcomes).items() if number
+    )
+    typer.echo(f"{counts} [{place}]")
