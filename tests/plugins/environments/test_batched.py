@@ -118,3 +118,32 @@ def test_only_a_terminating_family_terminates(family, draw_tasks):
         step = batch.step(rng.uniform(-1, 1, (4, family.action_size)).astype(np.float32), active & ~ended)
         ended |= step.terminated
     assert ended.any() == isinstance(family, AntDir)
+
+
+def test_a_saved_batch_goes_on_bit_by_bit(family, draw_tasks):
+    """In contact, in the midst of episodes of different ages, in the same batch and in a new one; over resets."""
+    tasks = draw_tasks(family, 3)
+    batch, other = family.make_batch(tasks), family.make_batch(tasks)
+    actions = np.random.default_rng(2).uniform(-1, 1, (family.horizon + 40, 3, family.action_size)).astype(np.float32)
+
+    def play(played, chosen):
+        steps = []
+        for action in chosen:
+            steps.append(played.step(action, np.ones(3, dtype=np.bool_)))
+            for row in np.flatnonzero(steps[-1].terminated | steps[-1].truncated):
+                played.reset(int(row), seed=int(row))
+        return steps
+
+    for row in range(3):
+        batch.reset(row, seed=row)
+    play(batch, actions[:10])
+    batch.reset(1, seed=7)
+    play(batch, actions[10:30])
+    saved = {name: values.copy() for name, values in batch.save().items()}
+    expected = play(batch, actions[30:])
+    for again in (batch, other):
+        again.restore(saved)
+        for first, second in zip(expected, play(again, actions[30:]), strict=True):
+            assert_equal_steps(first, second)
+    with pytest.raises(ValueError, match="a batch of 2 tasks"):
+        family.make_batch(tasks[:2]).restore(saved)
