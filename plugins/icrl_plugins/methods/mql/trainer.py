@@ -1,0 +1,221 @@
+"""Meta-Q-Learning as a method: multi-task TD3 on the training tasks, and agents that adapt to new ones.
+
+Fakoor, Chaudhari, Soatto and Smola 2020 (arXiv 1910.00125), algorithm 1: rounds of episodes on training tasks and of
+updates on one replay that mixes all tasks. A round depends on its number, the parameters, the moments and the replay;
+progress is kept between rounds, where no episode is running.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from icrl_plugins.methods.mql.adaptation import MetaTrained
+from icrl_plugins.methods.mql.agent import MQLAgent
+from icrl_plugins.methods.mql.collection import Collected, EpisodeCollector
+from icrl_plugins.methods.mql.config import MQLConfig
+from icrl_plugins.methods.mql.episodes import EpisodeTable
+from icrl_plugins.methods.mql.networks import tuple_size
+from icrl_plugins.methods.mql.td3 import TD3, Networks, load_networks
+from icrl_plugins.training.randomness import child_seed
+from icrl_registry.configuration import ComponentConfig
+from icrl_registry.contracts import (
+    Agent,
+    Array,
+    BackboneFactory,
+    Checkpoint,
+    EnvironmentSpec,
+    Method,
+    TrainingJob,
+    TrainingTasks,
+)
+from icrl_registry.errors import PluginError, UsageError
+
+# The independent streams of one training, as children of the job's seed.
+_WEIGHTS, _INITIAL, _EPISODES, _UPDATES = 0, 1, 2, 3
+
+
+class MQL(Method):
+    """Meta-Q-Learning: TD3 with a recurrent context, adapted off-policy with importance weights."""
+
+    Config: ClassVar[type[ComponentConfig]] = MQLConfig
+    training_data: ClassVar = "tasks"
+    #: Small enough for the conformance checks, which train several times.
+    conformance_settings: ClassVar[Mapping[str, Any]] = {
+        "hidden_sizes": (16, 16),
+        "context_size": 4,
+        "history_length": 5,
+        "batch_size": 16,
+        "updates": 12,
+        "updates_per_round": 4,
+        "episodes_per_round": 3,
+        "initial_steps_per_task": 10,
+        "initial_steps_least": 0,
+        "checkpoint_every": 4,
+        "own_updates": 3,
+        "replay_updates": 3,
+        "replay_batch_multiple": 1,
+    }
+
+    def __init__(self, config: ComponentConfig, backbone: BackboneFactory | None = None) -> None:
+        assert isinstance(config, MQLConfig)
+        if backbone is not None:
+            raise UsageError("mql has a recurrent context of its own and takes no backbone", "run it with --method mql")
+        self.config = config
+
+    def train(self, job: TrainingJob) -> Checkpoint:
+        """See `Method.train`.
+
+        Raises:
+            NumericalError: a parameter, observation or reward is not finite.
+        """
+        assert job.tasks is not None
+        batch_rows = max(len(job.tasks.tasks), self.config.episodes_per_round)
+        batch = job.tasks.make_batch([row % len(job.tasks.tasks) for row in range(batch_rows)])
+        try:
+            return _Training(
+                self.config, job, job.tasks, EpisodeCollector(batch, job.spec, self.config, job.device)
+            ).run()
+        finally:
+            batch.close()
+
+    def agent(self, checkpoint: Checkpoint, spec: EnvironmentSpec, device: str) -> Agent:
+        """An agent with the networks, the replay and the settings that the checkpoint was trained with."""
+        config = MQLConfig.model_validate(checkpoint.state["config"])
+        networks, targets = (Networks.initial(spec, config, np.random.SeedSequence(0)) for _ in range(2))
+        load_networks(networks, targets, checkpoint.tensors)
+        count = int(np.asarray(checkpoint.tensors["replay.lengths"]).sum())
+        replay = EpisodeTable(max(1, count), spec.action_size, tuple_size(spec), device)
+        replay.load(checkpoint.tensors)
+        num_tasks = int(checkpoint.state["training_tasks"])
+        meta = MetaTrained(networks.to(device), targets.to(device), replay, num_tasks, config)
+        return MQLAgent(meta, spec, device)
+
+
+class _Training:
+    """One meta-training: what `MQL.train` keeps between rounds."""
+
+    def __init__(self, config: MQLConfig, job: TrainingJob, tasks: TrainingTasks, collector: EpisodeCollector) -> None:
+        self.config, self.job, self.collector = config, job, collector
+        self.num_tasks = len(tasks.tasks)
+        networks = Networks.initial(job.spec, config, child_seed(job.seed, _WEIGHTS)).to(job.device)
+        self.learner = TD3(networks, networks.copies(1), config, config.learning_rate)
+        row_size = tuple_size(job.spec)
+        self.replay = EpisodeTable(config.replay_size, job.spec.action_size, row_size, job.device)
+        self.round = 0  # rounds done
+        self.env_steps = 0
+        self.validations: list[dict[str, float]] = []
+        self.best: dict[str, Array] = {}  # the parameters of the best validation, as `best.NAME`
+        self.best_update: int | None = None
+
+    def run(self) -> Checkpoint:
+        """From the last saved progress to the end."""
+        progress = self.job.checkpoints.load()
+        if progress is None:
+            self._fill_replay()
+        else:
+            self._resume(progress)
+        config, total = self.config, self.config.updates
+        while self.learner.updates < total:
+            before = self.learner.updates
+            metrics = self._round()
+            done = self.learner.updates
+            finished = done >= total
+            if config.validation_every and (
+                finished or done // config.validation_every > before // config.validation_every
+            ):
+                metrics |= self._validate()
+            self.job.report(min(done, total), total, metrics)
+            if finished or done // config.checkpoint_every > before // config.checkpoint_every:
+                self.job.checkpoints.save(self._progress())
+        return self._final()
+
+    def _fill_replay(self) -> None:
+        """Episodes of random actions, cut short, all tasks in turn."""
+        config, horizon = self.config, self.job.spec.horizon
+        least = max(config.initial_steps_per_task * self.num_tasks, config.initial_steps_least)
+        length = max(1, round(config.initial_episode_fraction * horizon))
+        pass_number = 0
+        while self.env_steps < least:
+            seed = child_seed(self.job.seed, _INITIAL, pass_number)
+            self._keep(self.collector.random(np.arange(self.num_tasks), length, seed))
+            pass_number += 1
+
+    def _round(self) -> dict[str, float]:
+        """Some episodes, then some updates."""
+        config, seed = self.config, child_seed(self.job.seed, _EPISODES, self.round)
+        rows = np.random.default_rng(seed).permutation(self.collector.batch.num_tasks)[: config.episodes_per_round]
+        collected = self.collector.noisy(np.sort(rows), self.learner.networks.actor, seed)
+        self._keep(collected)
+        metrics = {"return": float(np.mean([each.total_reward for each in collected]))}
+        generator = np.random.default_rng(child_seed(self.job.seed, _UPDATES, self.round))
+        losses: dict[str, torch.Tensor] = {}
+        for _ in range(self._updates_of_round(collected)):
+            numbers = generator.integers(self.replay.num_transitions, size=(1, config.batch_size))
+            shape = (1, config.batch_size, self.job.spec.action_size)
+            noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(self.job.device)
+            losses |= self.learner.update(self.replay.batch(numbers, config.history_length), noise)
+        self.round += 1
+        self.learner.require_finite(f"after update {self.learner.updates} of {config.updates}")
+        return metrics | {name: float(loss) for name, loss in losses.items()} | {"env_steps": float(self.env_steps)}
+
+    def _updates_of_round(self, collected: list[Collected]) -> int:
+        if self.replay.num_transitions < self.config.short_rounds_until:
+            return max(1, round(np.mean([each.episode.length for each in collected])))
+        return self.config.updates_per_round
+
+    def _keep(self, collected: list[Collected]) -> None:
+        for each in collected:
+            self.replay.add(each.episode, each.row % self.num_tasks)
+            self.env_steps += each.episode.length
+
+    def _validate(self) -> dict[str, float]:
+        """Lets a copy adapt to the validation tasks; remembers the best parameters."""
+        learner, config = self.learner, self.config
+        meta = MetaTrained(learner.networks.copies(1), learner.targets.copies(1), self.replay, self.num_tasks, config)
+        scores = {n: float(v) for n, v in self.job.validate(MQLAgent(meta, self.job.spec, self.job.device)).items()}
+        if config.select_best:
+            metric = config.selection_metric
+            if metric not in scores:
+                known = ", ".join(sorted(scores))
+                raise PluginError(f"validation gave no '{metric}'", f"set method.selection_metric to one of: {known}")
+            if all(scores[metric] > entry[metric] for entry in self.validations):
+                self.best = {f"best.{name}": tensor for name, tensor in self._parameters().items()}
+                self.best_update = learner.updates
+        self.validations.append({"update": learner.updates, **scores})
+        return {f"validation_{name}": value for name, value in scores.items()}
+
+    def _parameters(self) -> dict[str, Array]:
+        return {n: t for n, t in self.learner.tensors().items() if n.startswith(("model.", "target."))}
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "updates": self.learner.updates,
+            "round": self.round,
+            "env_steps": self.env_steps,
+            "training_tasks": self.num_tasks,
+            "validations": [dict(entry) for entry in self.validations],
+            "best_update": self.best_update,
+        }
+
+    def _progress(self) -> Checkpoint:
+        return Checkpoint({**self.learner.tensors(), **self.replay.tensors(), **self.best}, self._state())
+
+    def _resume(self, progress: Checkpoint) -> None:
+        state: Mapping[str, Any] = progress.state
+        own = {name: tensor for name, tensor in progress.tensors.items() if not name.startswith("best.")}
+        self.learner.load(own, int(state["updates"]))
+        self.replay.load(progress.tensors)
+        self.round, self.env_steps = int(state["round"]), int(state["env_steps"])
+        self.validations = [dict(entry) for entry in state["validations"]]
+        self.best_update = state["best_update"]
+        self.best = {name: np.array(t) for name, t in progress.tensors.items() if name.startswith("best.")}
+
+    def _final(self) -> Checkpoint:
+        """What an agent needs: parameters and targets (the best or the last), the replay, configuration."""
+        parameters = {name.removeprefix("best."): tensor for name, tensor in self.best.items()} or self._parameters()
+        return Checkpoint({**parameters, **self.replay.tensors(self.config.adaptation_replay_size)}, self._state())
