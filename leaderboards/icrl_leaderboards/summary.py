@@ -53,12 +53,12 @@ class Row:
     @property
     def settings(self) -> tuple[str, ...]:
         """The settings in which the method differs from the protocol, as `--set` takes them."""
-        return tuple(f"{key}={_short_json(value)}" for key, value in sorted(self.head.variant.items()))
+        return settings_of(self.head)
 
     @property
     def label(self) -> str:
         """The method and its settings in one line."""
-        return f"{self.head.method} ({', '.join(self.settings)})" if self.settings else self.head.method
+        return label_of(self.head)
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ class Row:
     @property
     def num_episodes(self) -> int:
         """Episodes per task; a source's learning curve has more than the methods beside it."""
-        return self.returns.shape[-1]
+        return int(self.returns.shape[-1])
 
     @cached_property
     def statistics(self) -> dict[str, Estimate | None]:
@@ -187,6 +187,17 @@ class Table:
         )
 
 
+def settings_of(run: RunScores) -> tuple[str, ...]:
+    """The settings in which a run differs from its protocol, as `--set` takes them."""
+    return tuple(f"{key}={_short_json(value)}" for key, value in sorted(run.variant.items()))
+
+
+def label_of(run: RunScores) -> str:
+    """A run's method and settings in one line: `ad-mamba (method.context_length=200)`."""
+    settings = settings_of(run)
+    return f"{run.method} ({', '.join(settings)})" if settings else run.method
+
+
 # --- Grouping ----------------------------------------------------------------------------------------------------------
 
 
@@ -200,7 +211,7 @@ def group_runs(runs: Sequence[RunScores]) -> list[Row]:
         variant = json.dumps(run.variant, sort_keys=True)
         key = (run.environment, run.protocol, run.track, run.method, variant, run.task_labels, run.returns.shape)
         groups[key].append(run)
-    chosen = [_newest_per_seed(group) for group in groups.values()]
+    chosen = [newest_per_seed(group) for group in groups.values()]
     rows = _estimate(chosen)
     return sorted(rows, key=lambda row: (row.table, -row.last_episodes.value, row.label, row.head.run_id))
 
@@ -213,7 +224,8 @@ def tables_of(rows: Sequence[Row]) -> list[Table]:
     return [Table(*key, tuple(members), _references(members)) for key, members in sorted(by_table.items())]
 
 
-def _newest_per_seed(group: Sequence[RunScores]) -> tuple[tuple[RunScores, ...], tuple[str, ...]]:
+def newest_per_seed(group: Sequence[RunScores]) -> tuple[tuple[RunScores, ...], tuple[str, ...]]:
+    """The newest run of each seed, by seed, and the ids of the others."""
     newest: dict[int, RunScores] = {}
     older: list[str] = []
     for run in sorted(group, key=lambda each: (each.created_at, each.run_id)):

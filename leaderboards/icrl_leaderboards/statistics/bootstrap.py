@@ -138,9 +138,8 @@ def crossing_estimate(
     resampled = resampled_axes(num_seeds, num_tasks)
     if not resampled:
         return Estimate(value)
-    seeds, tasks = two_level_weights(
-        num_seeds, num_tasks, np.random.default_rng([seed, num_seeds, num_tasks]), replicates
-    )
+    shape = (num_seeds, num_tasks)
+    seeds, tasks = two_level_weights(shape, np.random.default_rng([seed, *shape]), replicates)
     weights = (seeds[:, :, None] * tasks[:, None, :]).reshape(replicates, -1)  # (R, N·K)
     crossings = episodes_to_oracle(weights @ curves.reshape(-1, num_episodes), share)  # (R,)
     tail = (1 - level) / 2
@@ -202,10 +201,19 @@ def mean_band(values: FloatArray, seed: int = INTERVAL_SEED, level: float = LEVE
     return bounds[:, 0], bounds[:, 1]
 
 
-def two_level_weights(
-    num_seeds: int, num_tasks: int, generator: np.random.Generator, replicates: int
+def stratified_mean_band(
+    values: FloatArray, seed: int = INTERVAL_SEED, level: float = LEVEL
 ) -> tuple[FloatArray, FloatArray]:
-    """How often each seed and each task was drawn, as shares: (R, N) and (R, K)."""
+    """As `mean_band`, with the runs of each task resampled by themselves; (N, K, X) → low (X,) and high (X,)."""
+    bounds = _stratified_bounds(np.moveaxis(values, -1, 0), seed, REPLICATES, level)
+    return bounds[:, 0], bounds[:, 1]
+
+
+def two_level_weights(
+    shape: Sequence[int], generator: np.random.Generator, replicates: int
+) -> tuple[FloatArray, FloatArray]:
+    """For an (N, K) shape: how often each seed and each task was drawn, as shares: (R, N) and (R, K)."""
+    num_seeds, num_tasks = shape
     seeds = generator.multinomial(num_seeds, [1 / num_seeds] * num_seeds, size=replicates) / num_seeds
     tasks = generator.multinomial(num_tasks, [1 / num_tasks] * num_tasks, size=replicates) / num_tasks
     return seeds, tasks
@@ -216,7 +224,7 @@ def _mean_bounds(stacked: FloatArray, generator: np.random.Generator, replicates
 
     The mean of a resample is a weighted mean in which row n weighs as often as it was drawn, and column k likewise.
     """
-    seeds, tasks = two_level_weights(*stacked.shape[1:], generator, replicates)
+    seeds, tasks = two_level_weights(stacked.shape[1:], generator, replicates)
     return _weighted_bounds(stacked, seeds[:, :, None] * tasks[:, None, :], level)
 
 

@@ -9,6 +9,7 @@ still gives the shape. `leaderboards/README.md` has measured coverage with and w
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +82,39 @@ def width_factor(stacked: FloatArray, level: float = LEVEL) -> FloatArray:
     ratio = np.sqrt(variance[varied] / resampled[varied])
     factor[varied] = ratio * stdtrit(freedom[varied], quantile) / ndtri(quantile)
     return factor
+
+
+def t_scaled_interval(
+    value: float,
+    replicates: FloatArray,
+    parts: Sequence[tuple[float, float]],
+    resampled: tuple[str, ...],
+    level: float = LEVEL,
+    within: tuple[float, float] = (-np.inf, np.inf),
+) -> Interval | None:
+    """The percentile interval of (R,) replicates, stretched about `value` as `width_factor` does for one mean.
+
+    Args:
+        value: the estimate.
+        replicates: what its resamples gave, (R,).
+        parts: independent components of its variance, each with its degrees of freedom.
+        resampled: what was resampled; empty for a single number, which has no interval.
+        level: of confidence.
+        within: the range of the statistic.
+    """
+    from scipy.special import ndtri, stdtrit
+
+    if not resampled:
+        return None
+    tail = (1 - level) / 2
+    bounds = np.quantile(replicates, [tail, 1 - tail])
+    variance, spread = sum(part for part, _ in parts), sum(part**2 / freedom for part, freedom in parts)
+    if variance > 0 and spread > 0 and replicates.var() > 0:
+        student = stdtrit(variance**2 / spread, 1 - tail)
+        factor = np.sqrt(variance / replicates.var()) * student / ndtri(1 - tail)
+        bounds = value + factor * (bounds - value)
+    low, high = np.clip(bounds, *within)
+    return Interval(float(low), float(high), resampled, level, T_SCALED)
 
 
 def mean_variance(stacked: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -1,0 +1,60 @@
+"""`icrl-bench leaderboard compare`: two methods or runs on equal tasks and seeds, with a verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Annotated
+
+import typer
+
+from icrl_bench.cli.leaderboard.selection import EnvFilter, ProtocolFilter, TrackFilter, open_leaderboard
+from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption
+from icrl_registry.errors import EXIT_VERIFICATION, UsageError
+
+
+def compare(
+    ours: Annotated[str, typer.Argument(metavar="A", help='A method, "METHOD (SETTING=VALUE)", or a run id.')],
+    theirs: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, such as the last release.")],
+    env: EnvFilter = None,
+    protocol: ProtocolFilter = None,
+    track: TrackFilter = None,
+    fail_on_regression: Annotated[
+        bool,
+        typer.Option(
+            "--fail-on-regression",
+            help="Exit with 5 if A is worse than B in an environment or over all: the whole interval is below 0.",
+        ),
+    ] = False,
+    home: HomeOption = None,
+    leaderboard: LeaderboardOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Compare A with B on equal tasks and seeds: differences with intervals, probability of improvement, a verdict."""
+    from icrl_leaderboards.comparison import compare as compare_runs
+    from icrl_leaderboards.comparison_tables import print_comparisons, regression_message, verdict_in_words
+
+    with open_leaderboard(leaderboard, home, environment=env, protocol=protocol, track=track) as board:
+        runs = board.scores(environment=env, protocol=protocol, track=track)
+        place, recorded = board.place, board.names("method")
+    for name in (ours, theirs):
+        _require_chosen(name, {run.method for run in runs}, recorded)
+    comparisons = compare_runs(runs, ours, theirs)
+    if json_:
+        documents = [{**each.as_json(), "verdict_text": verdict_in_words(each)} for each in comparisons]
+        typer.echo(json.dumps({"leaderboard": place, "comparisons": documents}, allow_nan=False))
+    else:
+        print_comparisons(comparisons)
+    message = regression_message(comparisons)
+    if fail_on_regression and message:
+        typer.echo(message, err=True)
+        raise typer.Exit(EXIT_VERIFICATION)
+
+
+def _require_chosen(name: str, chosen: Collection[str], recorded: Collection[str]) -> None:
+    """Refuses a method that was recorded, but not in the environment, protocol and track that were asked for."""
+    if name in recorded and name not in chosen:
+        raise UsageError(
+            f"'{name}' has no runs in the environment, protocol and track asked for",
+            "leave out --env, --protocol or --track; runs of different ones are never compared",
+        )
