@@ -24,3 +24,21 @@ def squashed_sample(
     actions = torch.tanh(mean + log_std.exp() * noise)
     gaussian = (-0.5 * noise.square() - log_std - _HALF_LOG_2PI).sum(dim=-1, keepdim=True)
     return actions, gaussian - torch.log(1 - actions.square() + EPSILON).sum(dim=-1, keepdim=True)
+
+
+def squashed_sample_gradients(
+    actions: torch.Tensor,
+    log_std: torch.Tensor,
+    noise: torch.Tensor,
+    action_gradients: torch.Tensor,
+    log_prob_gradients: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The backward pass of `squashed_sample`: gradients of mean and (unclamped) `log_std`, (…, A) each.
+
+    `log_prob_gradients` is (…, 1).
+    """
+    slope = 1 - actions.square()  # da/du
+    unsquashed = (action_gradients + log_prob_gradients * (2 * actions / (slope + EPSILON))) * slope  # dL/du
+    within = (log_std >= LOG_STD_MIN) & (log_std <= LOG_STD_MAX)
+    std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
+    return unsquashed, (unsquashed * std * noise - log_prob_gradients) * within

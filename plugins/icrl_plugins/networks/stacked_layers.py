@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.networks.task_streams import Streams
 
-Initialiser = Callable[[TaskStreams, int, int], tuple[torch.Tensor, torch.Tensor]]
+Initialiser = Callable[[Streams, int, int], tuple[torch.Tensor, torch.Tensor]]
 """Streams of K tasks, input and output width → weights (K, in, out) and biases (K, 1, out)."""
 
 
-def uniform_fan_in(streams: TaskStreams, in_features: int, out_features: int) -> tuple[torch.Tensor, torch.Tensor]:
+def uniform_fan_in(streams: Streams, in_features: int, out_features: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Weights and biases from U(±1/√in): what `torch.nn.Linear` starts from."""
     bound = 1.0 / math.sqrt(in_features)
     return streams.uniform(-bound, bound, in_features, out_features), streams.uniform(-bound, bound, 1, out_features)
@@ -30,7 +30,7 @@ def uniform_fan_in(streams: TaskStreams, in_features: int, out_features: int) ->
 def orthogonal(gain: float) -> Initialiser:
     """Orthogonal weights times `gain` and biases of zero (Saxe et al., 2014), as `torch.nn.init.orthogonal_` draws them."""
 
-    def draw(streams: TaskStreams, in_features: int, out_features: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def draw(streams: Streams, in_features: int, out_features: int) -> tuple[torch.Tensor, torch.Tensor]:
         long, short = max(in_features, out_features), min(in_features, out_features)
         q, r = torch.linalg.qr(streams.normal(long, short))  # (K, long, short), (K, short, short)
         q = q * torch.diagonal(r, dim1=-2, dim2=-1).sign().unsqueeze(-2)  # uniform over the orthogonal matrices
@@ -44,7 +44,7 @@ class StackedLinear(nn.Module):
     """y_k = x_k W_k + b_k for K tasks: (K, B, in) → (K, B, out)."""
 
     def __init__(
-        self, streams: TaskStreams, in_features: int, out_features: int, initialise: Initialiser = uniform_fan_in
+        self, streams: Streams, in_features: int, out_features: int, initialise: Initialiser = uniform_fan_in
     ) -> None:
         super().__init__()
         weight, bias = initialise(streams, in_features, out_features)
@@ -78,20 +78,25 @@ class StackedLayerNorm(nn.Module):
 class StackedDropout(nn.Module):
     """Dropout (Srivastava et al., 2014) whose masks come from each task's own stream; the identity in evaluation."""
 
-    def __init__(self, probability: float, streams: TaskStreams) -> None:
+    def __init__(self, probability: float, streams: Streams) -> None:
         super().__init__()
         self.probability = probability
         self._streams = streams
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+    def draw_mask(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor | None:
+        """Factors (K, *shape): 0 where a unit is dropped, 1 / (1 - probability) elsewhere; None if nothing ever is."""
         if not self.training or self.probability == 0:
-            return inputs
-        kept = self._streams.uniform(0.0, 1.0, *inputs.shape[1:]) >= self.probability
-        return inputs * (kept.to(inputs.dtype) / (1.0 - self.probability))
+            return None
+        kept = self._streams.uniform(0.0, 1.0, *shape) >= self.probability
+        return kept.to(dtype).div_(1.0 - self.probability)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        mask = self.draw_mask(inputs.shape[1:], inputs.dtype)
+        return inputs if mask is None else inputs * mask
 
 
 def stacked_mlp(
-    streams: TaskStreams,
+    streams: Streams,
     sizes: Sequence[int],
     activation: Callable[[], nn.Module] = nn.ReLU,
     initialise: Initialiser = uniform_fan_in,

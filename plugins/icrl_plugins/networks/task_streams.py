@@ -7,10 +7,21 @@ numbers, so that a resumed training continues every stream where it stood.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
+
+
+class Streams(Protocol):
+    """What layers draw from."""
+
+    @property
+    def num_tasks(self) -> int: ...
+
+    def normal(self, *shape: int) -> torch.Tensor: ...
+
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor: ...
 
 
 class TaskStreams:
@@ -23,6 +34,10 @@ class TaskStreams:
     def num_tasks(self) -> int:
         """K."""
         return len(self._generators)
+
+    def repeated(self, copies: int) -> RepeatedStreams:
+        """The same streams for `copies` networks a task, such as the two critics of a task."""
+        return RepeatedStreams(self, copies)
 
     def normal(self, *shape: int) -> torch.Tensor:
         """Standard normal numbers, (K, *shape) float32."""
@@ -57,3 +72,24 @@ class TaskStreams:
         """Continues from what `state` gave."""
         for generator, value in zip(self._generators, state, strict=True):
             generator.bit_generator.state = value
+
+
+class RepeatedStreams:
+    """K streams that serve M networks each: draws have a leading axis K·M, the M networks of a task side by side."""
+
+    def __init__(self, streams: TaskStreams, copies: int) -> None:
+        self._streams = streams
+        self._copies = copies
+
+    @property
+    def num_tasks(self) -> int:
+        """K·M."""
+        return self._streams.num_tasks * self._copies
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """See `TaskStreams.normal`; (K·M, *shape)."""
+        return self._streams.normal(self._copies, *shape).flatten(0, 1)
+
+    def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
+        """See `TaskStreams.uniform`; (K·M, *shape)."""
+        return self._streams.uniform(low, high, self._copies, *shape).flatten(0, 1)

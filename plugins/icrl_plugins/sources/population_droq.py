@@ -1,0 +1,66 @@
+"""DroQ (Hiraoka et al., 2022, algorithm 2) for all tasks together: a source of learning histories.
+
+The algorithm, its hyper-parameters and their defaults are those of `sb3-droq`, whose module lists its four differences
+from SAC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
+from icrl_plugins.networks.task_streams import Streams
+from icrl_plugins.sources.hyperparameters import DroQConfig
+from icrl_plugins.sources.population_sac import SAC
+from icrl_plugins.sources.sac_learner import SACLearner
+from icrl_registry.contracts import EnvironmentSpec
+
+
+class PopulationDroQConfig(DroQConfig):
+    """DroQ's hyper-parameters, and how many tasks train together."""
+
+    population: int = Field(16, ge=1, description="tasks that one process trains together at most")
+
+
+class DroQLearner(SACLearner):
+    """SAC's learners with DroQ's critics: more steps of the critics, and the policy follows their mean."""
+
+    config: PopulationDroQConfig
+
+    def make_critics(self, streams: Streams, sizes: Sequence[int]) -> nn.Sequential:
+        """Hidden layers are Linear → Dropout → LayerNorm → ReLU."""
+        layers: list[nn.Module] = []
+        for layer in super().make_critics(streams, sizes):
+            layers.append(layer)
+            if isinstance(layer, StackedLinear) and layer.weight.shape[-1] != sizes[-1]:
+                layers.append(StackedDropout(self.config.dropout, streams))
+                if self.config.layer_norm:
+                    layers.append(StackedLayerNorm(streams.num_tasks, layer.weight.shape[-1]))
+        return nn.Sequential(*layers)
+
+    def updates_policy(self) -> bool:
+        return self.num_updates % (self.config.policy_delay or self.config.gradient_steps) == 0
+
+    def critics_share(self, q_values: torch.Tensor) -> torch.Tensor:
+        """The mean's derivative: both critics take half."""
+        return torch.full_like(q_values, 1.0 / q_values.shape[1])
+
+
+class DroQ(SAC):
+    """Soft actor-critic with dropout Q-functions, all tasks at once."""
+
+    Config = PopulationDroQConfig
+    config: PopulationDroQConfig
+    conformance_settings: ClassVar[Mapping[str, Any]] = {**SAC.conformance_settings, "gradient_steps": 2}
+
+    def __init__(self, config: PopulationDroQConfig) -> None:
+        self.config = config
+
+    def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> DroQLearner:
+        return DroQLearner(spec, self.config, self.total_steps(), seeds)

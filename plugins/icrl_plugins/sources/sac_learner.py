@@ -1,0 +1,261 @@
+"""The learners of SAC (Haarnoja et al., 2018, with a learnt temperature): K of them as one stacked network.
+
+The update is that of stable-baselines3, step by step: temperature, critics, policy, target critics, all from one batch.
+Gradients are written out (`networks/explicit_gradients.py`), since most of autograd's time would be bookkeeping. The two
+critics of a task are neighbours on the stacked axis: K·2 networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from icrl_plugins.networks.explicit_gradients import Tape, backward, forward
+from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
+from icrl_plugins.networks.stacked_layers import polyak_update, stacked_mlp
+from icrl_plugins.networks.task_streams import Streams, TaskStreams
+from icrl_plugins.sources.hyperparameters import SACConfig
+from icrl_plugins.sources.population import PopulationLearner
+from icrl_plugins.sources.recording import HistoryRecorder, TransitionColumns
+from icrl_plugins.training.checkpoints import load_module, load_optimiser, module_tensors, optimiser_tensors
+from icrl_plugins.training.randomness import child_seed
+from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
+from icrl_registry.errors import UsageError
+
+NUM_CRITICS = 2
+
+
+class PolicySample(NamedTuple):
+    """Actions of the current policy, and what their backward pass needs."""
+
+    actions: torch.Tensor  # (K, B, A)
+    log_prob: torch.Tensor  # (K, B, 1)
+    log_std: torch.Tensor  # (K, B, A), not clamped
+    noise: torch.Tensor  # (K, B, A)
+    tape: Tape
+
+
+class SACLearner(PopulationLearner):
+    """K tasks' actors, critics, target critics and temperatures."""
+
+    def __init__(
+        self, spec: EnvironmentSpec, config: SACConfig, total_steps: int, seeds: Sequence[np.random.SeedSequence]
+    ) -> None:
+        self.config = config
+        self.total_steps = total_steps
+        self.num_tasks = len(seeds)
+        self.num_updates = 0
+        self.steps_seen = 0  # environment steps a task
+        self.observation_size, self.action_size = spec.observation_size, spec.action_size
+        target_entropy = config.target_entropy
+        self.target_entropy = -float(self.action_size) if target_entropy is None else target_entropy
+        self.streams = TaskStreams([child_seed(seed, 0) for seed in seeds])
+        self.networks = nn.Module()
+        # One layer for mean and log-deviation: each output starts from the same distribution as in a layer of its own.
+        self.actor = stacked_mlp(self.streams, (self.observation_size, *config.hidden_sizes, 2 * self.action_size))
+        critic_sizes = (self.observation_size + self.action_size, *config.hidden_sizes, 1)
+        pairs = self.streams.repeated(NUM_CRITICS)
+        self.critics = self.make_critics(pairs, critic_sizes)
+        self.targets = self.make_critics(pairs, critic_sizes)
+        self.targets.load_state_dict(self.critics.state_dict())
+        self.log_temperature = nn.Parameter(
+            torch.full((self.num_tasks, 1, 1), float(np.log(config.initial_temperature)))
+        )
+        self.networks.add_module("actor", self.actor)
+        self.networks.add_module("critics", self.critics)
+        self.networks.add_module("targets", self.targets.requires_grad_(False))
+        self.networks.register_parameter("log_temperature", self.log_temperature)
+        self._make_optimisers()
+
+    def _make_optimisers(self) -> None:
+        """Adam works element by element: one step of the stacked tensors is one step of each task's own Adam."""
+        parameters = [list(self.actor.parameters()), list(self.critics.parameters()), [self.log_temperature]]
+        self.actor_optimiser, self.critic_optimiser, self.temperature_optimiser = (
+            torch.optim.Adam(group, lr=self.config.learning_rate, fused=True) for group in parameters
+        )
+        self.optimisers = (self.actor_optimiser, self.critic_optimiser, self.temperature_optimiser)
+
+    # --- what DroQ does otherwise ---
+
+    def make_critics(self, streams: Streams, sizes: Sequence[int]) -> nn.Sequential:
+        """K·2 critics, (K·2, B, O + A) → (K·2, B, 1)."""
+        return stacked_mlp(streams, sizes)
+
+    def updates_policy(self) -> bool:
+        """Whether this update, the `num_updates`-th, is also one of policy and temperature."""
+        return True
+
+    def critics_share(self, q_values: torch.Tensor) -> torch.Tensor:
+        """(K, 2, B, 1) → the derivative of what the policy maximises, here the smaller one, by each of the two."""
+        return torch.zeros_like(q_values).scatter_(1, q_values.argmin(dim=1, keepdim=True), 1.0)
+
+    # --- acting ---
+
+    @torch.no_grad()
+    def act(self, observations: FloatArray) -> tuple[FloatArray, FloatArray]:
+        rows = (self.num_tasks, -1, self.observation_size)
+        num_streams = len(observations) // self.num_tasks
+        if self.steps_seen < self.config.learning_starts:
+            actions = self.streams.uniform(-1.0, 1.0, num_streams, self.action_size).reshape(-1, self.action_size)
+            return actions.numpy(), np.zeros_like(actions)
+        mean, log_std = self._policy(torch.from_numpy(observations).reshape(rows))
+        noise = self.streams.normal(num_streams, self.action_size).to(mean.dtype)
+        actions, _ = squashed_sample(mean, log_std, noise)
+        flat = (-1, self.action_size)
+        return actions.reshape(flat).float().numpy(), mean.tanh().reshape(flat).float().numpy()
+
+    @torch.no_grad()
+    def act_greedily(self, observations: FloatArray) -> FloatArray:
+        mean, _ = self._policy(torch.from_numpy(observations).reshape(self.num_tasks, -1, self.observation_size))
+        return mean.tanh().reshape(-1, self.action_size).float().numpy()
+
+    def _policy(self, observations: torch.Tensor, tape: Tape | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """(K, B, O) → means and log-deviations, (K, B, A)."""
+        mean, log_std = forward(self.actor, observations.to(self.log_temperature.dtype), tape).chunk(2, dim=-1)
+        return mean, log_std
+
+    # --- learning ---
+
+    def learn(self, recorder: HistoryRecorder) -> None:
+        config = self.config
+        self.steps_seen = recorder.steps_taken * recorder.num_streams
+        if recorder.steps_taken % config.train_frequency or self.steps_seen <= config.learning_starts:
+            return
+        if config.learning_rate_schedule == "linear":
+            rate = config.learning_rate * (1.0 - self.steps_seen / self.total_steps)
+            for optimiser in self.optimisers:
+                optimiser.param_groups[0]["lr"] = rate
+        for _ in range(config.gradient_steps):
+            self.update(self.sample(recorder), recorder.columns)
+
+    def sample(self, recorder: HistoryRecorder) -> torch.Tensor:
+        """A batch of each task's last `buffer_size` transitions, with replacement: (K, B, columns)."""
+        window = min(recorder.steps_taken, max(self.config.buffer_size // recorder.num_streams, 1))
+        drawn = self.streams.integers(recorder.num_streams * window, self.config.batch_size)  # (K, B)
+        first_row = torch.arange(self.num_tasks)[:, None] * recorder.num_streams
+        streams, ages = drawn // window, drawn % window
+        steps = (recorder.steps_taken - window) + ages
+        flat = ((first_row + streams) * recorder.num_steps + steps).reshape(-1)  # (K·B,)
+        transitions = torch.from_numpy(recorder.transitions).reshape(-1, recorder.columns.width)
+        return transitions.index_select(0, flat).reshape(self.num_tasks, -1, recorder.columns.width)
+
+    @torch.no_grad()
+    def update(self, transitions: torch.Tensor, columns: TransitionColumns) -> None:
+        """One gradient step of every task on its batch, (K, B, columns)."""
+        self.num_updates += 1
+        transitions = transitions.to(self.log_temperature.dtype)
+        noise = self.streams.normal(2, transitions.shape[1], self.action_size).to(transitions.dtype)  # (K, 2, B, A)
+        temperature = self.log_temperature.exp()  # (K, 1, 1), of before its step
+        observations = transitions[..., columns.observations]
+        sample = None
+        if self.updates_policy():
+            sample = self._sample_policy(observations, noise[:, 0])
+            self._update_temperature(sample.log_prob)
+        self._update_critics(transitions, columns, noise[:, 1], temperature)
+        if sample is not None:
+            self._update_policy(observations, sample, temperature)
+        polyak_update(list(self.critics.parameters()), list(self.targets.parameters()), self.config.tau)
+
+    def _sample_policy(self, observations: torch.Tensor, noise: torch.Tensor) -> PolicySample:
+        tape = Tape()
+        mean, log_std = self._policy(observations, tape)
+        return PolicySample(*squashed_sample(mean, log_std, noise), log_std, noise, tape)
+
+    def _update_temperature(self, log_prob: torch.Tensor) -> None:
+        """The loss is -log α · mean(log π + target entropy)."""
+        self.log_temperature.grad = -(log_prob.mean(dim=1, keepdim=True) + self.target_entropy)
+        self.temperature_optimiser.step()
+
+    def target_q_values(
+        self, transitions: torch.Tensor, columns: TransitionColumns, noise: torch.Tensor, temperature: torch.Tensor
+    ) -> torch.Tensor:
+        """y = r + γ(1 − d)·(min over the target critics − α·log π), (K, B, 1). A time limit is no end of the MDP."""
+        next_observations = transitions[..., columns.next_observations]
+        next_actions, next_log_prob = squashed_sample(*self._policy(next_observations), noise)
+        pairs = torch.cat([next_observations, next_actions], dim=-1)
+        next_q_values = self._for_each_task(forward(self.targets, _for_both_critics(pairs)))  # (K, 2, B, 1)
+        soft_values = next_q_values.amin(dim=1) - temperature * next_log_prob
+        rewards = transitions[..., columns.reward, None] * self.config.reward_scale
+        return rewards + (1 - transitions[..., columns.terminated, None]) * self.config.discount * soft_values
+
+    def _update_critics(
+        self, transitions: torch.Tensor, columns: TransitionColumns, noise: torch.Tensor, temperature: torch.Tensor
+    ) -> None:
+        """The loss is half the sum of the two critics' mean squared errors."""
+        target = self.target_q_values(transitions, columns, noise, temperature)
+        tape = Tape()
+        pairs = transitions[..., columns.observations_and_actions]
+        q_values = self._for_each_task(forward(self.critics, _for_both_critics(pairs), tape))
+        gradients = (q_values - target[:, None]) / transitions.shape[1]
+        backward(self.critics, tape, gradients.flatten(0, 1))
+        self.critic_optimiser.step()
+
+    def _update_policy(self, observations: torch.Tensor, sample: PolicySample, temperature: torch.Tensor) -> None:
+        """The loss is mean(α·log π − Q), where Q is the smaller critic (SAC) or the mean of both (DroQ)."""
+        batch_size = observations.shape[1]
+        tape = Tape()
+        pairs = torch.cat([observations, sample.actions], dim=-1)
+        q_values = self._for_each_task(forward(self.critics, _for_both_critics(pairs), tape))
+        gradients = self.critics_share(q_values).div_(-batch_size)  # (K, 2, B, 1)
+        columns = slice(self.observation_size, self.observation_size + self.action_size)
+        by_critic = backward(self.critics, tape, gradients.flatten(0, 1), parameters=False, inputs=columns)
+        assert by_critic is not None
+        action_gradients = self._for_each_task(by_critic).sum(dim=1)  # (K, B, A)
+        mean_and_log_std = squashed_sample_gradients(
+            sample.actions, sample.log_std, sample.noise, action_gradients, temperature / batch_size
+        )
+        backward(self.actor, sample.tape, torch.cat(mean_and_log_std, dim=-1))
+        self.actor_optimiser.step()
+
+    def _for_each_task(self, stacked: torch.Tensor) -> torch.Tensor:
+        """(K·2, …) → (K, 2, …)."""
+        return stacked.unflatten(0, (self.num_tasks, NUM_CRITICS))
+
+    # --- keeping ---
+
+    def policy_tensors(self, index: int) -> dict[str, Array]:
+        return {f"policy.{name}": values[index].detach().numpy().copy() for name, values in self._actor_tensors()}
+
+    def load_policy(self, tensors: Mapping[str, Array]) -> None:
+        """Puts a policy in the place of the first task's.
+
+        Raises:
+            UsageError: the tensors don't belong to such a policy.
+        """
+        expected = {f"policy.{name}": values for name, values in self._actor_tensors()}
+        shapes = {name: tuple(values.shape[1:]) for name, values in expected.items()}
+        if {name: np.shape(values) for name, values in tensors.items()} != shapes:
+            raise UsageError(
+                f"the tensors are not those of a policy of {self.observation_size} observations, "
+                f"hidden layers {list(self.config.hidden_sizes)} and {self.action_size} actions",
+                "rebuild the policy with the source's configuration that trained it",
+            )
+        with torch.no_grad():
+            for name, values in expected.items():
+                values[0].copy_(torch.from_numpy(np.array(tensors[name])))
+
+    def _actor_tensors(self) -> list[tuple[str, torch.Tensor]]:
+        return list(self.actor.named_parameters())
+
+    def save(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        tensors = module_tensors(self.networks)
+        for optimiser in self.optimisers:
+            tensors |= optimiser_tensors(optimiser, self.networks)
+        counters = {"num_updates": self.num_updates, "steps_seen": self.steps_seen}
+        return tensors, {**counters, "streams": self.streams.state()}
+
+    def restore(self, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> None:
+        load_module(self.networks, tensors)
+        for optimiser in self.optimisers:
+            load_optimiser(optimiser, self.networks, tensors)
+        self.num_updates, self.steps_seen = state["num_updates"], state["steps_seen"]
+        self.streams.restore(state["streams"])
+
+
+def _for_both_critics(rows: torch.Tensor) -> torch.Tensor:
+    """(K, B, …) → (K·2, B, …), each task twice."""
+    return rows.repeat_interleave(NUM_CRITICS, dim=0)
