@@ -31,16 +31,25 @@ Batch = TypeVar("Batch")
 
 
 class GradientTraining:
-    """A module being trained by AdamW for a known number of updates, with its own random stream for dropout."""
+    """A module being trained by AdamW for a known number of updates, with its own random stream for dropout.
+
+    `optimiser` takes the place of the one that the configuration gives; the rate of each of its groups is the schedule's,
+    times the group's `rate_factor` if it has one.
+    """
 
     def __init__(
-        self, module: nn.Module, config: OptimisationConfig, num_updates: int, seed: np.random.SeedSequence
+        self,
+        module: nn.Module,
+        config: OptimisationConfig,
+        num_updates: int,
+        seed: np.random.SeedSequence,
+        optimiser: torch.optim.Optimizer | None = None,
     ) -> None:
         self.module = module
         self.config = config
         self.num_updates = num_updates
         self.update = 0  # updates done
-        self.optimiser = build_optimiser(module, config)
+        self.optimiser: torch.optim.Optimizer = optimiser or build_optimiser(module, config)
         self.device = next(module.parameters()).device
         self._generator = torch_generator(child_seed(seed, 0), self.device)
 
@@ -56,7 +65,7 @@ class GradientTraining:
             NumericalError: the loss or its gradient is not finite; the parameters are left as they were.
         """
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = self.learning_rate * group.get("rate_factor", 1.0)
         self.module.train()
         self.optimiser.zero_grad(set_to_none=True)
         with default_generator(self._generator):

@@ -1,0 +1,141 @@
+"""MACAW's losses, its adaptation to K tasks and the outer losses that meta-training descends.
+
+Mitchell et al. 2021, equations 1-5 and algorithm 1, in the form of the published code. With G_t the discounted return to
+the end of the episode, n the steps left, s_T the last observation and V̄ the task's target network:
+
+    inner value    (V_φ(s) − G_t)²                                  outer value    (V_φ'(s) − [G_t + γⁿ V̄(s_T)])²
+    advantage      A_t = G_t + γⁿ V_φ'(s_T) − V_φ'(s_t)              weight w_t   exp(min((A_t − mean A) / std A, log 20))
+    inner policy   −w_t log π_θ(a|s) + c (Â_θ(s, a) − A_t)²         outer policy   −w_t log π_θ'(a|s)
+
+Targets, advantages and weights carry no gradient. Inner steps are differentiated to second order.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from icrl_plugins.methods.macaw.config import MACAWConfig
+from icrl_plugins.methods.macaw.layers import Adapted, inverse_softplus_start
+from icrl_plugins.methods.macaw.networks import PolicyNetwork, ValueNetwork, Weights, weights_of
+from icrl_registry.contracts import EnvironmentSpec
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Transitions of K tasks, B each, as the losses need them: scaled rewards, normalised observations."""
+
+    observations: Tensor  # (K, B, O)
+    actions: Tensor  # (K, B, A)
+    returns: Tensor  # (K, B), G_t
+    discounts_to_end: Tensor  # (K, B), γ^(steps left), 0 where the episode's end was the MDP's
+    last_observations: Tensor  # (K, B, O), s_T of the episode
+
+    def to(self, device: str) -> Batch:
+        """The same on another device."""
+        return Batch(*(getattr(self, column.name).to(device) for column in fields(self)))
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """Both networks adapted to K tasks, and the inner losses (K,) that led there."""
+
+    value: list[Adapted]
+    policy: list[Adapted]
+    value_losses: Tensor
+    policy_losses: Tensor
+
+
+class MetaLearner(nn.Module):
+    """The meta-parameters: two networks with their inner rates, and the advantage regression's coefficient."""
+
+    def __init__(self, spec: EnvironmentSpec, config: MACAWConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.value = ValueNetwork(spec, config)
+        self.policy = PolicyNetwork(spec, config)
+        start = inverse_softplus_start(config.initial_coefficient)
+        self.coefficient = nn.Parameter(torch.tensor([start]), requires_grad=config.advantage_head)
+
+    def positive_coefficient(self) -> Tensor:
+        """c, (1,)."""
+        return nn.functional.softplus(self.coefficient)
+
+    @torch.no_grad()
+    def learned_constants(self) -> dict[str, float]:
+        """Range and mean of the inner rates of both networks, and c: a collapse to 0 means that nothing is adapted."""
+        constants = {"coefficient": float(self.positive_coefficient())} if self.config.advantage_head else {}
+        for name, network in (("value", self.value), ("policy", self.policy)):
+            rates = network.rates()
+            constants[f"{name}_rate_min"] = float(rates.min())
+            constants[f"{name}_rate_mean"] = float(rates.mean())
+            constants[f"{name}_rate_max"] = float(rates.max())
+        return constants
+
+    def adapt(self, batch: Batch, create_graph: bool = False) -> Adaptation:
+        """The inner loop: a step of the value network, then one of the policy with the adapted values, on one batch."""
+        num_tasks = len(batch.observations)
+        value, policy = self.value.start(num_tasks), self.policy.start(num_tasks)
+        for _ in range(self.config.inner_steps):
+            value_losses = self.inner_value_losses(weights_of(value), batch)
+            value = self.value.step(value, value_losses, create_graph)
+            advantages = self.advantages(weights_of(value), batch)
+            policy_losses = self.inner_policy_losses(weights_of(policy), batch, advantages)
+            policy = self.policy.step(policy, policy_losses, create_graph)
+        return Adaptation(value, policy, value_losses.detach(), policy_losses.detach())
+
+    def outer_losses(self, inner: Batch, outer: Batch) -> tuple[Tensor, Tensor, Adaptation]:
+        """Value and policy losses on `outer`, (K,) each, after adapting to `inner`; with their graphs through it."""
+        adaptation = self.adapt(inner, create_graph=True)
+        weights = weights_of(adaptation.value)
+        with torch.no_grad():
+            target = self.value.towards(adaptation.value, self.config.target_update)
+            bootstrap = self.value(target, outer.last_observations)
+            targets = outer.returns + outer.discounts_to_end * bootstrap
+        value_losses = (self.value(weights, outer.observations) - targets).square().mean(dim=1)
+        advantages = self.advantages(weights, outer)
+        policy_losses = self.policy_losses(weights_of(adaptation.policy), outer, advantages)
+        return value_losses, policy_losses, adaptation
+
+    def inner_value_losses(self, weights: Weights, batch: Batch) -> Tensor:
+        """(K,): the values against Monte-Carlo returns."""
+        return (self.value(weights, batch.observations) - batch.returns).square().mean(dim=1)
+
+    @torch.no_grad()
+    def advantages(self, weights: Weights, batch: Batch) -> Tensor:
+        """A_t by the value network with these weights, (K, B), without gradient."""
+        bootstrap = batch.discounts_to_end * self.value(weights, batch.last_observations)
+        return batch.returns + bootstrap - self.value(weights, batch.observations)
+
+    def inner_policy_losses(self, weights: Weights, batch: Batch, advantages: Tensor) -> Tensor:
+        """(K,): advantage-weighted regression and, with an advantage head, the regression of the raw advantage."""
+        features = self.policy.features(weights, batch.observations)
+        losses = self._weighted_regression(self.policy.mean(weights, features), batch.actions, advantages)
+        if self.config.advantage_head:
+            estimates = self.policy.advantages(weights, features, batch.actions)
+            losses = losses + self.positive_coefficient() * (estimates - advantages).square().mean(dim=1)
+        return losses
+
+    def policy_losses(self, weights: Weights, batch: Batch, advantages: Tensor) -> Tensor:
+        """(K,): advantage-weighted regression."""
+        return self._weighted_regression(self.policy(weights, batch.observations), batch.actions, advantages)
+
+    def _weighted_regression(self, means: Tensor, actions: Tensor, advantages: Tensor) -> Tensor:
+        weights = advantage_weights(advantages, self.config)
+        return -(weights * log_probability(actions, means, self.config.policy_std)).mean(dim=1)
+
+
+def advantage_weights(advantages: Tensor, config: MACAWConfig) -> Tensor:
+    """exp of the advantages standardised within each task's batch, clipped from above; (K, B) → (K, B)."""
+    deviation = advantages.std(dim=1, keepdim=True) + config.advantage_epsilon
+    standardised = (advantages - advantages.mean(dim=1, keepdim=True)) / (deviation * config.temperature)
+    return standardised.clamp(max=math.log(config.weight_clip)).exp()
+
+
+def log_probability(actions: Tensor, means: Tensor, deviation: float) -> Tensor:
+    """Of a Gaussian with one fixed deviation, summed over action components; (K, B, A) → (K, B)."""
+    constant = math.log(deviation) + 0.5 * math.log(2 * math.pi)
+    return -((actions - means).square() / (2 * deviation**2) + constant).sum(dim=-1)
