@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import nn
 
+from icrl_plugins.backbones.linear import Linear
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.errors import UsageError
 
@@ -103,11 +104,11 @@ class _Block(nn.Module):
             config.attention_dropout,
         )
         self.norm_attention = nn.LayerNorm(size, eps=config.norm_epsilon)
-        self.qkv = nn.Linear(size, 3 * size)
-        self.attention_out = nn.Linear(size, size)
+        self.qkv = Linear(size, 3 * size)
+        self.attention_out = Linear(size, size)
         self.norm_mlp = nn.LayerNorm(size, eps=config.norm_epsilon)
-        self.mlp_in = nn.Linear(size, config.feedforward_size)
-        self.mlp_out = nn.Linear(config.feedforward_size, size)
+        self.mlp_in = Linear(size, config.feedforward_size)
+        self.mlp_out = Linear(config.feedforward_size, size)
 
     def forward(self, residual: Tensor, cache: LayerCache | None, position: int) -> tuple[Tensor, LayerCache | None]:
         """(B, T, D) at positions `position` and on; a cache has room for them and gets their keys and values."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
+from icrl_plugins.backbones.linear import Linear, linear
 from icrl_plugins.backbones.mamba.causal_conv import causal_conv_silu
 from icrl_plugins.backbones.mamba.selective_scan import Kernel, selective_scan
 
@@ -40,15 +40,15 @@ class MambaBlock(nn.Module):
         inner = expand * model_size
         self.inner_size, self.state_size, self.kernel = inner, state_size, kernel
         self.rank = math.ceil(model_size / 16)
-        self.in_proj = nn.Linear(model_size, 2 * inner, bias=False)
+        self.in_proj = Linear(model_size, 2 * inner, bias=False)
         self.conv1d = nn.Conv1d(inner, inner, conv_width, groups=inner, padding=conv_width - 1)
-        self.x_proj = nn.Linear(inner, self.rank + 2 * state_size, bias=False)
-        self.dt_proj = nn.Linear(self.rank, inner, bias=True)
+        self.x_proj = Linear(inner, self.rank + 2 * state_size, bias=False)
+        self.dt_proj = Linear(self.rank, inner, bias=True)
         self._initialise_step_size(dt_min, dt_max)
         rates = torch.arange(1, state_size + 1, dtype=torch.float32)
         self.A_log = nn.Parameter(torch.log(rates).repeat(inner, 1))  # (E, N): S4D-real, A = -1 … -N
         self.D = nn.Parameter(torch.ones(inner))
-        self.out_proj = nn.Linear(inner, model_size, bias=False)
+        self.out_proj = Linear(inner, model_size, bias=False)
         for parameter in (self.A_log, self.D, self.conv1d.bias, self.dt_proj.bias):
             parameter._no_weight_decay = True  # type: ignore[union-attr]
 
@@ -80,7 +80,7 @@ class MambaBlock(nn.Module):
         x = causal_conv_silu(x, self.conv1d.weight, self.conv1d.bias, before, self.kernel)  # (B, T, E)
         projected = self.x_proj(x)  # (B, T, R + 2N)
         dt, B, C = projected.split([self.rank, self.state_size, self.state_size], dim=-1)
-        dt = F.linear(dt, self.dt_proj.weight)  # (B, T, E); the bias is added once, in the scan
+        dt = linear(dt, self.dt_proj.weight)  # (B, T, E); the bias is added once, in the scan
         A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)  # (E, N)
         out, scan_state = selective_scan(
             x, dt, A, B, C, self.D, z, self.dt_proj.bias, scan_state, kernel=self.kernel
