@@ -5,20 +5,23 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import xml.etree.ElementTree as ElementTree
 from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
 
-from icrl_leaderboards.report.curves import COLOURS, line_styles
-from icrl_leaderboards.report.writing import write_report
+from icrl_leaderboards.report import html, writing
+from icrl_leaderboards.report.styles import COLOURS, line_styles
+from icrl_leaderboards.report.writing import details_for, write_report
 from icrl_leaderboards.scores import RunScores
+from icrl_leaderboards.store import Leaderboard
 from icrl_leaderboards.summary import group_runs
 from icrl_leaderboards.text import visible
 from icrl_registry.errors import UsageError
 from icrl_registry.hooks import ReportSection
 
-VOID = {"meta", "br", "hr"}
+VOID = {"meta", "br", "hr", "input"}
 ALLOWED = VOID | {
     *(
         "html",
@@ -33,6 +36,8 @@ ALLOWED = VOID | {
         "h1",
         "h2",
         "h3",
+        "h4",
+        "h5",
         "p",
         "div",
         "span",
@@ -55,6 +60,7 @@ ALLOWED = VOID | {
         "figure",
         "figcaption",
     ),
+    *("form", "label", "select", "option", "button", "output", "script"),
     *("table", "caption", "thead", "tbody", "tr", "th", "td"),
     *("svg", "desc", "g", "path", "defs", "use", "text", "line", "circle", "clippath", "rect"),
 }
@@ -69,6 +75,7 @@ class Page(HTMLParser):
         self.attributes: list[tuple[str, str, str]] = []
         self.text: list[str] = []
         self.style = ""
+        self.script = ""
 
     def handle_starttag(self, tag, attributes):
         assert tag in ALLOWED, tag
@@ -86,6 +93,8 @@ class Page(HTMLParser):
     def handle_data(self, data):
         if self.open and self.open[-1] == "style":
             self.style += data
+        elif self.open and self.open[-1] == "script":
+            self.script += data
         else:
             self.text.append(data)
 
@@ -129,7 +138,10 @@ def records(make_record):
 
 def test_the_page_holds_everything(records, tmp_path):
     paths = write_report(records, tmp_path / "new" / "report")
-    assert [path.name for path in paths] == ["index.html", "report.md", "results-1.svg", "results-2.svg"]
+    plots = {path.name for path in paths[2:]}
+    assert [path.name for path in paths[:2]] == ["index.html", "report.md"]
+    assert {"results-1.svg", "results-2.svg", "results-2-tasks.svg", "results-2-profile.svg"} <= plots
+    assert {"results-2-sweep-1-ends.svg", "results-2-cost-parameters.svg", "results-2-cost-action.svg"} <= plots
     page = parse(paths[0])
     assert_harmless(page)
     text = " ".join(page.text)
@@ -140,8 +152,11 @@ def test_the_page_holds_everything(records, tmp_path):
         "method.context_length=200",
         "oracle, greedy",
         "zero action",
-        "interquartile mean",
-        "Numbers behind the plot",
+        "Every statistic",
+        "optimality gap",
+        "Performance profile",
+        "Score by training time",
+        "Return by task",
         "0123456789abcdef",
         "learning_rate",
         '"torch": "2.13.0"',
@@ -149,13 +164,24 @@ def test_the_page_holds_everything(records, tmp_path):
         *(record.run_id for record in records),
     ):
         assert shown in text, shown
+    markdown = paths[1].read_text()
+    assert set(re.findall(r"\(([a-z0-9-]+\.svg)\)", markdown)) == plots
 
 
-def test_the_policy_allows_the_pages_own_style_and_nothing_else(records, tmp_path):
+def test_the_policy_allows_the_pages_own_style_and_script_and_nothing_else(records, tmp_path):
     page = parse(write_report(records, tmp_path)[0])
     (policy,) = [value for tag, name, value in page.attributes if tag == "meta" and value.startswith("default-src")]
-    digest = base64.b64encode(hashlib.sha256(page.style.encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    style, script = (
+        base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in (page.style, page.script)
+    )
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{style}'; script-src 'sha256-{script}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def test_the_script_is_the_same_for_every_report(records, make_record, tmp_path):
+    other = write_report([make_record(method="another", environment="other-v1")], tmp_path / "other")
+    assert parse(write_report(records, tmp_path)[0]).script == parse(other[0]).script
 
 
 def test_equal_runs_give_equal_bytes(records, tmp_path):
@@ -165,15 +191,64 @@ def test_equal_runs_give_equal_bytes(records, tmp_path):
         assert one.read_bytes() == other.read_bytes(), one.name
 
 
-def test_plots_have_a_text_alternative(records, tmp_path):
+def test_plots_have_a_text_alternative_and_their_numbers(records, tmp_path):
     page = parse(write_report(records, tmp_path)[0])
     plots = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-labelledby"]
-    assert plots == ["results-1-title results-1-desc", "results-2-title results-2-desc"]
+    ids = {value for _, name, value in page.attributes if name == "id"}
+    assert {"results-1-title results-1-desc", "results-2-tasks-title results-2-tasks-desc"} <= set(plots)
+    assert all(part in ids for labels in plots for part in labels.split())
     text = " ".join(page.text)
     assert "ad-mamba goes from" in text
     assert "Adaptation curves: reacher-goal-v1, laptop-v0, online" in text
-    for path in tmp_path.glob("*.svg"):
-        assert "Date" not in path.read_text()
+    small = [each for each in plots if "-small-" in each]  # the overview repeats what stands below in full
+    assert page.text.count("Numbers") == len(plots) - len(small)
+
+
+def test_every_plot_is_a_file_of_its_own_that_opens(records, tmp_path):
+    for path in write_report(records, tmp_path)[2:]:
+        root = ElementTree.parse(path).getroot()
+        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+        assert float(root.get("width")) > 300
+        assert "prefers-color-scheme: dark" in path.read_text()
+
+
+def test_plots_of_an_earlier_report_are_removed(records, tmp_path):
+    (tmp_path / "results-of-mine.svg").write_text("<svg/>")
+    (tmp_path / "results-1.svg.bak").write_text("kept")
+    first = write_report(records, tmp_path)
+    second = write_report(records[-1:], tmp_path)
+    assert len(second) < len(first)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *(path.name for path in second),
+        "results-of-mine.svg",
+        "results-1.svg.bak",
+    }
+
+
+def test_only_the_newest_runs_have_a_fold_out(make_record, tmp_path, monkeypatch):
+    monkeypatch.setattr(writing, "MOST_DETAILED", 3)
+    monkeypatch.setattr(html, "MOST_LISTED", 4)
+    runs = [make_record(seed=seed, created_at=f"2026-01-{seed + 1:02d}T00:00:00+00:00") for seed in range(9)]
+    paths = write_report(runs, tmp_path)
+    page = parse(paths[0])
+    folds = [value for tag, name, value in page.attributes if tag == "details" and name == "data-text"]
+    assert len(folds) == 3
+    assert [any(f"-{seed}" in each for each in folds) for seed in (5, 6, 7, 8)] == [False, True, True, True]
+    text = " ".join(page.text)
+    assert "6 older ones here are listed without, 2 of them only counted." in text
+    assert text.count("2026-01-03T00:00:00+00:00") == 1
+    assert "2026-01-02T00:00:00+00:00" not in text
+    assert "6 older ones are not listed" in paths[1].read_text()
+
+
+def test_a_board_gives_what_its_records_give(records, tmp_path):
+    board = Leaderboard(tmp_path / "board.sqlite")
+    for record in records:
+        board.record(record)
+    scores = board.scores()
+    one = write_report(scores, tmp_path / "a", details=details_for(scores, board))
+    other = write_report(records, tmp_path / "b")
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
 
 
 def test_hostile_names_come_out_as_text(make_record, hostile_name, tmp_path):
@@ -218,7 +293,7 @@ def test_colours_depend_on_the_name_first(make_record):
     def styles(*methods):
         return line_styles(group_runs([RunScores.from_record(make_record(method=each)) for each in methods]))
 
-    assert styles("ad-mamba", "ad-dt")["ad-mamba"] == styles("ad-mamba", "macaw", "a", "b")["ad-mamba"]
+    assert styles("ad-mamba", "ad-dt", "zeta")["ad-mamba"] == styles("ad-mamba", "macaw", "a", "b")["ad-mamba"]
     many = styles(*[f"method-{index}" for index in range(24)])
     assert len(set(many.values())) == 24
     assert len(styles(*[f"method-{index}" for index in range(60)])) == 60
@@ -236,7 +311,7 @@ def test_colours_stand_out_from_their_ground(records, tmp_path):
     for on_light, on_dark in COLOURS:
         for colour, ground in ((on_light, light), (on_dark, dark)):
             bright, dim = sorted((luminance(colour), luminance(ground)), reverse=True)
-            assert (bright + 0.05) / (dim + 0.05) >= 3, (colour, ground)
+            assert (bright + 0.05) / (dim + 0.05) >= 4.5, (colour, ground)  # WCAG AA: names are written in them
 
 
 def test_an_empty_report_says_what_to_type(tmp_path):

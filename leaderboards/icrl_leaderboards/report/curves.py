@@ -1,60 +1,42 @@
-"""Adaptation curves of one table as numbers: what a plot draws and what the page lists beneath it."""
+"""Adaptation curves as numbers: what a plot draws and what the page lists beneath it.
+
+One plot has the episodes in the unseen task as its axis (Figure 1 of Beaussant and Mounsif, 2025), the other the environment
+steps, on which methods stand beside the source algorithm that learns the same tasks from nothing.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_leaderboards.statistics.bootstrap import mean_band
+from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.report.styles import FAMILIAR, SOURCE_METHOD, LineStyle, brief_label, is_source, series_name
 from icrl_leaderboards.statistics import FloatArray, mean_curve
+from icrl_leaderboards.statistics.bootstrap import mean_band
 from icrl_leaderboards.summary import Reference, Row, Table
 
-#: Line colours on a light and on a dark ground. Chosen to differ for the common colour-vision deficiencies (after Okabe and
-#: Ito, 2008), each with a contrast of at least 3 : 1 to its ground.
-COLOURS = (
-    ("#0072b2", "#56b4e9"),  # blue
-    ("#c75300", "#ff9350"),  # vermilion
-    ("#00805f", "#3dd1a4"),  # green
-    ("#a23b85", "#e591cb"),  # purple
-    ("#7d6a00", "#e3c94b"),  # olive
-    ("#1d2733", "#f2f4f8"),  # ink
-)
-#: Dash patterns in multiples of the line width; a second way to tell lines apart, used once all colours are taken.
-DASHES: tuple[tuple[float, ...], ...] = ((), (5, 2), (1.5, 1.5), (6, 1.5, 1.5, 1.5))
+MOST_CURVES = 8  # lines that a reader can tell apart; further rows stand in the tables
+MOST_POINTS = 120
 _FAR = 1.5
-#: Fixed slots for methods that are often shown together, so that they look the same in every report.
-_FAMILIAR = {"ad-mamba": 0, "ad-dt": 1, "macaw": 2, "mql": 3, "ad-gru": 4, "task-blind": 5}
-
-
-@dataclass(frozen=True)
-class LineStyle:
-    """How one method is drawn: an index into `COLOURS` and one into `DASHES`."""
-
-    colour: int
-    dash: int
-
-    @property
-    def light(self) -> str:
-        """The colour on a light ground."""
-        return COLOURS[self.colour][0]
-
-    @property
-    def dashes(self) -> tuple[float, ...]:
-        """The dash pattern; empty for a solid line."""
-        return DASHES[self.dash]
+_DEEPEST = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Mean return of each episode over seeds and tasks, with a pointwise 95 % band."""
+    """Mean return of each episode over seeds and tasks, with a pointwise 95 % band.
+
+    A curve of very many episodes is shown as means over groups of neighbouring episodes, P points in all.
+    """
 
     label: str
+    brief: str
+    series: str  # the method, as the page's filter knows it
     style: LineStyle
-    mean: FloatArray  # (E,)
-    low: FloatArray | None  # (E,); None where a single number leaves nothing to resample
+    places: FloatArray  # (P,), episode from 1, or environment steps at its end
+    mean: FloatArray  # (P,)
+    low: FloatArray | None  # (P,); None where a single number leaves nothing to resample
     high: FloatArray | None
 
 
@@ -63,62 +45,125 @@ class CurvePlot:
     """Everything that one plot of adaptation curves shows."""
 
     title: str
-    curves: tuple[Curve, ...]
+    axis: str  # "episode" or "steps"
+    curves: tuple[Curve, ...]  # best first
     references: tuple[Reference, ...]
+    left_out: int  # methods beyond `MOST_CURVES`
 
     @property
-    def num_episodes(self) -> int:
-        """The longest curve's episodes."""
-        return max(len(curve.mean) for curve in self.curves)
+    def last_place(self) -> float:
+        """Where the longest curve ends."""
+        return float(max(curve.places[-1] for curve in self.curves))
 
 
-def curve_plot(table: Table, styles: Mapping[str, LineStyle]) -> CurvePlot:
-    """The adaptation curves of a table's rows, best first."""
-    curves = []
-    for row in table.rows:
-        several = row.returns.shape[0] * row.returns.shape[1] > 1
-        low, high = mean_band(row.returns) if several else (None, None)
-        curves.append(Curve(row.label, styles[row.label], mean_curve(row.returns), low, high))
-    references = tuple(
-        each for each in table.references if each.name != "oracle, greedy"
-    )  # too close to the oracle to read
-    return CurvePlot(f"{table.environment}, {table.protocol}, {table.track}", tuple(curves), references)
+def episode_plot(table: Table, styles: Mapping[str, LineStyle], rows: Sequence[Row] | None = None) -> CurvePlot:
+    """Return against episode in the unseen task; the source, which has far more episodes, stands there only as oracle.
+
+    The curves are those of `rows`, or else of the best of the table's principal rows.
+    """
+    given = rows or [row for row in principal_rows(table) if not is_source(row)] or table.rows
+    curves = [_curve(row, styles[row.label], 1.0, MOST_POINTS) for row in given[:MOST_CURVES]]
+    return CurvePlot(table_title(table), "episode", tuple(curves), _references(table), len(given) - len(curves))
 
 
-def line_styles(rows: Iterable[Row]) -> dict[str, LineStyle]:
-    """A style for every row label. It depends on the label first and on the others only where two want the same."""
-    styles: dict[str, LineStyle] = {}
-    taken: set[int] = set()
-    for label in sorted({row.label for row in rows}, key=lambda each: (each not in _FAMILIAR, each)):
-        preferred = _FAMILIAR.get(label, _preferred_colour(label))
-        if len(taken) == len(COLOURS) * len(DASHES):
-            taken.clear()  # more labels than styles: they repeat
-        slot = next(each for each in _slots_from(preferred) if each not in taken)
-        taken.add(slot)
-        styles[label] = LineStyle(slot % len(COLOURS), slot // len(COLOURS))
-    return styles
+def steps_plot(table: Table, styles: Mapping[str, LineStyle], records: Mapping[str, RunRecord]) -> CurvePlot | None:
+    """Return against environment steps in the test task, with the source's learning curve; None where that is unknown.
+
+    The source's curve is the row of the method `source`, or else what a run in `records` (by run id) knows of it.
+    """
+    given = [row for row in principal_rows(table) if not is_source(row)]
+    shown = given[:MOST_CURVES] + [row for row in table.rows if is_source(row)][:1]
+    pairs = [(row, steps_per_episode(row)) for row in shown]
+    curves = [_curve(row, styles[row.label], steps, MOST_POINTS) for row, steps in pairs if steps > 0]
+    if not any(is_source(row) for row in shown):
+        recorded = (records[run.run_id] for row in table.rows for run in row.runs if run.run_id in records)
+        source = next((curve for curve in map(_recorded_source, recorded) if curve), None)
+        if source is None:
+            return None
+        curves.append(source)
+    left_out = len(given[MOST_CURVES:])
+    return CurvePlot(table_title(table), "steps", tuple(curves), _references(table), left_out) if curves else None
 
 
-def _slots_from(preferred: int) -> Iterator[int]:
-    """All slots, colours first: solid lines from the preferred colour on, then dashed ones."""
-    for dash in range(len(DASHES)):
-        for step in range(len(COLOURS)):
-            yield dash * len(COLOURS) + (preferred + step) % len(COLOURS)
+def _recorded_source(record: RunRecord) -> Curve | None:
+    """The source's learning curve on the test tasks, in equal parts of its training; None where the run has none."""
+    total = record.config.get("source", {}).get("total_steps")
+    widths = {len(curve) for curve in record.source_curves}
+    if not isinstance(total, int | float) or total <= 0 or len(widths) != 1 or not min(widths):
+        return None
+    curves = np.array(record.source_curves)[None]  # (1, K, P)
+    places = total * np.arange(1, curves.shape[-1] + 1) / curves.shape[-1]
+    low, high = mean_band(curves) if curves.shape[1] > 1 else (None, None)
+    name = "source, on the task itself"
+    return Curve(
+        name, "source", SOURCE_METHOD, LineStyle(FAMILIAR[SOURCE_METHOD]), places, mean_curve(curves), low, high
+    )
 
 
-def _preferred_colour(label: str) -> int:
-    return hashlib.sha256(label.encode("utf-8", "surrogatepass")).digest()[0] % len(COLOURS)
+def principal_rows(table: Table) -> list[Row]:
+    """One row a method, best first: the one with the protocol's own settings, or else the best of its variants."""
+    chosen: dict[str, Row] = {}
+    for row in table.rows:  # best first
+        if row.head.method not in chosen or (not row.settings and chosen[row.head.method].settings):
+            chosen[row.head.method] = row
+    kept = {id(row) for row in chosen.values()}
+    return [row for row in table.rows if id(row) in kept]
+
+
+def table_title(table: Table) -> str:
+    """The table's environment, protocol and track."""
+    return f"{table.environment}, {table.protocol}, {table.track}"
+
+
+def steps_per_episode(row: Row) -> float:
+    """Mean length of an episode in the unseen tasks, in environment steps."""
+    _, tasks, episodes = row.returns.shape
+    return row.mean_of("adapt_env_steps") / float(tasks * episodes)
+
+
+def _curve(row: Row, style: LineStyle, per_episode: float, most: int) -> Curve:
+    returns, ends = grouped(row.returns, most)
+    several = returns.shape[0] * returns.shape[1] > 1
+    low, high = mean_band(returns) if several else (None, None)
+    places = ends * per_episode
+    return Curve(row.label, brief_label(row), series_name(row), style, places, mean_curve(returns), low, high)
+
+
+def grouped(returns: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
+    """(N, K, E) returns as means over at most `most` groups of neighbouring episodes, and the last episode of each group.
+
+    Groups are short at the beginning and long at the end, as a logarithmic axis shows them.
+    """
+    episodes = returns.shape[-1]
+    if episodes <= most:
+        return returns, np.arange(1, episodes + 1, dtype=np.float64)
+    ends = np.unique(np.round(np.geomspace(1, episodes, most)).astype(np.intp))
+    starts = np.concatenate([[0], ends[:-1]])
+    sums = np.add.reduceat(returns, starts, axis=-1)
+    return sums / (ends - starts), ends.astype(np.float64)
+
+
+def _references(table: Table) -> tuple[Reference, ...]:
+    """The floors and the oracle; the greedy oracle is too close to the other to read."""
+    return tuple(each for each in table.references if each.name != "oracle, greedy")
 
 
 def value_range(plot: CurvePlot) -> tuple[float, float]:
     """Lowest and highest return that the plot shows: the curves with their bands, the oracle, and the floors nearby.
 
-    A floor further off than `_FAR` times the range of the others would flatten the curves; the plot names it at its edge.
+    A floor further off than `_FAR` times the range of the others would flatten the curves, and so would a method that fell
+    apart, below the oracle by more than `_DEEPEST` times what the oracle is above random: these are named at the plot's edge.
+    The source's first steps, from before it learned anything, do not count.
     """
-    arrays = [each for curve in plot.curves for each in (curve.mean, curve.low, curve.high) if each is not None]
-    arrays += [np.array([each.value]) for each in plot.references if each.kind == "oracle"]
+    counted = [curve for curve in plot.curves if curve.series != SOURCE_METHOD] or list(plot.curves)
+    arrays = [each for curve in counted for each in (curve.mean, curve.low, curve.high) if each is not None]
+    by_name = {each.name: each.value for each in plot.references}
+    arrays += [np.array([value]) for name, value in by_name.items() if name == "oracle"]
     joined = np.concatenate(arrays)
     low, high = float(joined.min()), float(joined.max())
+    if "oracle" in by_name and by_name["oracle"] > by_name.get("random", np.inf):
+        gap = by_name["oracle"] - by_name["random"]
+        low, high = max(low, by_name["oracle"] - _DEEPEST * gap), min(high, by_name["oracle"] + _DEEPEST * gap)
     reach = _FAR * ((high - low) or max(abs(high), 1.0))
     near = [each.value for each in plot.references if low - reach <= each.value <= high + reach]
     return min([low, *near]), max([high, *near])

@@ -1,7 +1,9 @@
-"""The report as one HTML page that needs nothing else: no script, no network, and a policy that forbids both.
+"""The report as one HTML page that needs nothing else: no network, and a policy that forbids it.
 
-The content security policy allows exactly one thing, the page's own style sheet, by its hash. Everything that came from a
-run goes through jinja2's autoescape, and through `text.visible` before it, so names and values are shown and never run.
+The content security policy allows exactly two things, the page's own style sheet and its own script, each by its hash. The
+script is the same for every report and holds no data; it sorts and filters what is there, and the page is complete without
+it. Everything that came from a run goes through jinja2's autoescape or `Drawing`'s escaping, and through `text.visible`
+before it, so names and values are shown and never run.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -26,31 +28,50 @@ from icrl_leaderboards.cells import (
     settings_of,
     table_decimals,
 )
-from icrl_leaderboards.formatting import count, duration, number, with_interval
-from icrl_leaderboards.report.curves import COLOURS, CurvePlot, LineStyle
-from icrl_leaderboards.report.plots import draw_svg
-from icrl_leaderboards.report.sections import Section, aggregates_of, last_by_task
-from icrl_leaderboards.report.svg import for_page
-from icrl_leaderboards.summary import Reference, Row
+from icrl_leaderboards.formatting import MISSING, count, interval, number, with_interval
+from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.report.figures import Figure
+from icrl_leaderboards.report.marks import score_bar, swatch
+from icrl_leaderboards.report.ranking import Ranked, rank_methods
+from icrl_leaderboards.report.runs import run_view
+from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
+from icrl_leaderboards.report.styles import COLOURS, NAME_LIMIT, SHADES
+from icrl_leaderboards.statistics.intervals import Estimate
+from icrl_leaderboards.statistics.measures import DESCRIPTIONS, EPISODES_TO_ORACLE, MEASURES, measure
+from icrl_leaderboards.summary import Reference, Row, Table
 from icrl_leaderboards.text import shorten, visible
 from icrl_registry.hooks import ReportSection
 
-_BAR_WIDTH, _BAR_HEIGHT = 120, 16
+#: Runs without a fold-out that a section still lists, newest first.
+MOST_LISTED = 1000
 
 
-def render_html(sections: Sequence[Section], extra: Sequence[ReportSection], headline: str) -> str:
-    """The page."""
+def render_html(
+    boards: Sequence[Board], records: Mapping[str, RunRecord], extra: Sequence[ReportSection], headline: str
+) -> str:
+    """The page; a run has a fold-out if `records` has it."""
     environment = _environment()
-    style = environment.get_template("style.css").render(colours=list(enumerate(COLOURS)))
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    page = environment.get_template("index.html.j2")
-    return page.render(
+    style = page_style()
+    script = environment.get_template("script.js").render()
+    policy = (
+        f"default-src 'none'; style-src {_hash_source(style)}; script-src {_hash_source(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template("index.html.j2").render(
         style=Markup(style),
-        policy=f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'",
-        sections=[_view(section) for section in sections],
+        script=Markup(script),
+        policy=policy,
+        boards=[_board(board, records) for board in boards],
+        choices=_choices(boards),
         extra=[{"title": each.title, "body": _from_markdown(each.body)} for each in extra],
         headline=headline,
     )
+
+
+@cache
+def page_style() -> str:
+    """The page's style sheet, which drawings need to have colours."""
+    return _environment().get_template("style.css").render(colours=_palette())
 
 
 @cache
@@ -62,44 +83,120 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"short": lambda text: shorten(text, 60), "shown": visible, "json_lines": _json_lines}
+    environment.filters |= {
+        "short": lambda text: shorten(text, NAME_LIMIT),
+        "shown": visible,
+        "json_lines": _json_lines,
+    }
     return environment
 
 
-def _view(section: Section) -> dict[str, Any]:
-    """What the template shows of a section: text and drawings only."""
-    table = section.table
-    entries = [_entry(entry, section) for entry in table.ranked]
+def _palette() -> list[tuple[str, str, str]]:
+    """Name, colour on a light ground and on a dark one of everything that a drawing may be coloured with."""
+    lines = [(f"line-{index}", *pair) for index, pair in enumerate(COLOURS)]
+    return lines + [(f"shade-{index}", *pair) for index, pair in enumerate(SHADES)]
+
+
+def _hash_source(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _choices(boards: Sequence[Board]) -> dict[str, list[str]]:
+    """What the page's filter offers."""
     return {
-        "anchor": section.anchor,
-        "environment": table.environment,
-        "protocol": table.protocol,
-        "track": table.track,
-        "plot": _drawing(section),
-        "legend": [{"label": curve.label, "swatch": swatch(curve.style)} for curve in section.plot.curves],
-        "result_columns": RESULT_COLUMNS,
-        "cost_columns": COST_COLUMNS,
-        "entries": entries,
-        "notes": notes_of(table),
-        "aggregates": _aggregates(table.rows),
-        "tasks": _tasks(section),
-        "numbers": _numbers(section.plot),
-        "runs": [_run(record) for record in section.runs],
+        "environment": sorted({section.table.environment for board in boards for section in board.sections}),
+        "protocol": sorted({board.protocol for board in boards}),
+        "track": sorted({board.track for board in boards}),
     }
 
 
-# --- Tables --------------------------------------------------------------------------------------------------------------
+# --- What the template shows: text and drawings only ---------------------------------------------------------------------
+
+
+def _board(board: Board, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+    ranking = rank_methods([section.table for section in board.sections]) if len(board.sections) > 1 else []
+    styles = board.sections[0].styles
+    return {
+        "anchor": board.anchor,
+        "protocol": board.protocol,
+        "track": board.track,
+        "ranking": [_ranked(entry, swatch(styles[entry.style_label])) for entry in ranking[:MOST_ROWS]],
+        "sections": [_section(section, records) for section in board.sections],
+    }
+
+
+def _ranked(entry: Ranked, mark: Markup) -> dict[str, Any]:
+    parameters = sorted({row.head.parameters for row in entry.rows if row is not None})
+    sizes = [count(each) for each in dict.fromkeys((parameters[0], parameters[-1]))]
+    return {
+        "name": entry.method,
+        "swatch": mark,
+        "marks": "",
+        "settings": [],
+        "reference": entry.reference,
+        "overall": number(entry.mean, 2),
+        "cells": [MISSING if row is None else with_interval(row.normalised_score, 2) for row in entry.rows],
+        "parameters": "–".join(dict.fromkeys(sizes)),
+    }
+
+
+def _section(section: Section, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+    table = section.table
+    shown = _shown(section)
+    listed = [run for run in section.runs if run.run_id not in records]
+    newest = sorted(listed, key=lambda run: (run.created_at, run.run_id), reverse=True)[:MOST_LISTED]
+    return {
+        "anchor": section.anchor,
+        "environment": table.environment,
+        "small": Markup(section.small.svg),
+        "figures": [_figure(each) for each in section.figures],
+        "sweeps": [_figure(each) for each in section.sweeps],
+        "costs": [_figure(each) for each in section.costs],
+        "result_columns": RESULT_COLUMNS,
+        "cost_columns": COST_COLUMNS,
+        "entries": [_entry(entry, section) for entry in shown],
+        "notes": [*notes_of(table), *_left_out(table.rows)],
+        "measured": _measured(table),
+        "num_runs": f"{len(section.runs):,}",
+        "runs": [run_view(records[run.run_id]) for run in section.runs if run.run_id in records],
+        "other_runs": newest,
+        "other_runs_note": _listed_note(len(listed), len(newest)),
+    }
+
+
+def _shown(section: Section) -> list[Row | Reference]:
+    rows = {id(row) for row in section.table.rows[:MOST_ROWS]}
+    return [entry for entry in section.table.ranked if isinstance(entry, Reference) or id(entry) in rows]
+
+
+def _left_out(rows: Sequence[Row]) -> list[str]:
+    hidden = len(rows) - MOST_ROWS
+    return [f"{hidden:,} rows ranked below these are left out of this page"] if hidden > 0 else []
+
+
+def _listed_note(others: int, listed: int) -> str:
+    """What became of the runs without a fold-out."""
+    note = f"The newest runs of the report have a fold-out; {others:,} older ones here are listed without"
+    return f"{note}, {others - listed:,} of them only counted." if others > listed else f"{note}."
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    return {
+        "heading": figure.heading,
+        "svg": Markup(figure.svg),
+        "caption": figure.caption,
+        "numbers": figure.numbers,
+    }
 
 
 def _entry(entry: Row | Reference, section: Section) -> dict[str, Any]:
     cells = cells_of(entry, section.table, " ")
     if isinstance(entry, Reference):
         return {"reference": True, "name": entry.name, "cells": cells}
-    name = entry.head.method
     style = section.styles[entry.label]
     return {
         "reference": False,
-        "name": name,
+        "name": entry.head.method,
         "marks": "".join(marks_of(entry)),
         "settings": settings_of(entry),
         "cells": cells,
@@ -108,79 +205,21 @@ def _entry(entry: Row | Reference, section: Section) -> dict[str, Any]:
     }
 
 
-def _aggregates(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """One line per row that has normalised scores: each aggregate with both intervals."""
-    lines = []
-    for row in rows:
-        aggregates = aggregates_of(row)
-        if aggregates:
-            cells = {
-                each.name: (with_interval(each.two_level, 3), with_interval(each.stratified, 3)) for each in aggregates
-            }
-            lines.append({"label": row.label, "cells": cells, "stratified": len(row.seeds) > 1})
-    return lines
-
-
-def _tasks(section: Section) -> dict[str, Any]:
-    """Raw returns of the last 10 % per task, beside the task's floors and oracle in the first row's first run."""
-    table = section.table
+def _measured(table: Table) -> dict[str, Any]:
+    """Every statistic of the best rows with both intervals, and what the statistics are."""
     decimals = table_decimals(table)
-    head = table.rows[0].head
-    references = {"random": head.random, "zero action": head.zero_action, "oracle": head.oracle}
-    rows = [row for row in table.rows if row.head.task_labels == head.task_labels]
-    columns = [last_by_task(row) for row in rows]
+    rows = table.rows[:MOST_MEASURED]
     lines = []
-    for index, label in enumerate(head.task_labels):
-        values = [values[index] for values in references.values()] + [column[index] for column in columns]
-        lines.append({"label": label, "values": [number(float(value), decimals) for value in values]})
-    return {"references": list(references), "methods": [row.label for row in rows], "lines": lines}
-
-
-def _numbers(plot: CurvePlot) -> list[list[str]]:
-    """Episode, then each curve's mean and band."""
-    lines = []
-    for episode in range(plot.num_episodes):
-        line = [str(episode + 1)]
-        for curve in plot.curves:
-            if episode >= len(curve.mean):
-                line.append("")
-                continue
-            text = number(float(curve.mean[episode]), 3)
-            if curve.low is not None and curve.high is not None:
-                text += f" [{number(float(curve.low[episode]), 3)}, {number(float(curve.high[episode]), 3)}]"
-            line.append(text)
-        lines.append(line)
-    return lines
-
-
-def _run(record: Any) -> dict[str, Any]:
-    facts = {
-        "run": record.run_id,
-        "method": record.method,
-        "backbone": record.backbone or "none",
-        "environment": record.environment,
-        "protocol": f"{record.protocol}, {record.track}",
-        "seed": str(record.seed),
-        "recorded": record.created_at,
-        "parameters": f"{record.parameters:,} ({count(record.parameters)})",
-        "environment steps": ", ".join(
-            f"{stage} {getattr(record, f'{stage}_env_steps'):,}" for stage in ("collect", "train", "adapt")
-        ),
-        "time": ", ".join(f"{name} {duration(value)}" for name, value in record.seconds.items()),
-        "checkpoint": record.checkpoint,
-        "dataset": record.dataset,
-    }
-    return {
-        "summary": f"{record.method}, seed {record.seed}",
-        "run_id": record.run_id,
-        "facts": facts,
-        "plugins": record.plugins,
-        "documents": [
-            (name, getattr(record, name))
-            for name in ("variant", "config", "provenance", "diagnostics")
-            if getattr(record, name)
-        ],
-    }
+    for row, estimates in zip(rows, measure([row.outcome for row in rows]), strict=True):
+        cells = []
+        for name in DESCRIPTIONS:
+            estimate = estimates[name]
+            digits = 0 if name == EPISODES_TO_ORACLE else 2 if MEASURES[name].normalised else decimals
+            beside = interval(Estimate(0.0, estimate.stratified), digits) if estimate is not None else ""
+            cells.append((with_interval(estimate, digits), beside))
+        lines.append({"method": row.head.method, "label": row.label, "cells": cells})
+    labels = {name: MEASURES[name].label if name in MEASURES else name.replace("_", " ") for name in DESCRIPTIONS}
+    return {"labels": [(labels[name], said) for name, said in DESCRIPTIONS.items()], "lines": lines}
 
 
 def _json_lines(value: Any) -> str:
@@ -193,57 +232,3 @@ def _from_markdown(body: str) -> Markup:
     """Markdown as HTML in which no HTML of the author's, no image and no script address survives."""
     lines = "\n".join(visible(line) for line in body.splitlines())
     return Markup(MarkdownIt("js-default").disable("image").render(lines))
-
-
-# --- Drawings ------------------------------------------------------------------------------------------------------------
-
-
-def _drawing(section: Section) -> Markup:
-    plot = section.plot
-    title = f"Adaptation curves: {shorten(plot.title, 120)}"
-    return Markup(for_page(draw_svg(plot), section.anchor, title, describe(plot)))
-
-
-def describe(plot: CurvePlot) -> str:
-    """The plot in words: where each curve begins and ends, and the lines it is seen against."""
-    sentences = [f"Mean return per episode over seeds and tasks, {plot.num_episodes} episodes."]
-    for curve in plot.curves:
-        first, last = number(float(curve.mean[0]), 2), number(float(curve.mean[-1]), 2)
-        sentences.append(f"{shorten(curve.label, 60)} goes from {first} to {last}.")
-    sentences += [f"{each.name}: {number(each.value, 2)}." for each in plot.references]
-    return " ".join(sentences)
-
-
-def swatch(style: LineStyle) -> Markup:
-    """A short piece of a method's line."""
-    dashes = " ".join(f"{2.4 * length:g}" for length in style.dashes)
-    attribute = f' stroke-dasharray="{dashes}"' if dashes else ""
-    line = f'<line x1="1" x2="25" y1="5" y2="5" stroke-width="2.4"{attribute} class="stroke-line-{style.colour}"/>'
-    return Markup(f'<svg class="swatch" viewBox="0 0 26 10" aria-hidden="true">{line}</svg>')
-
-
-def score_bar(row: Row, rows: Sequence[Row], style: LineStyle) -> Markup:
-    """The normalised score and its interval between 0 (random) and 1 (oracle); all rows of a table share the scale."""
-    if row.normalised_score is None:
-        return Markup("")
-    ends = [0.0, 1.0]
-    for each in rows:
-        if each.normalised_score is not None:
-            score = each.normalised_score
-            ends += [score.value] + ([score.interval.low, score.interval.high] if score.interval else [])
-    low, high = min(ends), max(ends)
-
-    def x(value: float) -> str:
-        return f"{4 + (value - low) / (high - low) * (_BAR_WIDTH - 8):.1f}"
-
-    middle = _BAR_HEIGHT / 2
-    parts = [f'<line x1="{x(0)}" x2="{x(1)}" y1="{middle}" y2="{middle}" class="stroke-grid" stroke-width="4"/>']
-    parts += [f'<line x1="{x(end)}" x2="{x(end)}" y1="3" y2="13" class="stroke-muted"/>' for end in (0, 1)]
-    colour = f"line-{style.colour}"
-    score = row.normalised_score
-    if score.interval is not None:
-        line = f'x1="{x(score.interval.low)}" x2="{x(score.interval.high)}" y1="{middle}" y2="{middle}"'
-        parts.append(f'<line {line} class="stroke-{colour}" stroke-width="2"/>')
-    parts.append(f'<circle cx="{x(score.value)}" cy="{middle}" r="3.6" class="fill-{colour}"/>')
-    box = f'viewBox="0 0 {_BAR_WIDTH} {_BAR_HEIGHT}"'
-    return Markup(f'<svg class="bar" {box} aria-hidden="true">{"".join(parts)}</svg>')

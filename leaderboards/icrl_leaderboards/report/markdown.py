@@ -2,69 +2,126 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from icrl_leaderboards.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
-from icrl_leaderboards.report.html import describe
-from icrl_leaderboards.report.sections import Section
-from icrl_leaderboards.summary import Row
+from icrl_leaderboards.formatting import MISSING, number, with_interval
+from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.report.figures import Figure
+from icrl_leaderboards.report.ranking import rank_methods
+from icrl_leaderboards.report.sections import MOST_ROWS, Board, Section
+from icrl_leaderboards.summary import Reference, Row
 from icrl_leaderboards.text import markdown, visible
 from icrl_registry.hooks import ReportSection
 
 
-def render_markdown(sections: Sequence[Section], extra: Sequence[ReportSection], headline: str) -> str:
-    """The document; section N shows the file `plot_name(N)`."""
+def render_markdown(
+    boards: Sequence[Board], records: Mapping[str, RunRecord], extra: Sequence[ReportSection], headline: str
+) -> str:
+    """The document; each figure shows the file `plot_file(figure)`."""
     blocks = ["# icrl-bench leaderboard", headline]
-    if not sections:
+    if not boards:
         blocks.append("No runs yet. `icrl-bench run --method ad-mamba --env pusher-goal` makes the first.")
-    for section in sections:
-        blocks += _section(section)
+    for board in boards:
+        blocks.append(f"## {markdown(board.protocol)} · {markdown(board.track)}")
+        if len(board.sections) > 1:
+            blocks += [
+                "Normalised score of the last 10 %: 0 is random, 1 the source on the task itself.",
+                _ranking(board),
+            ]
+        for section in board.sections:
+            blocks += _section(section, records)
     for each in extra:
         body = "\n".join(visible(line).replace("<", "&lt;") for line in each.body.splitlines())
         blocks += [f"## {markdown(each.title)}", body]
     return "\n\n".join(blocks) + "\n"
 
 
-def plot_name(section: Section) -> str:
-    """The file of a section's plot."""
-    return f"{section.anchor}.svg"
+def figures_of(section: Section) -> list[Figure]:
+    """The figures that the Markdown report shows."""
+    return [*section.figures, *section.sweeps, *section.costs]
 
 
-def _section(section: Section) -> list[str]:
+def plot_file(figure: Figure) -> str:
+    """The file of a figure."""
+    return f"{figure.name}.svg"
+
+
+def _ranking(board: Board) -> str:
+    names = [markdown(section.table.environment, 60) for section in board.sections]
+    lines = [_line(["method", "overall", *names]), _rule(1, len(names) + 1)]
+    for entry in rank_methods([section.table for section in board.sections])[:MOST_ROWS]:
+        cells = [MISSING if row is None else with_interval(row.normalised_score, 2) for row in entry.rows]
+        lines.append(_line([markdown(entry.method, 60), number(entry.mean, 2), *cells]))
+    return "\n".join(lines)
+
+
+def _section(section: Section, records: Mapping[str, RunRecord]) -> list[str]:
     table = section.table
     title = " · ".join(markdown(part) for part in (table.environment, table.protocol, table.track))
     return [
-        f"## {title}",
-        f"![{markdown(describe(section.plot), 2000)}]({plot_name(section)})",
+        f"### {title}",
+        *(
+            f"![{markdown(each.title, 200)}. {markdown(each.description, 2000)}]({plot_file(each)})"
+            for each in section.figures
+        ),
         _grid(section, RESULT_COLUMNS, with_references=True),
         "\n".join(f"- {markdown(note, 400)}" for note in notes_of(table)),
+        *(
+            f"![{markdown(each.title, 200)}. {markdown(each.description, 2000)}]({plot_file(each)})"
+            for each in (*section.sweeps, *section.costs)
+        ),
         _grid(section, COST_COLUMNS, with_references=False),
-        "### Runs",
-        _runs(section),
+        "#### Runs",
+        _runs(section, records),
     ]
 
 
 def _grid(section: Section, columns: Sequence[str], with_references: bool) -> str:
-    lines = ["| method | " + " | ".join(columns) + " |", "| :-- |" + " --: |" * len(columns)]
+    lines = [_line(["method", *columns]), _rule(1, len(columns))]
+    shown = {id(row) for row in section.table.rows[:MOST_ROWS]}
     for entry in section.table.ranked:
         cells = cells_of(entry, section.table, " ")
-        if isinstance(entry, Row):
-            settings = "".join(f"<br>{markdown(each, 60)}" for each in entry.settings)
-            name = markdown(entry.head.method, 60) + "".join(marks_of(entry)) + settings
-        elif with_references:
+        if isinstance(entry, Reference):
+            if not with_references:
+                continue
             name = f"*{entry.name}*"
+        elif id(entry) in shown:
+            name = _name(entry)
         else:
             continue
-        lines.append("| " + " | ".join([name, *(cells.get(column, "") for column in columns)]) + " |")
+        lines.append(_line([name, *(cells.get(column, "") for column in columns)]))
     return "\n".join(lines)
 
 
-def _runs(section: Section) -> str:
+def _name(row: Row) -> str:
+    settings = "".join(f"<br>{markdown(each, 60)}" for each in row.settings)
+    return markdown(row.head.method, 60) + "".join(marks_of(row)) + settings
+
+
+def _runs(section: Section, records: Mapping[str, RunRecord]) -> str:
     header = ("run", "method", "seed", "recorded", "kernel", "git revision", "checkpoint", "dataset")
-    lines = ["| " + " | ".join(header) + " |", "|" + " :-- |" * len(header)]
-    for run in section.runs:
-        kernel, revision = (str(run.provenance.get(name, "")) for name in ("kernel", "git"))
-        names = [markdown(each, 60) for each in (run.run_id, run.method, kernel, revision, run.checkpoint, run.dataset)]
+    lines = [_line(header), _rule(len(header), 0)]
+    shown = [records[run.run_id] for run in section.runs if run.run_id in records]
+    for run in shown:
+        facts = (str(run.provenance.get("kernel", "")), _revision(run), run.checkpoint, run.dataset)
+        names = [markdown(each, 60) for each in (run.run_id, run.method, *facts)]
         names[2:2] = [str(run.seed), run.created_at]
-        lines.append("| " + " | ".join(names) + " |")
-    return "\n".join(lines)
+        lines.append(_line(names))
+    hidden = len(section.runs) - len(shown)
+    note = f"\n\nThe newest runs of the report; {hidden:,} older ones are not listed." if hidden else ""
+    return "\n".join(lines) + note
+
+
+def _revision(run: RunRecord) -> str:
+    source = run.provenance.get("source")
+    revision = source.get("git_revision") if isinstance(source, Mapping) else None
+    return str(revision or run.provenance.get("git", ""))
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rule(left: int, right: int) -> str:
+    return "|" + " :-- |" * left + " --: |" * right

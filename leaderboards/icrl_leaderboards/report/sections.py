@@ -1,69 +1,102 @@
-"""What a report says about one environment, protocol and track, before it becomes Markdown or HTML."""
+"""What a report says, before it becomes Markdown or HTML: boards of rows that may be ranked together, and their tables."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from icrl_leaderboards import statistics
-from icrl_leaderboards.statistics.bootstrap import INTERVAL_SEED, Estimate, stratified_interval, two_level_interval
 from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.report.curves import CurvePlot, LineStyle, curve_plot, line_styles
+from icrl_leaderboards.report.cost_figures import cost_figures
+from icrl_leaderboards.report.curve_figures import curve_figure
+from icrl_leaderboards.report.curves import episode_plot, steps_plot
+from icrl_leaderboards.report.figures import Figure
+from icrl_leaderboards.report.profile_figures import profile_figure
+from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
+from icrl_leaderboards.report.styles import LineStyle, line_styles
+from icrl_leaderboards.report.task_figures import strip_figure
 from icrl_leaderboards.scores import RunScores
-from icrl_leaderboards.summary import Row, Table, group_runs, tables_of
+from icrl_leaderboards.summary import Table, group_runs, tables_of
 
-
-@dataclass(frozen=True)
-class Aggregate:
-    """One aggregate of the normalised score, with the two kinds of interval."""
-
-    name: str
-    two_level: Estimate
-    stratified: Estimate
+#: Rows of a table that the report lists; the others are counted.
+MOST_ROWS = 400
+#: Rows of which every statistic is shown.
+MOST_MEASURED = 50
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One table of results with its plot and its runs."""
+    """One environment's results under one protocol and track, with its figures and its runs."""
 
     anchor: str
     table: Table
-    plot: CurvePlot
-    styles: dict[str, LineStyle]
-    runs: tuple[RunRecord, ...]  # in the order of the rows, then by seed; older runs of a seed last
+    styles: Mapping[str, LineStyle]
+    small: Figure  # the adaptation curves, small, for the overview
+    figures: tuple[Figure, ...]  # adaptation curves first
+    costs: tuple[Figure, ...]
+    sweeps: tuple[Figure, ...]
+    runs: tuple[RunScores, ...]  # in the order of the rows, then by seed; older runs of a seed last
 
 
-def make_sections(runs: Sequence[RunRecord]) -> list[Section]:
-    """The sections of a report, in the order of their names."""
-    records = {run.run_id: run for run in runs}
-    rows = group_runs([RunScores.from_record(run) for run in runs])
+@dataclass(frozen=True, eq=False)
+class Board:
+    """The environments of one protocol and track: what an overall ranking may cover."""
+
+    anchor: str
+    protocol: str
+    track: str
+    sections: tuple[Section, ...]
+
+
+def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> list[Board]:
+    """The boards of a report, in the order of their names; `records` are those runs whose full records are at hand."""
+    rows = group_runs(runs)
     styles = line_styles(rows)
-    sections = []
-    for index, table in enumerate(tables_of(rows)):
-        chosen = [run.run_id for row in table.rows for run in row.runs]
-        older = [run_id for row in table.rows for run_id in row.superseded]
-        members = tuple(records[run_id] for run_id in [*chosen, *older])
-        sections.append(Section(f"results-{index + 1}", table, curve_plot(table, styles), styles, members))
-    return sections
+    by_id = {run.run_id: run for run in runs}
+    by_board: dict[tuple[str, str], list[Table]] = defaultdict(list)
+    for table in tables_of(rows):
+        by_board[table.protocol, table.track].append(table)
+    boards = []
+    number = 0
+    for index, ((protocol, track), tables) in enumerate(sorted(by_board.items())):
+        sections = []
+        for table in tables:
+            number += 1
+            sections.append(_section(table, styles, records, by_id, f"results-{number}"))
+        boards.append(Board(f"board-{index + 1}", protocol, track, tuple(sections)))
+    return boards
 
 
-def aggregates_of(row: Row) -> list[Aggregate]:
-    """Mean, median, IQM and optimality gap of a row's normalised scores; empty where no task has a scale."""
-    scores = row.scores
-    if not scores.size:
-        return []
-    aggregates = []
-    for name, statistic in statistics.AGGREGATES.items():
-        value = float(statistic(scores))
-        generators = [np.random.default_rng([INTERVAL_SEED, kind, *scores.shape]) for kind in range(2)]
-        two_level = Estimate(value, two_level_interval(scores, statistic, generators[0]))
-        stratified = Estimate(value, stratified_interval(scores, statistic, generators[1]))
-        aggregates.append(Aggregate(name, two_level, stratified))
-    return aggregates
-
-
-def last_by_task(row: Row) -> list[float]:
-    """Raw return of the last 10 %, mean over seeds, for each task."""
-    return [float(value) for value in statistics.last_episodes(row.returns).mean(axis=0)]
+def _section(
+    table: Table,
+    styles: Mapping[str, LineStyle],
+    records: Mapping[str, RunRecord],
+    by_id: Mapping[str, RunScores],
+    anchor: str,
+) -> Section:
+    episodes, steps = episode_plot(table, styles), steps_plot(table, styles, records)
+    figures = [curve_figure(episodes, anchor)]
+    if steps is not None:
+        figures.append(curve_figure(steps, f"{anchor}-steps"))
+    figures.append(strip_figure(table, styles, f"{anchor}-tasks"))
+    profile = profile_figure(table, styles, f"{anchor}-profile")
+    if profile is not None:
+        figures.append(profile)
+    configs = {run_id: record.config for run_id, record in records.items()}
+    sweeps = [
+        figure
+        for index, sweep in enumerate(sweeps_of(table, configs))
+        for figure in sweep_figures(table, sweep, f"{anchor}-sweep-{index + 1}")
+    ]
+    chosen = [run for row in table.rows for run in row.runs]
+    older = [by_id[run_id] for row in table.rows for run_id in row.superseded]
+    return Section(
+        anchor=anchor,
+        table=table,
+        styles=styles,
+        small=curve_figure(episodes, f"{anchor}-small", "small"),
+        figures=tuple(figures),
+        costs=tuple(cost_figures(table, styles, f"{anchor}-cost")),
+        sweeps=tuple(sweeps),
+        runs=(*chosen, *older),
+    )

@@ -1,0 +1,44 @@
+"""What the page shows of a single run: its provenance and its full configuration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from icrl_leaderboards.formatting import count, duration
+from icrl_leaderboards.records import RunRecord
+
+_STAGES = ("collect", "train", "adapt")
+_DOCUMENTS = ("variant", "config", "provenance", "diagnostics")
+
+
+def run_view(record: RunRecord) -> dict[str, Any]:
+    """The fold-out of one run, as text."""
+    facts = {
+        "run": record.run_id,
+        "method": record.method,
+        "backbone": record.backbone or "none",
+        "environment": record.environment,
+        "protocol": f"{record.protocol}, {record.track}",
+        "seed": str(record.seed),
+        "recorded": record.created_at,
+        "parameters": f"{record.parameters:,} ({count(record.parameters)})",
+        "environment steps": ", ".join(
+            f"{stage} {getattr(record, f'{stage}_env_steps'):,}" for stage in ("collect", "train", "adapt")
+        ),
+        "time": ", ".join(f"{name} {duration(record.seconds[name])}" for name in sorted(record.seconds, key=_stage)),
+        "checkpoint": record.checkpoint,
+        "dataset": record.dataset,
+    }
+    settings = ", ".join(f"{key}={value}" for key, value in sorted(record.variant.items()))
+    return {
+        "summary": f"{record.method}{f' ({settings})' if settings else ''}, seed {record.seed}",
+        "run_id": record.run_id,
+        "facts": facts,
+        "plugins": record.plugins,
+        "documents": [(name, getattr(record, name)) for name in _DOCUMENTS if getattr(record, name)],
+    }
+
+
+def _stage(name: str) -> tuple[int, str]:
+    """Stages as they follow each other, then any others by name."""
+    return (_STAGES.index(name) if name in _STAGES else len(_STAGES)), name

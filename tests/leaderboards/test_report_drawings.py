@@ -1,0 +1,232 @@
+"""What plots show: sensible ranges, names that do not run into each other, and every text as text."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from icrl_leaderboards.report.cost_figures import cost_figures
+from icrl_leaderboards.report.curve_figures import curve_figure
+from icrl_leaderboards.report.curves import episode_plot, grouped, principal_rows, steps_plot, value_range
+from icrl_leaderboards.report.drawing import Drawing, steps
+from icrl_leaderboards.report.profile_figures import profile_figure
+from icrl_leaderboards.report.ranking import rank_methods
+from icrl_leaderboards.report.scales import (
+    Scale,
+    episode_ticks,
+    linear_ticks,
+    log_ticks,
+    spread,
+    spread_within,
+)
+from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
+from icrl_leaderboards.report.styles import line_styles
+from icrl_leaderboards.report.task_figures import strip_figure
+from icrl_leaderboards.scores import RunScores
+from icrl_leaderboards.summary import group_runs, tables_of
+from icrl_leaderboards.text import visible
+
+TEXT = "{http://www.w3.org/2000/svg}text"
+
+
+def table_of(*records):
+    (table,) = tables_of(group_runs([RunScores.from_record(record) for record in records]))
+    return table
+
+
+def plot_of(*records):
+    table = table_of(*records)
+    return episode_plot(table, line_styles(table.rows))
+
+
+def texts_of(figure):
+    return [element.text or "" for element in ElementTree.fromstring(figure.svg).iter(TEXT)]
+
+
+# --- Scales and ticks --------------------------------------------------------------------------------------------------
+
+NUMBERS = st.floats(-1e6, 1e6, allow_nan=False)
+
+
+@settings(derandomize=True, deadline=None)
+@given(NUMBERS, st.floats(1e-3, 1e6), st.integers(2, 8))
+def test_linear_ticks_lie_within_and_are_evenly_spaced(low, span, most):
+    ticks = linear_ticks(low, low + span, most)
+    assert 1 <= len(ticks) <= most
+    assert all(low - 1e-6 * span <= tick <= low + span * (1 + 1e-6) for tick in ticks)
+    distances = [after - before for before, after in pairwise(ticks)]
+    assert np.allclose(distances, distances[:1] * len(distances))
+
+
+def test_ticks_are_round():
+    assert linear_ticks(-13.2, 1.1) == [-10.0, -5.0, 0.0]
+    assert linear_ticks(0, 1) == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert log_ticks(40, 20_000) == [100.0, 1000.0, 10_000.0]
+    assert log_ticks(1.1e6, 2.5e6) == [2e6]
+    assert episode_ticks(20) == [1, 5, 10, 15, 20]
+    assert episode_ticks(1) == [1]
+
+
+def test_a_logarithmic_scale_spaces_ratios_evenly():
+    scale = Scale(10, 1000, 0, 100, logarithmic=True)
+    assert [round(scale(value), 6) for value in (10, 100, 1000)] == [0, 50, 100]
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=8), st.floats(0.1, 20))
+def test_labels_keep_their_distance_and_their_order(values, distance):
+    heights = spread(values, distance)
+    order = sorted(range(len(values)), key=lambda index: values[index])
+    ordered = [heights[index] for index in order]
+    assert all(after - before >= distance - 1e-9 for before, after in pairwise(ordered))
+    assert abs(sum(heights) - sum(values)) < 1e-6 * max(1, sum(map(abs, values)))
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.lists(st.floats(-100, 200), min_size=1, max_size=30), st.floats(0.1, 20))
+def test_labels_stay_within_the_plot(values, distance):
+    heights = sorted(spread_within(values, distance, 0, 100))
+    assert heights[0] >= -1e-9
+    assert heights[-1] <= 100 + 1e-9
+    least = min(distance, 100 / max(len(values) - 1, 1))
+    assert all(after - before >= least - 1e-6 for before, after in pairwise(heights))
+
+
+# --- Drawings ----------------------------------------------------------------------------------------------------------
+
+
+def test_texts_are_drawn_as_they_are(hostile_name):
+    drawing = Drawing(100, 100)
+    drawing.begin_group("series", series=hostile_name)
+    drawing.text((1, 2), hostile_name)
+    drawing.end_group()
+    root = ElementTree.fromstring(drawing.to_svg("name", hostile_name, hostile_name))
+    assert [element.text or "" for element in root.iter(TEXT)] == [visible(hostile_name)]
+    assert root.find("{http://www.w3.org/2000/svg}g").get("data-series") == visible(hostile_name)
+    known = {"svg", "title", "desc", "g", "text"}
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} == known
+
+
+def test_a_staircase_keeps_each_height_until_the_next_point():
+    assert steps([(0, 3), (1, 2), (4, 1)]) == [(0, 3), (1, 3), (1, 2), (4, 2), (4, 1)]
+
+
+# --- Adaptation curves -------------------------------------------------------------------------------------------------
+
+
+def test_a_far_floor_does_not_flatten_the_curves(make_record):
+    plot = plot_of(make_record(random=[-500.0] * 10))
+    low, high = value_range(plot)
+    assert low > -20
+    assert high == -2.0
+    assert "random −500 ↓" in texts_of(curve_figure(plot, "name"))
+    assert value_range(plot_of(make_record()))[0] <= -12.5  # a floor nearby has its line
+
+
+def test_a_method_that_fell_apart_does_not_flatten_the_others(make_record):
+    broken = make_record("broken", returns=np.full((10, 50), -1e6).tolist())
+    plot = plot_of(make_record(), broken)
+    assert value_range(plot)[0] > -30
+    assert "broken −1,000,000 ↓" in texts_of(curve_figure(plot, "name"))
+
+
+def test_many_episodes_are_shown_as_means_of_neighbours():
+    returns = np.arange(24_000.0).reshape(2, 3, 4000)
+    means, ends = grouped(returns, 120)
+    assert means.shape == (2, 3, len(ends))
+    assert len(ends) <= 120
+    assert ends[0] == 1
+    assert ends[-1] == 4000
+    weights = np.diff(ends, prepend=0)
+    assert np.allclose((means * weights).sum(axis=-1) / 4000, returns.mean(axis=-1))
+    assert grouped(returns, 4000)[0] is returns
+
+
+def test_a_plot_has_one_row_a_method_the_protocols_own_where_there_is_one(make_record):
+    table = table_of(
+        make_record(skill=0.5),
+        make_record(variant={"method.context_length": 200}, run_id="a", skill=0.9),
+        make_record("mql", variant={"method.updates": 1}, run_id="b", skill=0.3),
+        make_record("mql", variant={"method.updates": 2}, run_id="c", skill=0.6),
+    )
+    assert [row.head.run_id for row in principal_rows(table)] == ["c", "reacher-goal-v1-laptop-v0-ad-mamba-0"]
+
+
+def test_the_source_stands_beside_the_methods_on_environment_steps(make_record):
+    curves = [[-12.0, -8.0, -5.0, -3.0]] * 10
+    known = make_record(source_curves=curves, config={"source": {"total_steps": 20_000}})
+    table = table_of(known)
+    plot = steps_plot(table, line_styles(table.rows), {known.run_id: known})
+    assert [curve.brief for curve in plot.curves] == ["ad-mamba", "source"]
+    assert plot.curves[0].places[0] == 50
+    assert plot.curves[1].places.tolist() == [5000, 10_000, 15_000, 20_000]
+    assert plot.curves[1].mean.tolist() == curves[0]
+    assert steps_plot(table, line_styles(table.rows), {}) is None
+
+
+def test_a_source_row_is_a_reference_and_not_a_competitor(make_record):
+    source = make_record("source", num_episodes=400, adapt_env_steps=10 * 400 * 50)
+    table = table_of(make_record(), source)
+    styles = line_styles(table.rows)
+    assert [curve.brief for curve in episode_plot(table, styles).curves] == ["ad-mamba"]
+    plot = steps_plot(table, styles, {})
+    assert [curve.brief for curve in plot.curves] == ["ad-mamba", "source"]
+    assert plot.last_place == 20_000
+    assert [entry.reference for entry in rank_methods([table])] == [
+        entry.method == "source" for entry in rank_methods([table])
+    ]
+    assert cost_figures(table, styles, "cost")[0].numbers.lines[0][0] == "ad-mamba"
+    assert len(cost_figures(table, styles, "cost")[0].numbers.lines) == 1
+
+
+# --- The other figures -------------------------------------------------------------------------------------------------
+
+
+def test_the_numbers_behind_a_plot_are_its_numbers(make_record):
+    record = make_record(num_episodes=3, num_tasks=2, returns=[[1.0, 2.0, 3.0], [3.0, 4.0, 5.0]])
+    table = table_of(record)
+    styles = line_styles(table.rows)
+    figure = curve_figure(episode_plot(table, styles), "name")
+    assert [line[1].partition(" ")[0] for line in figure.numbers.lines] == ["2.000", "3.000", "4.000"]
+    assert [line[-1] for line in strip_figure(table, styles, "tasks").numbers.lines] == ["3.00", "5.00"]
+
+
+def test_a_profile_falls_from_all_to_none(make_record):
+    table = table_of(*[make_record(seed=seed) for seed in range(3)])
+    figure = profile_figure(table, line_styles(table.rows), "name")
+    shares = [float(line[1].partition(" ")[0]) for line in figure.numbers.lines]
+    assert shares[0] == 1.0
+    assert shares[-1] == 0.0
+    assert shares == sorted(shares, reverse=True)
+    assert profile_figure(table_of(make_record(oracle=[None] * 10, oracle_greedy=[None] * 10)), {}, "name") is None
+
+
+def test_rows_that_differ_in_one_setting_are_a_sweep(make_record):
+    def variant(length, skill, **more):
+        return make_record(variant={"method.context_length": length, **more}, run_id=f"{length}{more}", skill=skill)
+
+    base = make_record(config={"method": {"context_length": "full"}})
+    table = table_of(variant(1000, 0.6), base, variant(200, 0.5), variant(200, 0.4, **{"method.updates": 9}))
+    (sweep,) = sweeps_of(table, {base.run_id: base.config})
+    assert sweep.values == ("200", "1000", "full")
+    assert sweeps_of(table, {})[0].values == ("200", "1000")
+    ends, curves = sweep_figures(table, sweep, "sweep")
+    assert [line[0] for line in ends.numbers.lines] == ["200", "1000", "full"]
+    assert {"200", "1000", "full"} <= set(texts_of(curves))
+    assert sweeps_of(table_of(base), {base.run_id: base.config}) == []
+
+
+def test_a_ranking_covers_every_environment_or_says_what_is_missing(make_record):
+    tables = [
+        table_of(make_record("a", skill=0.5), make_record("b", skill=0.9)),
+        table_of(make_record("a", skill=0.5, environment="ant-dir-v1")),
+    ]
+    ranked = rank_methods(tables)
+    assert [(entry.method, entry.mean is None) for entry in ranked] == [("a", False), ("b", True)]
+    scores = [row.normalised_score.value for row in ranked[0].rows]
+    assert ranked[0].mean == pytest.approx(sum(scores) / 2)
