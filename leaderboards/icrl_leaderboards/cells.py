@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from icrl_leaderboards.formatting import MISSING, count, decimals_for, duration, number, with_interval
+from icrl_leaderboards.columns import COLUMNS, COST_NAMES, DEFAULT_COLUMNS, RESULT_NAMES, Column
+from icrl_leaderboards.formatting import decimals_for, number
 from icrl_leaderboards.summary import Reference, Row, Table
 from icrl_leaderboards.text import shorten
 
 LABEL_LIMIT = 40
-SEEDS_SHOWN = 6
 SETTINGS_SHOWN = 6
 TASKS_SHOWN = 5
 
-RESULT_COLUMNS = ("seeds", "first episode", "last 10 %", "best", "improvement", "normalised score")
-COST_COLUMNS = ("parameters", "train steps", "adapt steps", "time")
+#: The headings of the usual columns.
+RESULT_COLUMNS = tuple(COLUMNS[name].label for name in RESULT_NAMES)
+COST_COLUMNS = tuple(COLUMNS[name].label for name in COST_NAMES)
 
 
-def cells_of(entry: Row | Reference, table: Table, separator: str) -> dict[str, str]:
-    """What stands in each column; `separator` comes between an estimate and its interval."""
+def cells_of(
+    entry: Row | Reference, table: Table, separator: str, columns: Sequence[Column] | None = None
+) -> dict[str, str]:
+    """What stands under each heading; `separator` comes between an estimate and its interval."""
+    chosen = [COLUMNS[name] for name in DEFAULT_COLUMNS] if columns is None else columns
     decimals = table_decimals(table)
     if isinstance(entry, Reference):
-        score = MISSING if entry.normalised_score is None else number(entry.normalised_score, 2)
-        return {"method": entry.name, "last 10 %": number(entry.value, decimals), "normalised score": score}
-    return {
-        "method": shorten(entry.head.method, LABEL_LIMIT) + "".join(marks_of(entry)),
-        "seeds": seeds_text(entry.seeds),
-        "first episode": number(entry.first_episode.value, decimals),
-        "last 10 %": number(entry.last_episodes.value, decimals),
-        "best": number(entry.best_episode, decimals),
-        "improvement": with_interval(entry.improvement, decimals, signed=True, separator=separator),
-        "normalised score": with_interval(entry.normalised_score, 2, separator=separator),
-        "parameters": count(entry.head.parameters),
-        "train steps": count(entry.mean_of("train_env_steps")),
-        "adapt steps": count(entry.mean_of("adapt_env_steps")),
-        "time": duration(sum(entry.seconds.values())),
-    }
+        cells = {"method": entry.name}
+        for column in chosen:
+            if column.of_reference is not None:
+                own = column.reference_decimals
+                cells[column.label] = number(column.of_reference(entry), decimals if own is None else own)
+        return cells
+    method = shorten(entry.head.method, LABEL_LIMIT) + "".join(marks_of(entry))
+    return {"method": method, **{column.label: column.text(entry, decimals, separator) for column in chosen}}
 
 
 def settings_of(row: Row) -> list[str]:
@@ -47,17 +45,7 @@ def settings_of(row: Row) -> list[str]:
 
 def table_decimals(table: Table) -> int:
     """Decimals for all returns of one table."""
-    values = [reference.value for reference in table.references]
-    for row in table.rows:
-        values += [row.first_episode.value, row.last_episodes.value, row.best_episode]
-    return decimals_for(values)
-
-
-def seeds_text(seeds: Sequence[int]) -> str:
-    """`0, 2`, `0–2` where they follow each other, or their number where there are many."""
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]}–{seeds[-1]}"
-    return ", ".join(map(str, seeds)) if len(seeds) <= SEEDS_SHOWN else f"{len(seeds)} seeds"
+    return decimals_for([table.largest_return])
 
 
 # --- What a reader must know to read the numbers right -------------------------------------------------------------------
@@ -85,12 +73,22 @@ def notes_of(table: Table) -> list[str]:
         "³": "older runs of the same seeds are left out; the newest of each seed counts",
         "⁴": "its runs were made with different states of a plugin",
     }
-    shape = table.rows[0].returns.shape  # (N, K, E)
     head = (
-        f"{shape[1]} unseen tasks × {shape[2]} episodes; 95 % intervals by bootstrap over seeds, then tasks; "
-        "score 0 = random, 1 = oracle (the source trained on the task itself)"
+        f"{table.rows[0].returns.shape[1]} unseen tasks × {_episodes_text(table)}; 95 % intervals by bootstrap over seeds, "
+        "then tasks; score 0 = random, 1 = oracle (the source trained on the task itself)"
     )
     return [head, *[f"{mark} {text}" for mark, text in texts.items() if mark in marks]]
+
+
+def _episodes_text(table: Table) -> str:
+    """`50 episodes`, and what differs: a source's learning curve has more, and its statistics are over its own."""
+    usual = Counter(row.num_episodes for row in table.rows).most_common(1)[0][0]
+    others = {row.head.method: row.num_episodes for row in table.rows if row.num_episodes != usual}
+    if not others:
+        return f"{usual:,} episodes"
+    named = [f"{shorten(method, LABEL_LIMIT)} {episodes:,}" for method, episodes in sorted(others.items())]
+    shown = ", ".join(named[:TASKS_SHOWN]) + (", …" if len(named) > TASKS_SHOWN else "")
+    return f"{usual:,} episodes ({shown}, each taken over its own)"
 
 
 def _flagged_text(table: Table) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from icrl_leaderboards.cells import LABEL_LIMIT, seeds_text
+from icrl_leaderboards.cells import LABEL_LIMIT
+from icrl_leaderboards.columns import seeds_text
 from icrl_leaderboards.comparison import Comparison, Pairing, outcome_of
 from icrl_leaderboards.formatting import decimals_for, number, with_interval
 from icrl_leaderboards.text import shorten

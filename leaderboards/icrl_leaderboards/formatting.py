@@ -36,18 +36,22 @@ def number(value: float | None, decimals: int, signed: bool = False) -> str:
     return f"+{text}" if signed and rounded > 0 else text
 
 
-def interval(estimate: Estimate | None, decimals: int) -> str:
+def interval(estimate: Estimate | None, decimals: int, infinite: str = MISSING) -> str:
     """`[low, high]`, or nothing where there is no interval."""
     if estimate is None or estimate.interval is None:
         return ""
-    return f"[{number(estimate.interval.low, decimals)}, {number(estimate.interval.high, decimals)}]"
+    ends = (estimate.interval.low, estimate.interval.high)
+    return f"[{', '.join(infinite if np.isinf(end) else number(end, decimals) for end in ends)}]"
 
 
-def with_interval(estimate: Estimate | None, decimals: int, signed: bool = False, separator: str = " ") -> str:
-    """`+5.31 [4.20, 6.42]`."""
+def with_interval(
+    estimate: Estimate | None, decimals: int, signed: bool = False, separator: str = " ", infinite: str = MISSING
+) -> str:
+    """`+5.31 [4.20, 6.42]`; an infinity is written as `infinite`."""
     if estimate is None:
         return MISSING
-    return f"{number(estimate.value, decimals, signed)}{separator}{interval(estimate, decimals)}".rstrip()
+    value = infinite if np.isinf(estimate.value) else number(estimate.value, decimals, signed)
+    return f"{value}{separator}{interval(estimate, decimals, infinite)}".rstrip()
 
 
 def count(value: float) -> str:

@@ -108,8 +108,11 @@ class Row:
         names = sorted({name for run in self.runs for name in run.seconds})
         return {name: sum(run.seconds.get(name, 0.0) for run in self.runs) / len(self.runs) for name in names}
 
-    def as_json(self) -> dict[str, Any]:
-        """The row as `leaderboard show --json` prints it. Steps and seconds are means over the runs."""
+    def as_json(self, every_statistic: bool = False) -> dict[str, Any]:
+        """The row as `leaderboard show --json` prints it. Steps and seconds are means over the runs.
+
+        `every_statistic` adds those of `measures.DESCRIPTIONS`, which cost some milliseconds a row.
+        """
         head = self.head
         return {
             "kind": "method",
@@ -133,7 +136,11 @@ class Row:
             "parameters": head.parameters,
             **{name: self.mean_of(name) for name in ("collect_env_steps", "train_env_steps", "adapt_env_steps")},
             "seconds": self.seconds,
+            **({"statistics": self._statistics_as_json()} if every_statistic else {}),
         }
+
+    def _statistics_as_json(self) -> dict[str, Any]:
+        return {name: estimate.as_json() if estimate else None for name, estimate in self.statistics.items()}
 
     def mean_of(self, name: str) -> float:
         """Mean over the runs of one of their counts."""
@@ -160,23 +167,32 @@ class Table:
     rows: tuple[Row, ...]
     references: tuple[Reference, ...]
 
+    @cached_property
+    def largest_return(self) -> float:
+        """The largest size of a return in the table, which decides how many decimals returns need."""
+        values = [reference.value for reference in self.references]
+        for row in self.rows:
+            values += [row.first_episode.value, row.last_episodes.value, row.best_episode]
+        return max(map(abs, values))
+
     def as_json(self) -> list[dict[str, Any]]:
         """The rows of the methods and of the references, best first."""
-        shared = {"environment": self.environment, "protocol": self.protocol, "track": self.track}
-        return [
-            entry.as_json()
-            if isinstance(entry, Row)
-            else {
-                "kind": entry.kind,
-                **shared,
-                "method": entry.name,
-                "last_episodes": Estimate(entry.value).as_json(),
-                "normalised_score": None
-                if entry.normalised_score is None
-                else Estimate(entry.normalised_score).as_json(),
-            }
-            for entry in self.ranked
-        ]
+        return [self.entry_as_json(entry) for entry in self.ranked]
+
+    def entry_as_json(self, entry: Row | Reference, every_statistic: bool = False) -> dict[str, Any]:
+        """One row or reference of this table."""
+        if isinstance(entry, Row):
+            return entry.as_json(every_statistic)
+        score = entry.normalised_score
+        return {
+            "kind": entry.kind,
+            "environment": self.environment,
+            "protocol": self.protocol,
+            "track": self.track,
+            "method": entry.name,
+            "last_episodes": Estimate(entry.value).as_json(),
+            "normalised_score": None if score is None else Estimate(score).as_json(),
+        }
 
     @property
     def ranked(self) -> list[Row | Reference]:
@@ -196,6 +212,12 @@ def label_of(run: RunScores) -> str:
     """A run's method and settings in one line: `ad-mamba (method.context_length=200)`."""
     settings = settings_of(run)
     return f"{run.method} ({', '.join(settings)})" if settings else run.method
+
+
+def compute_statistics(rows: Sequence[Row]) -> None:
+    """Fills in `Row.statistics` of many rows at once, which is faster than one by one."""
+    for row, statistics_of_row in zip(rows, measure([row.outcome for row in rows]), strict=True):
+        row.__dict__["statistics"] = statistics_of_row  # where cached_property looks first
 
 
 # --- Grouping ----------------------------------------------------------------------------------------------------------

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from icrl_leaderboards.cells import COST_COLUMNS, LABEL_LIMIT, RESULT_COLUMNS, cells_of, notes_of, settings_of
+from icrl_leaderboards.cells import LABEL_LIMIT, cells_of, notes_of, settings_of
+from icrl_leaderboards.columns import (
+    DEFAULT_COLUMNS,
+    DEFAULT_SORT,
+    Column,
+    choose_column,
+    choose_columns,
+    sorted_entries,
+)
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.scores import RunScores
 from icrl_leaderboards.summary import Reference, Row, Table, group_runs, tables_of
@@ -14,57 +22,101 @@ from icrl_leaderboards.text import shorten
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-#: Below this width a table is printed in two parts: results, then costs.
+#: From this width on an interval stands beside its estimate, below it underneath.
 WIDE = 140
+_GAP = 2
+_NARROWEST_METHOD = 12
 EMPTY = "no runs yet; `icrl-bench run --method ad-mamba --env pusher-goal` makes the first"
 
 
-def print_leaderboard(runs: Sequence[RunRecord | RunScores], console: Console | None = None) -> None:
-    """Prints the runs, grouped over seeds, as tables that fit the terminal."""
+def print_leaderboard(
+    runs: Sequence[RunRecord | RunScores],
+    console: Console | None = None,
+    columns: Sequence[str] = DEFAULT_COLUMNS,
+    sort: str = DEFAULT_SORT,
+) -> None:
+    """Prints the runs, grouped over seeds, as tables that fit the terminal.
+
+    Raises:
+        UnknownNameError: a column, or what to sort by, is none of `columns.COLUMNS`.
+    """
     from rich.console import Console
     from rich.text import Text
 
+    chosen, order = choose_columns(columns), choose_column(sort)
     console = console or Console(highlight=False)
     if not runs:
         console.print(Text(EMPTY))
         return
     scores = [RunScores.from_record(run) if isinstance(run, RunRecord) else run for run in runs]
     for table in tables_of(group_runs(scores)):
-        for part in render_table(table, console.width):
+        for part in render_table(table, console.width, chosen, order):
             console.print(part)
 
 
-def render_table(table: Table, width: int) -> list[RenderableType]:
-    """What to print for one table at a terminal width: a title, one or two grids of columns, and the notes.
+def render_table(table: Table, width: int, columns: Sequence[Column], order: Column) -> list[RenderableType]:
+    """What to print for one table at a terminal width: a title, as many grids as the columns need, and the notes.
 
     Everything that came from outside is put in as plain text, never as markup.
     """
     from rich.text import Text
 
     name = (shorten(part, LABEL_LIMIT) for part in (table.environment, table.protocol, table.track))
-    title = Text("\n" + " · ".join(name), style="bold")
-    notes = [Text(note, style="dim") for note in notes_of(table)]
-    if width >= WIDE:
-        return [title, _grid(table, RESULT_COLUMNS + COST_COLUMNS, wide=True), *notes]
-    return [title, _grid(table, RESULT_COLUMNS, wide=False), Text(), _grid(table, COST_COLUMNS, wide=False), *notes]
+    parts: list[RenderableType] = [Text("\n" + " · ".join(name), style="bold")]
+    wide = width >= WIDE
+    entries = sorted_entries(table, order)
+    cells = [cells_of(entry, table, " " if wide else "\n", columns) for entry in entries]
+    for entry, texts in zip(entries, cells, strict=True):
+        if isinstance(entry, Row):
+            texts["method"] = "\n".join([texts["method"], *(f"  {setting}" for setting in _settings(entry, wide))])
+    for index, group in enumerate(_groups(cells, columns, width, wide)):
+        if index:
+            parts.append(Text())
+        parts.append(_grid(entries, cells, group, wide))
+    return [*parts, *(Text(note, style="dim") for note in notes_of(table))]
 
 
-def _grid(table: Table, columns: Sequence[str], wide: bool) -> RenderableType:
+def _groups(cells: Sequence[dict[str, str]], columns: Sequence[Column], width: int, wide: bool) -> list[list[Column]]:
+    """The columns in as few grids as fit the width side by side; a grid holds at least one."""
+    method = max(_widest(entry["method"]) for entry in cells)
+    groups: list[list[Column]] = []
+    left = 0
+    for column in columns:
+        texts = [_heading(column, wide), *(entry.get(column.label, "") for entry in cells)]
+        needed = _GAP + max(map(_widest, texts))
+        if not groups or needed > left:
+            groups.append([])
+            left = width - max(_NARROWEST_METHOD, min(method, width // 4))
+        groups[-1].append(column)
+        left -= needed
+    return groups
+
+
+def _widest(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def _heading(column: Column, wide: bool) -> str:
+    return column.label if wide else column.label.replace(" ", "\n", 1)
+
+
+def _grid(
+    entries: Sequence[Row | Reference], cells: Sequence[dict[str, str]], columns: Sequence[Column], wide: bool
+) -> RenderableType:
     from rich import box
     from rich.table import Table as Grid
     from rich.text import Text
 
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), collapse_padding=True, show_edge=False)
-    grid.add_column("method", overflow="fold", min_width=12)
+    grid.add_column("method", overflow="fold", min_width=_NARROWEST_METHOD)
     for column in columns:
-        header = column if wide or column in COST_COLUMNS else column.replace(" ", "\n", 1)
-        grid.add_column(header, justify="right", overflow="fold", no_wrap=True)
-    for entry in table.ranked if "last 10 %" in columns else table.rows:
-        cells = cells_of(entry, table, " " if wide else "\n")
-        if isinstance(entry, Row):
-            cells["method"] = "\n".join([cells["method"], *(f"  {setting}" for setting in _settings(entry, wide))])
+        grid.add_column(_heading(column, wide), justify="right", overflow="fold", no_wrap=True)
+    for entry, texts in zip(entries, cells, strict=True):
+        if isinstance(entry, Reference) and not any(column.label in texts for column in columns):
+            continue  # a floor or oracle that has nothing to show in this grid
         style = "italic dim" if isinstance(entry, Reference) else ""
-        grid.add_row(*[Text(cells.get(column, ""), style=style) for column in ("method", *columns)])
+        values = [texts["method"], *(texts.get(column.label, "") for column in columns)]
+        grid.add_row(*[Text(value, style=style) for value in values])
     return grid
 
 

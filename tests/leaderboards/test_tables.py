@@ -8,9 +8,9 @@ import re
 import pytest
 from rich.console import Console
 
-from icrl_leaderboards.statistics.intervals import Estimate, Interval
-from icrl_leaderboards.cells import seeds_text
+from icrl_leaderboards.columns import seeds_text
 from icrl_leaderboards.formatting import count, decimals_for, duration, number, with_interval
+from icrl_leaderboards.statistics.intervals import Estimate, Interval
 from icrl_leaderboards.tables import print_leaderboard
 
 

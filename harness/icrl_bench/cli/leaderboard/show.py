@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from icrl_bench.cli.leaderboard.selection import EnvFilter, MethodFilter, ProtocolFilter, TrackFilter, open_leaderboard
 from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from icrl_leaderboards.scores import RunScores
 
 
 def show(
@@ -15,19 +21,49 @@ def show(
     method: MethodFilter = None,
     protocol: ProtocolFilter = None,
     track: TrackFilter = None,
+    sort: Annotated[
+        str,
+        typer.Option("--sort", metavar="COLUMN", help="Best first by this column; times and counts smallest first."),
+    ] = "last_episodes",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="NAME,…",
+            help="Such as seeds,score_iqm,regret; `all` for every one.  [default: results and costs]",
+        ),
+    ] = None,
     home: HomeOption = None,
     leaderboard: LeaderboardOption = None,
     json_: JsonFlag = False,
 ) -> None:
-    """Print the recorded runs, grouped over seeds: one table per environment, protocol and track."""
-    from icrl_leaderboards.summary import group_runs, tables_of
+    """Print the recorded runs, grouped over seeds: one table per environment, protocol and track.
+
+    With --json every statistic is there, whatever --columns says.
+    """
+    from icrl_leaderboards.columns import COLUMNS, DEFAULT_COLUMNS, choose_column, choose_columns
     from icrl_leaderboards.tables import print_leaderboard
 
+    names = {None: DEFAULT_COLUMNS, "all": tuple(COLUMNS)}.get(columns) or tuple((columns or "").split(","))
+    choose_columns(names)
+    choose_column(sort)
     with open_leaderboard(leaderboard, home, environment=env, method=method, protocol=protocol, track=track) as board:
         scores = board.scores(environment=env, method=method, protocol=protocol, track=track)
         place = board.place
-    if not json_:
-        print_leaderboard(scores)
-        return
-    rows = [row for table in tables_of(group_runs(scores)) for row in table.as_json()]
-    typer.echo(json.dumps({"leaderboard": place, "rows": rows}, allow_nan=False))
+    if json_:
+        typer.echo(json.dumps({"leaderboard": place, "rows": _json_rows(scores, sort)}, allow_nan=False))
+    else:
+        print_leaderboard(scores, columns=names, sort=sort)
+
+
+def _json_rows(scores: Sequence[RunScores], sort: str) -> list[dict[str, Any]]:
+    from icrl_leaderboards.columns import choose_column, sorted_entries
+    from icrl_leaderboards.summary import compute_statistics, group_runs, tables_of
+
+    rows = group_runs(scores)
+    compute_statistics(rows)
+    return [
+        table.entry_as_json(entry, every_statistic=True)
+        for table in tables_of(rows)
+        for entry in sorted_entries(table, choose_column(sort))
+    ]
