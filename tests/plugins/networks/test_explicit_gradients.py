@@ -1,0 +1,77 @@
+"""Written-out gradients against autograd on the same layers."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from icrl_plugins.networks.explicit_gradients import Tape, backward, forward
+from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
+from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
+from icrl_plugins.networks.task_streams import TaskStreams
+
+K, B = 3, 40
+
+
+def network(dropout: float, layer_norm: bool) -> tuple[nn.Sequential, TaskStreams]:
+    streams = TaskStreams([np.random.SeedSequence(seed) for seed in range(K)])
+    layers: list[nn.Module] = []
+    for in_features, out_features in ((5, 16), (16, 9)):
+        layers.append(StackedLinear(streams, in_features, out_features))
+        if dropout:
+            layers.append(StackedDropout(dropout, streams))
+        if layer_norm:
+            layers.append(StackedLayerNorm(K, out_features))
+            layers[-1].weight.data.uniform_(0.5, 1.5, generator=torch.Generator().manual_seed(3))
+        layers.append(nn.ReLU())
+    return nn.Sequential(*layers, StackedLinear(streams, 9, 2)).double(), streams
+
+
+@pytest.mark.parametrize("layer_norm", [False, True])
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_outputs_and_gradients_are_those_of_autograd(dropout, layer_norm):
+    explicit, streams = network(dropout, layer_norm)
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(K, B, 5, dtype=torch.float64, generator=generator).requires_grad_()
+    gradients = torch.randn(K, B, 2, dtype=torch.float64, generator=generator)
+    state = copy.deepcopy(streams.state())
+    expected = explicit(inputs)
+    expected.backward(gradients)
+    by_autograd = [parameter.grad.clone() for parameter in explicit.parameters()]
+    explicit.zero_grad()
+    streams.restore(state)
+    tape = Tape()
+    torch.testing.assert_close(forward(explicit, inputs.detach(), tape), expected.detach(), rtol=1e-12, atol=1e-13)
+    by_input = backward(explicit, tape, gradients.clone(), inputs=slice(1, 4))
+    torch.testing.assert_close(by_input, inputs.grad[..., 1:4], rtol=1e-10, atol=1e-12)
+    for parameter, theirs in zip(explicit.parameters(), by_autograd, strict=True):
+        torch.testing.assert_close(parameter.grad, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_that_nobody_asks_for_are_not_written():
+    explicit, _ = network(0.0, True)
+    tape = Tape()
+    forward(explicit, torch.ones(K, B, 5, dtype=torch.float64), tape)
+    assert backward(explicit, tape, torch.ones(K, B, 2, dtype=torch.float64), parameters=False) is None
+    assert all(parameter.grad is None for parameter in explicit.parameters())
+
+
+def test_gradients_of_the_squashed_gaussian_are_those_of_autograd():
+    generator = torch.Generator().manual_seed(1)
+    mean, log_std, noise, by_action = (torch.randn(60, 3, dtype=torch.float64, generator=generator) for _ in range(4))
+    noise = 0.3 * noise  # a saturated tanh leaves 1 - a² with few digits, by either way
+    log_std = (4 * log_std).clamp(max=2.5)  # some beyond each bound
+    log_std[:5] = -21.0
+    mean.requires_grad_()
+    log_std.requires_grad_()
+    actions, log_prob = squashed_sample(mean, log_std, noise)
+    ((actions * by_action).sum() + 0.7 * log_prob.sum()).backward()
+    by_log_prob = torch.full((60, 1), 0.7, dtype=torch.float64)
+    found = squashed_sample_gradients(actions.detach(), log_std.detach(), noise, by_action, by_log_prob)
+    torch.testing.assert_close(found[0], mean.grad, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(found[1], log_std.grad, rtol=1e-9, atol=1e-11)
+    assert (log_std.grad == 0).sum() > 20
