@@ -23,25 +23,22 @@ def _load_rows(x, column, before, b, begin, end, rows):  # type: ignore[no-untyp
     """rows[i] = the input at step begin - (W - 1) + i, for steps up to `end`."""
     early, channels = before.shape[1], before.shape[2]
     for t in range(begin - early, end):
-        row = t - begin + early
-        if t >= 0:
-            for e in range(channels):
-                rows[row, e] = x[b, t, column + e]
-        else:
-            for e in range(channels):
-                rows[row, e] = before[b, t + early, e]
+        row = rows[t - begin + early]
+        given = before[b, t + early] if t < 0 else x[b, t, column : column + channels]
+        for e in range(channels):
+            row[e] = given[e]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _convolve(rows, taps, bias, count, c):  # type: ignore[no-untyped-def]
-    """c[i] = bias + sum_j taps[j] rows[i + j] for i < count; all rows have P columns."""
+def _convolve(rows, taps, bias, count, gated, c):  # type: ignore[no-untyped-def]
+    """c[i] = bias + sum_j taps[j] rows[i + j] for i < count, times its sigmoid if `gated`; all rows have P columns."""
     padded = rows.shape[1]
     for v in range(0, padded, lane_count(rows)):
         for i in range(count):
             total = load(bias, v)
             for j in range(taps.shape[0]):
                 total += load(taps, j * padded + v) * load(rows, (i + j) * padded + v)
-            store(c, i * padded + v, total)
+            store(c, i * padded + v, total * sigmoid(total) if gated else total)
 
 
 @compiled
@@ -57,22 +54,28 @@ def forward(start, stride, x, column, before, taps, bias, out):  # type: ignore[
         begin = (task % chunks) * ROWS
         end = min(begin + ROWS, steps)
         _load_rows(x, column, before, b, begin, end, rows)
-        _convolve(rows, taps, bias, end - begin, c)
+        _convolve(rows, taps, bias, end - begin, True, c)
         for t in range(begin, end):
+            to, row = out[b, t], c[t - begin]
             for e in range(channels):
-                value = c[t - begin, e]
-                out[b, t, e] = value * sigmoid(value)
+                to[e] = row[e]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _slopes(grad_out, b, begin, end, c):  # type: ignore[no-untyped-def]
-    """c[i] becomes dLoss/dc at step begin + i."""
-    one = c.dtype.type(1)
+def _slopes(grad_out, b, begin, end, gc):  # type: ignore[no-untyped-def]
+    """gc[i], which holds c at step begin + i, becomes dLoss/dc there."""
+    one = splat(gc.dtype.type(1))
+    padded = gc.shape[1]
+    row = np.zeros(padded, gc.dtype)
     for t in range(begin, end):
-        i = t - begin
-        for e in range(grad_out.shape[2]):
-            s = sigmoid(c[i, e])
-            c[i, e] = grad_out[b, t, e] * s * (one + c[i, e] * (one - s))
+        given = grad_out[b, t]
+        for e in range(given.size):
+            row[e] = given[e]
+        for v in range(0, padded, lane_count(gc)):
+            at = (t - begin) * padded + v
+            c = load(gc, at)
+            s = sigmoid(c)
+            store(gc, at, load(row, v) * s * (one + c * (one - s)))
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -121,13 +124,11 @@ def backward(  # type: ignore[no-untyped-def]
         end = min(begin + ROWS, steps)
         beyond = min(end + width - 1, steps)  # the last inputs of this task also reach these outputs
         _load_rows(x, column, before, b, begin, beyond, rows)
-        _convolve(rows, taps, bias, beyond - begin, gc)
+        _convolve(rows, taps, bias, beyond - begin, False, gc)
         _slopes(grad_out, b, begin, beyond, gc)
         _parameter_gradients(rows, gc, end - begin, grad_taps[task], grad_bias[task])
         for t in range(begin if begin > 0 else 1 - width, end):
             _input_gradient(gc, taps, t - begin, beyond - begin, gx)
+            to = grad_before[b, t + width - 1] if t < 0 else grad_x[b, t]
             for e in range(channels):
-                if t >= 0:
-                    grad_x[b, t, e] = gx[e]
-                else:
-                    grad_before[b, t + width - 1, e] = gx[e]
+                to[e] = gx[e]
