@@ -95,6 +95,17 @@ def make_record() -> MakeRecord:
     return synthetic_record
 
 
+@pytest.fixture(scope="module")
+def make_module_record() -> MakeRecord:
+    """The same for fixtures that live as long as a module."""
+    return synthetic_record
+
+
+@pytest.fixture(scope="module")
+def hostile_corpus() -> list[str]:
+    return list(HOSTILE.values())
+
+
 @pytest.fixture(params=list(HOSTILE), ids=list(HOSTILE))
 def hostile_name(request: pytest.FixtureRequest) -> str:
     return HOSTILE[request.param]

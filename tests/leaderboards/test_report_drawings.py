@@ -132,7 +132,7 @@ def test_a_method_that_fell_apart_does_not_flatten_the_others(make_record):
     broken = make_record("broken", returns=np.full((10, 50), -1e6).tolist())
     plot = plot_of(make_record(), broken)
     assert value_range(plot)[0] > -30
-    assert "broken −1,000,000 ↓" in texts_of(curve_figure(plot, "name"))
+    assert "broken −1 M ↓" in texts_of(curve_figure(plot, "name"))
 
 
 def test_many_episodes_are_shown_as_means_of_neighbours():

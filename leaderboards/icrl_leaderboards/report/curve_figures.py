@@ -20,10 +20,11 @@ from icrl_leaderboards.report.figures import (
     write_ticks,
 )
 from icrl_leaderboards.report.scales import Scale, episode_ticks, linear_ticks, log_ticks, spread_within, widen
+from icrl_leaderboards.report.styles import cut
 from icrl_leaderboards.text import shorten
 
 _SIZES = {"full": (420.0, 276.0), "small": (330.0, 208.0)}
-_LONGEST_LABEL = 118.0
+_LONGEST_LABEL = 140.0
 
 
 def curve_figure(plot: CurvePlot, name: str, size: str = "full") -> Figure:
@@ -141,7 +142,9 @@ def _named(name: str, value: float, low: float, high: float) -> str:
     """The name; beyond the plot, its value and an arrow take the place of a line."""
     if low <= value <= high:
         return name
-    return f"{name} {number(value, 0 if abs(value) >= 100 else 1)} {'↓' if value < low else '↑'}"
+    size = abs(value)
+    written = number(value, 0 if size >= 100 else 1) if size < 10_000 else f"{'−' if value < 0 else ''}{count(size)}"
+    return f"{cut(name, 12)} {written} {'↓' if value < low else '↑'}"
 
 
 def _draw_labels(drawing: Drawing, labels: Sequence[_Label], box: Box, x: Scale, y: Scale) -> None:

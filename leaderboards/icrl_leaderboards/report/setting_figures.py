@@ -18,7 +18,7 @@ from icrl_leaderboards.report.curves import episode_plot
 from icrl_leaderboards.report.drawing import Drawing
 from icrl_leaderboards.report.figures import Axis, Box, Figure, Numbers, draw_frame, left_margin, write_ticks
 from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
-from icrl_leaderboards.report.styles import SHADES, LineStyle
+from icrl_leaderboards.report.styles import SHADES, LineStyle, cut
 from icrl_leaderboards.summary import Row, Table
 from icrl_leaderboards.text import shorten
 
@@ -105,8 +105,7 @@ def _curves(table: Table, sweep: Sweep, name: str) -> Figure:
     styles = {label: LineStyle(shade, palette="shade") for label, shade in shades.items()}
     plot = episode_plot(table, styles, rows)
     named = [
-        replace(curve, brief=shorten(sweep.values[index], 14))
-        for curve, index in zip(plot.curves, chosen, strict=False)
+        replace(curve, brief=cut(sweep.values[index], 14)) for curve, index in zip(plot.curves, chosen, strict=False)
     ]
     figure = curve_figure(replace(plot, curves=tuple(named), left_out=0), name)
     heading = f"Return by episode, {_title(sweep)}"
@@ -126,8 +125,8 @@ def _ends(table: Table, sweep: Sweep, name: str) -> Figure:
     box = Box(left_margin([write(tick) for tick in ticks]), 20, drawing.width - 54, drawing.height - 38)
     x = Scale(-0.5, len(estimates) - 0.5, box.left, box.right)
     y = Scale(low, high, box.bottom, box.top)
-    values = [shorten(value, 12) for value in sweep.values]
-    horizontal = Axis(x, range(len(values)), lambda index: values[int(index)], shorten(sweep.setting, 50))
+    values = [cut(value, 12) for value in sweep.values]
+    horizontal = Axis(x, range(len(values)), lambda index: values[int(index)], cut(sweep.setting, 40))
     draw_frame(drawing, box, horizontal, Axis(y, ticks, write, "return, last 10 %"))
     for value in oracle:
         drawing.line((box.left, y(value)), (box.right, y(value)), "reference")

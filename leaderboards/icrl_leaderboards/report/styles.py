@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from icrl_leaderboards.summary import Row
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.text import shorten, visible
 
 #: Colours on a light and on a dark ground. Chosen to differ for the common colour-vision deficiencies (after Okabe and
 #: Ito, 2008), each with a contrast of at least 4.5 : 1 to its ground, since names are written in them.
@@ -87,10 +87,16 @@ def line_styles(rows: Iterable[Row]) -> dict[str, LineStyle]:
     return styles
 
 
-def brief_label(row: Row, limit: int = 18) -> str:
+def brief_label(row: Row, limit: int = 16) -> str:
     """The row's name where there is little room: its method, and the values of its settings without their names."""
     values = [setting.partition("=")[2] for setting in row.settings]
-    return shorten(" ".join([row.head.method, *values]), limit)
+    return cut(" ".join([row.head.method, *values]), limit)
+
+
+def cut(text: str, limit: int) -> str:
+    """The beginning of a text in at most `limit` characters; the whole of it stands elsewhere on the page."""
+    shown = visible(text)
+    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def series_name(row: Row) -> str:

@@ -21,7 +21,7 @@ from icrl_leaderboards.report.figures import (
     write_ticks,
 )
 from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
-from icrl_leaderboards.report.styles import LineStyle, brief_label, series_name
+from icrl_leaderboards.report.styles import LineStyle, brief_label, cut, series_name
 from icrl_leaderboards.statistics import FloatArray, last_episodes
 from icrl_leaderboards.summary import Row, Table
 from icrl_leaderboards.text import shorten
@@ -43,7 +43,7 @@ def strip_figure(table: Table, styles: Mapping[str, LineStyle], name: str) -> Fi
     key = [(brief_label(row), styles[row.label].fill, series_name(row)) for row in rows]
     top = draw_key(drawing, key, 0, 8) + 16
     drawing.height = top + _STRIP * shown + 40
-    labels = [shorten(label, 16) for label in head.task_labels[:shown]]
+    labels = [cut(label, 16) for label in head.task_labels[:shown]]
     left = max(text_width(label, LABEL_SIZE) for label in labels) + 10
     box = Box(left, top, _WIDTH - 8, top + _STRIP * shown)
     x = _draw_axes(drawing, box, labels, *_range(ends, references))
