@@ -85,6 +85,11 @@ class Plan:
         return cast(Method, self.method.plugin.component(self.method.config, build))
 
     @property
+    def replays_source(self) -> bool:
+        """Whether the row is the source's recorded runs on the test tasks: then no run seed enters it."""
+        return bool(self.method.plugin.component.adaptation == "source")
+
+    @property
     def environment_id(self) -> str:
         return self.environment.plugin.entry.name
 
@@ -212,6 +217,11 @@ def make_plan(request: Request) -> Plan:
     _check_track(request.track, method.plugin)
     source = load("source", source_name)
     adapt = build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
+    if adapt.rewards != "true" and method.plugin.component.adaptation == "source":
+        raise UsageError(
+            f"{method_entry.name} replays recorded runs: the rewards it saw stay",
+            "drop adapt.rewards, or choose a method",
+        )
     if adapt.rewards == "shuffled" and len(tasks["test"]) < 2:
         raise UsageError("adapt.rewards = 'shuffled' needs two test tasks", "use adapt.rewards=zero")
     return Plan(

@@ -361,12 +361,17 @@ class TrainingJob:
 
 @runtime_checkable
 class Method(Protocol):
-    """A way to meta-train and to adapt."""
+    """A way to meta-train and to adapt.
+
+    `adaptation` says where its results come from: "agent", what its agent does in the harness's loop; or "source", the
+    source's recorded runs on the test tasks, in which case `agent` is never called.
+    """
 
     Config: ClassVar[type[ComponentConfig]]
     uses_backbone: ClassVar[bool] = False  # if so, `NAME-BACKBONE` runs it with any registered backbone
     training_data: ClassVar[Literal["histories", "tasks", "none"]] = "histories"
     tracks: ClassVar[tuple[Track, ...]] = ("online",)
+    adaptation: ClassVar[Literal["agent", "source"]] = "agent"
 
     def __init__(self, config: ComponentConfig, backbone: BackboneFactory | None = None) -> None: ...
 

@@ -38,7 +38,7 @@ CONTRACT_MEMBERS: dict[str, tuple[str, ...]] = {
     ),
     "source": ("collect", "group_size", "total_steps"),
     "backbone": ("forward", "initial_state", "step"),
-    "method": ("uses_backbone", "training_data", "tracks", "train", "agent", "parameter_count"),
+    "method": ("uses_backbone", "training_data", "tracks", "adaptation", "train", "agent", "parameter_count"),
 }
 
 

@@ -66,6 +66,8 @@ def run(
     store = Store(home_folder(home))
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
         plan = make_plan(Request(method, env, chosen, overrides, _choose_device(device), _check_track(track)))
+        if plan.replays_source and seeds is None:
+            seed_list = seed_list[:1]  # the histories depend on the protocol's data seed: every seed gives one row
         description = describe(plan, seed_list, store)
     if dry_run:
         typer.echo(json.dumps({"plan": description}, indent=1) if json_ else _plan_text(description, full=True))
@@ -82,7 +84,7 @@ def run(
         contextlib.redirect_stdout(sys.stderr),
         Progress(stage_names(seed_list), quiet=json_, on_event=hooks.progress) as progress,
     ):
-        records = execute(plan, seed_list, store, board, jobs or _usable_cores(), progress, hooks)
+        records = execute(plan, seed_list, store, board, jobs or usable_cores(), progress, hooks)
     _print_result(records, board, plan, json_)
 
 
@@ -119,7 +121,7 @@ def _parse_seeds(text: str) -> list[int]:
     return seeds
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores that this process may run on, which in a container can be fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

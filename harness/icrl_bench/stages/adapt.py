@@ -12,6 +12,7 @@ from icrl_bench.plan import Plan
 from icrl_bench.progress import Progress
 from icrl_bench.seeding import agent_seed, reset_seed
 from icrl_bench.stages.rollout import Meter, MeteredBatch, rollout
+from icrl_bench.stages.source_runs import replay_source_runs
 from icrl_bench.store import Store
 from icrl_registry.contracts import AdaptationSetting
 from icrl_registry.errors import DamagedArtefactError
@@ -38,9 +39,18 @@ def adapt_to_test_tasks(store: Store, plan: Plan, seed: int, progress: Progress)
         if store.exists(KIND, name):
             progress.skip(_stage(seed), "the returns are there")
         else:
-            adaptation = _adapt(store, plan, seed, progress)
+            adaptation = run_adaptation(store, plan, seed, plan.checkpoint_address(seed), progress)
             with store.write(KIND, name, {"checkpoint": plan.checkpoint_address(seed), "seed": seed}) as folder:
                 (folder / FILE).write_text(json.dumps(asdict(adaptation), allow_nan=False) + "\n", encoding="utf-8")
+    return read_adaptation(store, name)
+
+
+def read_adaptation(store: Store, name: str) -> Adaptation:
+    """The adaptation of a run that is kept in the store.
+
+    Raises:
+        DamagedArtefactError: it is missing, damaged, or not readable.
+    """
     store.check(KIND, name)
     try:
         return Adaptation(**json.loads((store.path(KIND, name) / FILE).read_text(encoding="utf-8")))
@@ -55,9 +65,12 @@ def _stage(seed: int) -> str:
     return f"adapt seed {seed}"
 
 
-def _adapt(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptation:
+def run_adaptation(store: Store, plan: Plan, seed: int, checkpoint: str, progress: Progress) -> Adaptation:
+    """Lets the method of a checkpoint adapt to the test tasks; keeps nothing. Equal arguments give equal returns."""
+    if plan.replays_source:
+        return _replay(store, plan, seed, progress)
     environment, method, tasks = plan.make_environment(), plan.make_method(), plan.tasks["test"]
-    agent = method.agent(load_final(store, plan.checkpoint_address(seed)), environment.spec, plan.request.device)
+    agent = method.agent(load_final(store, checkpoint), environment.spec, plan.request.device)
     offline = None
     if plan.request.track == "offline":
         offline = [load_history(store, plan.dataset_address, task) for task in tasks]
@@ -87,4 +100,18 @@ def _adapt(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptatio
         env_steps=meter.steps,
         seconds=round(time.monotonic() - started, 3),
         diagnostics={name: float(value) for name, value in agent.diagnostics().items()},
+    )
+
+
+def _replay(store: Store, plan: Plan, seed: int, progress: Progress) -> Adaptation:
+    """The source's recorded runs on the test tasks; the seconds are those of reading, as collecting has its own."""
+    started = time.monotonic()
+    runs = replay_source_runs(store, plan)
+    progress.skip(_stage(seed), "the source's own runs on the test tasks, from their histories")
+    return Adaptation(
+        returns=runs.outcome.returns.tolist(),
+        lengths=runs.outcome.lengths.tolist(),
+        env_steps=runs.env_steps,
+        seconds=round(time.monotonic() - started, 3),
+        diagnostics=runs.diagnostics,
     )

@@ -5,6 +5,9 @@ A method that uses a backbone gets the toy backbone. Training takes as long as t
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 
 from icrl_registry.contracts import Checkpoint
@@ -31,12 +34,27 @@ from icrl_registry.testing.trial import (
 )
 
 
+def needs_an_agent(check: Callable[[Trial], None]) -> Check:
+    """A check of agents, which passes with a remark for a method that has none."""
+
+    @functools.wraps(check)
+    def checked(trial: Trial) -> str | None:
+        if trial.component.adaptation == "source":
+            return "its results are the source's recorded runs: there is no agent"
+        check(trial)
+        return None
+
+    return checked
+
+
 def declares_what_it_needs(trial: Trial) -> None:
-    """`training_data`, `tracks` and `uses_backbone` have values that the harness knows."""
+    """`training_data`, `tracks`, `adaptation` and `uses_backbone` have values that the harness knows."""
     component = trial.component
     require(isinstance(component.uses_backbone, bool), f"uses_backbone is {component.uses_backbone!r}, expected a bool")
     known = ("histories", "tasks", "none")
     require(component.training_data in known, f"training_data is {component.training_data!r}, expected one of {known}")
+    modes = ("agent", "source")
+    require(component.adaptation in modes, f"adaptation is {component.adaptation!r}, expected one of {modes}")
     tracks = tuple(component.tracks)
     require(
         bool(tracks) and set(tracks) <= {"online", "offline"}, f"tracks are {tracks}, expected 'online' or 'offline'"
@@ -82,6 +100,7 @@ def resumes_where_it_was_killed(trial: Trial) -> str | None:
     return None
 
 
+@needs_an_agent
 def acts_in_unseen_tasks(trial: Trial) -> None:
     """An agent gives finite actions (K, A) through several episodes, for one task and for several."""
     agent = make_agent(trial, trained(trial))
@@ -89,6 +108,7 @@ def acts_in_unseen_tasks(trial: Trial) -> None:
         play(agent, ToyPoint().tasks(count, seed=2, split="test"))
 
 
+@needs_an_agent
 def acts_reproducibly(trial: Trial) -> None:
     """Two agents of one checkpoint do the same with the same seed."""
     tasks = ToyPoint().tasks(2, seed=2, split="test")
@@ -96,6 +116,7 @@ def acts_reproducibly(trial: Trial) -> None:
     require_equal("the actions", first, second, "between two agents of one checkpoint with one seed")
 
 
+@needs_an_agent
 def forgets_at_begin(trial: Trial) -> None:
     """After `begin` an agent that has been elsewhere does what a new one does."""
     here, elsewhere = (ToyPoint().tasks(2, seed=seed, split="test") for seed in (2, 3))
@@ -106,6 +127,7 @@ def forgets_at_begin(trial: Trial) -> None:
     require_equal("the actions", again, new, "between an agent that has seen other tasks before `begin` and a new one")
 
 
+@needs_an_agent
 def treats_each_task_by_itself(trial: Trial) -> None:
     """What happens in one task changes nothing in another: no reward crosses the batch."""
     here, other = ToyPoint().tasks(2, seed=2, split="test"), ToyPoint().tasks(2, seed=3, split="test")
@@ -117,6 +139,7 @@ def treats_each_task_by_itself(trial: Trial) -> None:
     )
 
 
+@needs_an_agent
 def survives_storage(trial: Trial) -> None:
     """A checkpoint written as safetensors and JSON and read again gives the same agent."""
     tasks = ToyPoint().tasks(2, seed=2, split="test")
@@ -125,6 +148,7 @@ def survives_storage(trial: Trial) -> None:
     require_equal("the actions", direct, stored, "after the checkpoint was stored and read again")
 
 
+@needs_an_agent
 def plays_every_track(trial: Trial) -> None:
     """The agent works on each track that the method declares."""
     for track in trial.component.tracks:
@@ -136,7 +160,8 @@ def leaves_global_generators_alone(trial: Trial) -> None:
     checkpoint = trained(trial)
     with unchanged_global_randomness():
         train(trial)
-        play(make_agent(trial, checkpoint), ToyPoint().tasks(2, seed=2, split="test"))
+        if trial.component.adaptation == "agent":
+            play(make_agent(trial, checkpoint), ToyPoint().tasks(2, seed=2, split="test"))
 
 
 METHOD_CHECKS: tuple[Check, ...] = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from icrl_plugins.methods.macaw.config import MACAWConfig
 from icrl_plugins.methods.macaw.data import returns_to_go, stack, task_data, uniform_rows
 from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
 from icrl_plugins.methods.macaw.networks import weights_of
@@ -57,11 +58,14 @@ class MACAWAgent(Agent):
 
     @torch.inference_mode()
     def act(self, observations: FloatArray) -> FloatArray:
-        """(K, O) → (K, A) in [-1, 1]: the mean, with the policy's noise where the task is still being explored."""
+        """(K, O) → (K, A) in [-1, 1]: the policy's mean, or exploration where a task has not been adapted to."""
         inputs = torch.from_numpy(self.normalisation.observations(observations)).to(self.device)
         actions: FloatArray = self.learner.policy(self._policy, inputs[:, None])[:, 0].cpu().numpy()
-        noise = self.config.policy_std * self._noise.standard_normal(actions.shape)
-        return np.clip(actions + np.where(self.explores[:, None], noise, 0.0), -1.0, 1.0).astype(np.float32)
+        if self.config.exploration == "policy":
+            explored = actions + self.config.policy_std * self._noise.standard_normal(actions.shape)
+        else:
+            explored = self._noise.uniform(-1.0, 1.0, actions.shape)
+        return np.clip(np.where(self.explores[:, None], explored, actions), -1.0, 1.0).astype(np.float32)
 
     def observe(self, transitions: Transitions) -> None:
         """Keeps what may be adapted to, and adapts the tasks whose data suffice."""
@@ -72,7 +76,7 @@ class MACAWAgent(Agent):
         if ready.any():
             self._adapt_to(
                 [
-                    self._experience.sample(row, self.config.adaptation_batch_size, self._rows[row]) if chosen else None
+                    self._experience.sample(row, self.config, self._rows[row]) if chosen else None
                     for row, chosen in enumerate(ready)
                 ]
             )
@@ -100,7 +104,7 @@ class MACAWAgent(Agent):
         parts: list[Columns | None] = []
         for row, history in enumerate(setting.offline_histories):
             data = task_data(history, self.config)
-            chosen = uniform_rows(np.concatenate(data.inner_rows), self.config.adaptation_batch_size, self._rows[row])
+            chosen = data.inner_sample(self.config.offline_sampling, self.config.adaptation_batch_size, self._rows[row])
             parts.append(data.transitions.batch(chosen, self.normalisation))
         self._adapt_to(parts)
 
@@ -172,8 +176,11 @@ class _Experience:
         self.num_episodes[row] += 1
         self._steps[row] = []
 
-    def sample(self, row: int, count: int, generator: np.random.Generator) -> Columns:
-        """`count` transitions drawn from all episodes of task `row`."""
+    def sample(self, row: int, config: MACAWConfig, generator: np.random.Generator) -> Columns:
+        """The batch to adapt task `row` with: the newest transitions, or drawn from all complete episodes."""
         columns = [np.concatenate(column) for column in zip(*self._episodes[row], strict=True)]
-        chosen = uniform_rows(np.arange(len(columns[2])), count, generator)
+        rows, count = np.arange(len(columns[2])), config.adaptation_batch_size
+        rows = rows[columns[3] <= config.inner_max_discount_to_end] if config.inner_max_discount_to_end < 1 else rows
+        chosen = rows[-count:] if config.online_sampling == "latest" else rows
+        chosen = uniform_rows(chosen, count, generator)
         return tuple(column[chosen] for column in columns)

@@ -87,13 +87,22 @@ class MACAWConfig(OptimisationConfig, ModelSelectionConfig):
 
     # In an unseen task
     adaptation_batch_size: int = Field(256, ge=2, description="Transitions of the adaptation to an unseen task.")
+    offline_sampling: Literal["contiguous", "uniform"] = Field(
+        "uniform", description="Offline track: which part of the given history the batch is."
+    )
+    exploration: Literal["policy", "random"] = Field(
+        "policy", description="Online track, before adapting: the meta-policy with its noise, or uniform actions."
+    )
     collect_episodes: int | None = Field(
         None,
         ge=1,
         description="Online track: episodes before adapting; none: until the batch is full, at most half the budget.",
     )
+    online_sampling: Literal["latest", "uniform"] = Field(
+        "latest", description="Online track: the batch is the newest transitions, or drawn from all so far."
+    )
     online_adaptation: Literal["once", "every_episode"] = Field(
-        "once", description="Online track: adapt once, or anew after every episode on a batch of all data so far."
+        "once", description="Online track: adapt once, or anew from the meta-parameters after every episode."
     )
 
     @model_validator(mode="after")

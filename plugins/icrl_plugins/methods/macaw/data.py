@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -71,6 +72,14 @@ class TaskData:
     outer_rows: Array  # (N',) int64
     inner_rows: tuple[Array, ...]  # of each stream, in order
 
+    def inner_sample(
+        self, sampling: Literal["contiguous", "uniform"], count: int, generator: np.random.Generator
+    ) -> Array:
+        """The rows of an inner batch, (count,)."""
+        if sampling == "contiguous":
+            return contiguous_rows(self.inner_rows, count, generator)
+        return uniform_rows(np.concatenate(self.inner_rows), count, generator)
+
 
 def task_data(history: LearningHistory, config: MACAWConfig) -> TaskData:
     """What one history gives to training, or to an adaptation by a fixed batch.
@@ -122,10 +131,10 @@ def reward_scale(tasks: Sequence[TaskData]) -> float:
     return float(np.float32(np.sqrt(count / squares))) if squares > 0 else 1.0
 
 
-def contiguous_rows(task: TaskData, count: int, generator: np.random.Generator) -> Array:
+def contiguous_rows(streams: Sequence[Array], count: int, generator: np.random.Generator) -> Array:
     """A block of `count` successive rows of one stream (drawn by length), wrapping around in a shorter one."""
-    lengths = np.array([len(rows) for rows in task.inner_rows])
-    rows = task.inner_rows[int(generator.choice(len(lengths), p=lengths / lengths.sum()))]
+    lengths = np.array([len(rows) for rows in streams])
+    rows = streams[int(generator.choice(len(lengths), p=lengths / lengths.sum()))]
     start = int(generator.integers(max(1, len(rows) - count + 1)))
     return rows[(start + np.arange(count)) % len(rows)]
 
@@ -159,10 +168,7 @@ class BatchSampler:
         inner, outer = [], []
         for index in generator.choice(len(self.tasks), count, replace=False):
             task = self.tasks[int(index)]
-            if config.inner_sampling == "contiguous":
-                rows = contiguous_rows(task, config.inner_batch_size, generator)
-            else:
-                rows = uniform_rows(np.concatenate(task.inner_rows), config.inner_batch_size, generator)
+            rows = task.inner_sample(config.inner_sampling, config.inner_batch_size, generator)
             inner.append(task.transitions.batch(rows, self.normalisation))
             rows = uniform_rows(task.outer_rows, config.outer_batch_size, generator)
             outer.append(task.transitions.batch(rows, self.normalisation))
