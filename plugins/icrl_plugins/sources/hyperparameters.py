@@ -72,3 +72,20 @@ class DroQConfig(SACConfig):
     )
     dropout: float = Field(0.01, ge=0, lt=1, description="probability with which a critic's hidden unit is dropped")
     layer_norm: bool = Field(True, description="layer normalisation after the dropout")
+
+
+class PPOConfig(SourceConfig):
+    """PPO's hyper-parameters. The defaults train on 500,000 steps in 200 updates of 2,500 transitions."""
+
+    batch_size: int = Field(64, ge=2, description="transitions per minibatch; the last one of an epoch may be smaller")
+    hidden_sizes: tuple[int, ...] = Field(
+        (64, 64), description="hidden tanh layers of the policy, and of the value network"
+    )
+    rollout_length: int = Field(500, ge=1, description="steps of every environment between two updates")
+    num_epochs: int = Field(10, ge=1, description="passes over the rollout per update")
+    entropy_coefficient: float = Field(5e-3, ge=0, description="weight of the entropy bonus")
+    gae_lambda: float = Field(0.95, ge=0, le=1, description="lambda of generalised advantage estimation")
+    clip_range: float = Field(0.2, gt=0, description="clip range of the probability ratio (epsilon)")
+    value_coefficient: float = Field(0.5, ge=0, description="weight of the value loss")
+    max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
+    log_std_init: float = Field(0.0, description="initial logarithm of the Gaussian's standard deviation")

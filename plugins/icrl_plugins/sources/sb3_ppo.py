@@ -5,30 +5,16 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from pydantic import Field
 from stable_baselines3 import PPO
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
+from icrl_plugins.sources.hyperparameters import PPOConfig
 from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
 
 
-class Sb3PPOConfig(Sb3Config):
-    """PPO's hyper-parameters. The defaults train on 500,000 steps in 200 updates of 2,500 transitions."""
-
-    learning_rate: float = Field(1e-4, gt=0, description="Adam's step size (initial value if it decays)")
-    batch_size: int = Field(64, ge=2, description="transitions per minibatch; the last one of an epoch may be smaller")
-    hidden_sizes: tuple[int, ...] = Field(
-        (64, 64), description="hidden tanh layers of the policy, and of the value network"
-    )
-    rollout_length: int = Field(500, ge=1, description="steps of every environment between two updates")
-    num_epochs: int = Field(10, ge=1, description="passes over the rollout per update")
-    entropy_coefficient: float = Field(5e-3, ge=0, description="weight of the entropy bonus")
-    gae_lambda: float = Field(0.95, ge=0, le=1, description="lambda of generalised advantage estimation")
-    clip_range: float = Field(0.2, gt=0, description="clip range of the probability ratio (epsilon)")
-    value_coefficient: float = Field(0.5, ge=0, description="weight of the value loss")
-    max_grad_norm: float = Field(0.5, gt=0, description="gradients are clipped to this norm")
-    log_std_init: float = Field(0.0, description="initial logarithm of the Gaussian's standard deviation")
+class Sb3PPOConfig(PPOConfig, Sb3Config):
+    """PPO's hyper-parameters."""
 
 
 class Sb3PPO(Sb3Source):

@@ -1,0 +1,240 @@
+"""The learners of PPO (Schulman et al., 2017, equation 9): K of them as one stacked network.
+
+The update is that of stable-baselines3: generalised advantage estimation with the value of the last observation where a
+time limit cut an episode, advantages normalised in every minibatch, one norm for the gradients of policy and value.
+Gradients are written out (`networks/explicit_gradients.py`), since most of autograd's time would be bookkeeping. Every
+task shuffles its own minibatches, normalises its own advantages and clips its own gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from icrl_plugins.networks.explicit_gradients import Tape, backward, forward
+from icrl_plugins.networks.flat_parameters import clip_gradient_of_each_task, flatten_parameters
+from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
+from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.sources.hyperparameters import PPOConfig
+from icrl_plugins.sources.population import PopulationLearner
+from icrl_plugins.sources.recording import HistoryRecorder
+from icrl_plugins.training.checkpoints import load_module, load_optimiser, module_tensors, optimiser_tensors
+from icrl_plugins.training.randomness import child_seed
+from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
+from icrl_registry.errors import UsageError
+
+#: Epsilons of stable-baselines3: of Adam for PPO, and of the division by the advantages' deviation.
+ADAM_EPSILON, ADVANTAGE_EPSILON = 1e-5, 1e-8
+HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class PPOLearner(PopulationLearner):
+    """K tasks' policies and value networks. The Gaussian is unbounded; its samples are clipped where they are executed."""
+
+    def __init__(
+        self, spec: EnvironmentSpec, config: PPOConfig, total_steps: int, seeds: Sequence[np.random.SeedSequence]
+    ) -> None:
+        self.config = config
+        self.total_steps = total_steps
+        self.num_tasks = len(seeds)
+        self.observation_size, self.action_size = spec.observation_size, spec.action_size
+        self.streams = TaskStreams([child_seed(seed, 0) for seed in seeds])
+        sizes = (self.observation_size, *config.hidden_sizes)
+        hidden = orthogonal(math.sqrt(2.0))
+        self.policy = stacked_mlp(self.streams, (*sizes, self.action_size), nn.Tanh, hidden, orthogonal(0.01))
+        self.value = stacked_mlp(self.streams, (*sizes, 1), nn.Tanh, hidden, orthogonal(1.0))
+        deviations = nn.Module()
+        self.log_std = nn.Parameter(torch.full((self.num_tasks, 1, self.action_size), config.log_std_init))
+        deviations.register_parameter("log_std", self.log_std)
+        self.networks = nn.Module()
+        self.networks.register_parameter("flat", flatten_parameters([deviations, self.policy, self.value]))
+        self.optimiser = torch.optim.Adam(
+            self.networks.parameters(), lr=config.learning_rate, eps=ADAM_EPSILON, fused=True
+        )
+        self.steps_in_rollout = 0
+        # Of the running rollout, before they were clipped: (R, K, S, A).
+        self.sampled = torch.zeros(config.rollout_length, self.num_tasks, config.num_envs, self.action_size)
+
+    # --- acting ---
+
+    @torch.no_grad()
+    def act(self, observations: FloatArray) -> tuple[FloatArray, FloatArray]:
+        mean = self._means(observations)  # (K, S, A)
+        noise = self.streams.normal(mean.shape[1], self.action_size)
+        actions = torch.addcmul(mean, self.log_std.exp(), noise, out=self.sampled[self.steps_in_rollout])
+        self.steps_in_rollout += 1
+        flat = (-1, self.action_size)
+        return actions.reshape(flat).numpy(), mean.clamp(-1.0, 1.0).reshape(flat).numpy()
+
+    @torch.no_grad()
+    def act_greedily(self, observations: FloatArray) -> FloatArray:
+        return self._means(observations).clamp_(-1.0, 1.0).reshape(-1, self.action_size).numpy()
+
+    def _means(self, observations: FloatArray) -> torch.Tensor:
+        rows = torch.from_numpy(observations).reshape(self.num_tasks, -1, self.observation_size)
+        return forward(self.policy, rows)
+
+    # --- learning ---
+
+    @torch.no_grad()
+    def learn(self, recorder: HistoryRecorder) -> None:
+        config = self.config
+        if self.steps_in_rollout < config.rollout_length:
+            return
+        self.steps_in_rollout = 0
+        if config.learning_rate_schedule == "linear":
+            taken = recorder.steps_taken * recorder.num_streams
+            self.optimiser.param_groups[0]["lr"] = config.learning_rate * (1.0 - taken / self.total_steps)
+        rollout = self.rollout(recorder)  # (K, N, columns)
+        num_rows = rollout.shape[1]
+        rows, first_row = rollout.flatten(0, 1), torch.arange(self.num_tasks)[:, None] * num_rows
+        for _ in range(config.num_epochs):
+            order = (self.streams.permutations(num_rows) + first_row).flatten()
+            shuffled = rows.index_select(0, order).view_as(rollout)
+            for minibatch in shuffled.split(config.batch_size, dim=1):
+                self.update(minibatch)
+
+    def rollout(self, recorder: HistoryRecorder) -> torch.Tensor:
+        """The last R steps as rows observation | action | its log-density | advantage | return: (K, S·R, O + A + 3)."""
+        config, last = self.config, recorder.steps_taken
+        steps = slice(last - config.rollout_length, last)
+        actions = self.sampled.permute(1, 2, 0, 3).reshape(self.num_tasks, -1, self.action_size)  # (K, S·R, A)
+        observations, following = (
+            torch.from_numpy(np.ascontiguousarray(column[:, steps])).view(self.num_tasks, -1, self.observation_size)
+            for column in (recorder.observations, recorder.next_observations)
+        )
+        deviations = (actions - forward(self.policy, observations)) * torch.exp(-self.log_std)
+        densities = gaussian_log_density(deviations, self.log_std)  # (K, S·R)
+        values, next_values = (  # (K·S, R)
+            forward(self.value, rows).view(recorder.num_rows, -1).numpy() for rows in (observations, following)
+        )
+        advantages = generalised_advantages(
+            recorder.rewards[:, steps] * np.float32(config.reward_scale),
+            values,
+            next_values,
+            recorder.terminated[:, steps] != 0,
+            recorder.truncated[:, steps],
+            config.discount,
+            config.gae_lambda,
+        )
+        columns = (torch.from_numpy(rows).view(self.num_tasks, -1, 1) for rows in (advantages, advantages + values))
+        return torch.cat([observations, actions, densities.unsqueeze(-1), *columns], dim=-1)
+
+    @torch.no_grad()
+    def update(self, minibatch: torch.Tensor) -> None:
+        """One step of Adam on a minibatch of every task, (K, B, columns of `rollout`)."""
+        config = self.config
+        sizes = (self.observation_size, self.action_size, 1, 1, 1)
+        observations, actions, old_densities, advantages, returns = minibatch.split(sizes, dim=-1)
+        tape = Tape()
+        inverse_std = torch.exp(-self.log_std)
+        deviations = (actions - forward(self.policy, observations, tape)) * inverse_std  # (K, B, A)
+        densities = gaussian_log_density(deviations, self.log_std).unsqueeze(-1)
+        by_density = surrogate_gradients(densities - old_densities, advantages, config.clip_range)  # (K, B, 1)
+        by_log_std = (by_density * (deviations.square() - 1.0)).sum(dim=1, keepdim=True)
+        assert self.log_std.grad is not None
+        torch.sub(by_log_std, config.entropy_coefficient, out=self.log_std.grad)  # the entropy is Σ log σ + constants
+        backward(self.policy, tape, by_density * deviations * inverse_std)
+        tape = Tape()
+        errors = forward(self.value, observations, tape).sub_(returns)
+        backward(self.value, tape, errors.mul_(2.0 * config.value_coefficient / errors.shape[1]))
+        (flat,) = self.networks.parameters()
+        clip_gradient_of_each_task(flat, config.max_grad_norm)
+        self.optimiser.step()
+
+    # --- keeping ---
+
+    def policy_tensors(self, index: int) -> dict[str, Array]:
+        """Named and shaped as those of `sb3-ppo`."""
+        return {name: np.array(values.detach().numpy()) for name, values in self._named_tensors(index).items()}
+
+    @torch.no_grad()
+    def load_policy(self, tensors: Mapping[str, Array], index: int = 0) -> None:
+        """Puts a policy in the place of the one at `index`.
+
+        Raises:
+            UsageError: the tensors don't belong to such a policy.
+        """
+        expected = self._named_tensors(index)
+        if {name: np.shape(values) for name, values in tensors.items()} != {
+            name: tuple(values.shape) for name, values in expected.items()
+        }:
+            raise UsageError(
+                f"the tensors are not those of a policy of {self.observation_size} observations, "
+                f"hidden layers {list(self.config.hidden_sizes)} and {self.action_size} actions",
+                "rebuild the policy with the source's configuration that trained it",
+            )
+        for name, values in expected.items():
+            values.copy_(torch.from_numpy(np.array(tensors[name])))
+
+    def _named_tensors(self, index: int) -> dict[str, torch.Tensor]:
+        """Views of one task's parameters, by stable-baselines3's names."""
+        named = {"policy.log_std": self.log_std.data[index, 0]}
+        heads = {"policy_net": "action_net", "value_net": "value_net"}
+        for network, (body, head) in zip((self.policy, self.value), heads.items(), strict=True):
+            for position, layer in enumerate(network):
+                if isinstance(layer, nn.Tanh):
+                    continue
+                is_last = position == len(network) - 1
+                name = f"policy.{head}" if is_last else f"policy.mlp_extractor.{body}.{position}"
+                named[f"{name}.weight"] = layer.weight.data[index].T
+                named[f"{name}.bias"] = layer.bias.data[index, 0]
+        return named
+
+    def save(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        tensors = module_tensors(self.networks) | optimiser_tensors(self.optimiser, self.networks)
+        tensors["rollout.sampled"] = self.sampled.numpy().copy()
+        return tensors, {"steps_in_rollout": self.steps_in_rollout, "streams": self.streams.state()}
+
+    def restore(self, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> None:
+        load_module(self.networks, tensors)
+        load_optimiser(self.optimiser, self.networks, tensors)
+        self.sampled.copy_(torch.from_numpy(np.array(tensors["rollout.sampled"])))
+        self.steps_in_rollout = state["steps_in_rollout"]
+        self.streams.restore(state["streams"])
+
+
+def gaussian_log_density(deviations: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
+    """Of independent Gaussians at mean + σ·deviations: (K, B, A) and (K, 1, A) → (K, B)."""
+    constants = log_std.sum(dim=-1) + HALF_LOG_2PI * log_std.shape[-1]  # (K, 1)
+    return deviations.square().sum(dim=-1).mul_(-0.5).sub_(constants)
+
+
+def surrogate_gradients(log_ratios: torch.Tensor, advantages: torch.Tensor, clip_range: float) -> torch.Tensor:
+    """Derivative of −mean min(rÂ, clip(r, 1 ± ε)Â) by log π, with Â normalised over the minibatch: all (K, B, 1)."""
+    if advantages.shape[1] > 1:
+        deviation, mean = torch.std_mean(advantages, dim=1, keepdim=True)  # (K, 1, 1)
+        advantages = (advantages - mean) / (deviation + ADVANTAGE_EPSILON)
+    ratios = log_ratios.exp()
+    gains = ratios * advantages
+    unclipped = gains <= ratios.clamp(1.0 - clip_range, 1.0 + clip_range).mul_(advantages)
+    return gains.mul_(unclipped).mul_(-1.0 / advantages.shape[1])
+
+
+def generalised_advantages(
+    rewards: Array,
+    values: Array,
+    next_values: Array,
+    terminated: Array,
+    truncated: Array,
+    discount: float,
+    gae_lambda: float,
+) -> FloatArray:
+    """Generalised advantage estimation (Schulman et al., 2016, equation 16), every argument and the answer (rows, T).
+
+    `next_values` are those of the true successors, so an episode that a time limit cut goes on in the estimate: what
+    stable-baselines3 gets by adding the last value to the reward.
+    """
+    errors = rewards + np.float32(discount) * next_values * ~terminated - values
+    carried = np.float32(discount * gae_lambda) * ~(terminated | truncated)
+    advantages = np.empty_like(values)
+    following = np.zeros_like(values[:, 0])
+    for step in range(values.shape[1] - 1, -1, -1):
+        following = errors[:, step] + carried[:, step] * following
+        advantages[:, step] = following
+    return advantages
