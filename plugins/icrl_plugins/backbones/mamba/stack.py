@@ -49,14 +49,19 @@ class MambaConfig(ComponentConfig):
 class RMSNorm(nn.Module):
     """x / rms(x) · weight over the last axis (Zhang & Sennrich, arXiv 1910.07467)."""
 
-    def __init__(self, size: int, epsilon: float) -> None:
+    def __init__(self, size: int, epsilon: float, kernel: Kernel = "auto") -> None:
         super().__init__()
-        self.epsilon = epsilon
+        self.epsilon, self.kernel = epsilon, kernel
         self.weight = nn.Parameter(torch.ones(size))
         self.weight._no_weight_decay = True  # type: ignore[attr-defined]
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
+        if self.kernel == "auto" and x.device.type == "cpu" and torch.is_grad_enabled():
+            from icrl_plugins.backbones.mamba.norm_cpu import fits, rms_norm_cpu
+
+            if fits(x, self.weight):
+                return rms_norm_cpu(x, self.weight, self.epsilon)
         return F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
 
 
@@ -65,7 +70,7 @@ class _ResidualBlock(nn.Module):
 
     def __init__(self, config: MambaConfig) -> None:
         super().__init__()
-        self.norm = RMSNorm(config.model_size, config.norm_epsilon)
+        self.norm = RMSNorm(config.model_size, config.norm_epsilon, config.kernel)
         self.mixer = MambaBlock(
             config.model_size,
             state_size=config.state_size,
@@ -101,7 +106,7 @@ class Mamba(nn.Module):
         self.context_length = context_length
         self.model_size, self.embedding_size = config.model_size, config.embedding_size
         self.layers = nn.ModuleList(_ResidualBlock(config) for _ in range(config.num_layers))
-        self.norm_f = RMSNorm(config.model_size, config.norm_epsilon)
+        self.norm_f = RMSNorm(config.model_size, config.norm_epsilon, config.kernel)
         self._rescale_residual_projections()
 
     def _rescale_residual_projections(self) -> None:
@@ -140,9 +145,14 @@ class Mamba(nn.Module):
         return self.norm_f(residual), tuple(states)
 
     def _activation_bytes(self, tokens: Tensor) -> int:
-        """About what a forward pass keeps for its backward: a few rows of D and of E per token."""
-        wide = self.config.expand * self.model_size * (5 + self.config.state_size / 32)
-        return int(4 * tokens.shape[0] * tokens.shape[1] * len(self.layers) * (wide + 3 * self.model_size))
+        """About what a forward pass keeps for its backward, in float32.
+
+        Per token and layer: the residual and its norm (2D); the input projection, the convolution, the step size and the
+        output (5E) and the scan's states at every 32nd step (E N / 32); what x_proj gives, and B and C once more (R + 4N).
+        """
+        inner, states = self.config.expand * self.model_size, self.config.state_size
+        kept = 2 * self.model_size + inner * (5 + states / 32) + math.ceil(self.model_size / 16) + 4 * states
+        return int(4 * tokens.shape[0] * tokens.shape[1] * (len(self.layers) * kept + self.model_size))
 
     def initial_state(self, batch_size: int) -> MambaState:
         """Zeros for every layer: the state before a task's first token, (B, W - 1, E) and (B, E, N) each."""
