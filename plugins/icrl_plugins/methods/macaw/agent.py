@@ -2,16 +2,19 @@
 
 Offline track: the batch is drawn from the test task's own source history, as published. Online track: the meta-learned
 policy, not adapted to anything, explores with the noise of its distribution, and what it saw is the batch. After that the
-mean of the adapted policy acts.
+mean of the adapted policy acts, and the batch may be renewed or the weights fine-tuned as episodes end.
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
 
 from icrl_plugins.methods.macaw.config import MACAWConfig
 from icrl_plugins.methods.macaw.data import returns_to_go, stack, task_data, uniform_rows
+from icrl_plugins.methods.macaw.finetuning import TaskTuning
 from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
 from icrl_plugins.methods.macaw.networks import weights_of
 from icrl_plugins.training.normalisation import Normalisation
@@ -49,7 +52,10 @@ class MACAWAgent(Agent):
         self._noise = np.random.default_rng(child_seed(setting.seed, 0))
         self._rows = [np.random.default_rng(child_seed(setting.seed, 1, row)) for row in range(count)]
         self._policy = [weights.detach() for weights in weights_of(self.learner.policy.start(count))]
+        self._value = [weights.detach() for weights in weights_of(self.learner.value.start(count))]
         self._experience = _Experience(count, self.config.discount, self.normalisation)
+        self._tuning: dict[int, TaskTuning] = {}
+        self._adapted_episodes = np.zeros(count, dtype=np.int64)  # (K,), finished since the adaptation
         self._numbers: dict[str, Array] = {}  # (K,) each, of the last adaptation
         budget = self.config.collect_episodes or max(1, setting.num_episodes // 2)
         self._enough_episodes = min(budget, setting.num_episodes)
@@ -61,26 +67,32 @@ class MACAWAgent(Agent):
         """(K, O) → (K, A) in [-1, 1]: the policy's mean, or exploration where a task has not been adapted to."""
         inputs = torch.from_numpy(self.normalisation.observations(observations)).to(self.device)
         actions: FloatArray = self.learner.policy(self._policy, inputs[:, None])[:, 0].cpu().numpy()
-        if self.config.exploration == "policy":
-            explored = actions + self.config.policy_std * self._noise.standard_normal(actions.shape)
-        else:
+        normal = self._noise.standard_normal(actions.shape)
+        explored = actions + self.config.policy_std * normal
+        if self.config.exploration == "random":
             explored = self._noise.uniform(-1.0, 1.0, actions.shape)
+        if self.config.finetune:
+            actions = actions + self.config.finetune_noise * normal
         return np.clip(np.where(self.explores[:, None], explored, actions), -1.0, 1.0).astype(np.float32)
 
     def observe(self, transitions: Transitions) -> None:
-        """Keeps what may be adapted to, and adapts the tasks whose data suffice."""
+        """Keeps what may be learned from; where an episode ended, adapts the task if its data suffice, or fine-tunes."""
         if not self._records():
             return
         ended = self._experience.append(transitions)
-        ready = ended & (self._enough() if self.config.online_adaptation == "once" else self._enough() | ~self.explores)
+        if not ended.any():
+            return
+        adapted = ended & ~self.explores
+        ready = ended & self.explores & self._enough()
+        if self.config.online_adaptation == "every_episode":
+            ready |= adapted
         if ready.any():
-            self._adapt_to(
-                [
-                    self._experience.sample(row, self.config, self._rows[row]) if chosen else None
-                    for row, chosen in enumerate(ready)
-                ]
-            )
+            self._adapt_to([self._draw(row) if chosen else None for row, chosen in enumerate(ready)])
             self.explores &= ~ready
+        self._adapted_episodes += adapted
+        if self.config.finetune:
+            for row in map(int, np.flatnonzero(adapted & (self._adapted_episodes > self.config.finetune_burn_in))):
+                self._finetune(row)
 
     def diagnostics(self) -> dict[str, float]:
         """Means over the tasks of what the last adaptation did, and the learned constants of the inner step."""
@@ -88,7 +100,11 @@ class MACAWAgent(Agent):
         return {"adapted_tasks": float((~self.explores).sum()), **numbers, **self.learner.learned_constants()}
 
     def _records(self) -> bool:
-        return self._online and (self.config.online_adaptation == "every_episode" or bool(self.explores.any()))
+        again = self._online and self.config.online_adaptation == "every_episode"
+        return self.config.finetune or again or bool(self.explores.any())
+
+    def _draw(self, row: int) -> Columns:
+        return self._experience.sample(row, self.config, self._rows[row], self.config.online_sampling)
 
     def _enough(self) -> BoolArray:
         rows, episodes = self._experience.num_rows, self._experience.num_episodes
@@ -118,7 +134,8 @@ class MACAWAgent(Agent):
         with torch.no_grad():
             shift = self._shift(adapted, batch)
             after = self.learner.inner_value_losses(weights_of(adaptation.value), batch)
-        self._policy = [torch.where(ready[:, None], new, old) for new, old in zip(adapted, self._policy, strict=True)]
+        self._policy = _choose(ready, adapted, self._policy)
+        self._value = _choose(ready, [weights.detach() for weights in weights_of(adaptation.value)], self._value)
         self._note(
             ready,
             rows_used=torch.full((self.num_tasks,), float(batch.returns.shape[1])),
@@ -126,6 +143,19 @@ class MACAWAgent(Agent):
             value_loss_after=after,
             action_shift=shift,
         )
+
+    def _finetune(self, row: int) -> None:
+        """The updates of one task after one of its episodes."""
+        if row not in self._tuning:
+            own = [[weights[row : row + 1] for weights in each] for each in (self._value, self._policy)]
+            self._tuning[row] = TaskTuning(self.learner, *own)
+
+        def draw() -> Batch:
+            return stack([self._experience.sample(row, self.config, self._rows[row], "uniform")]).to(self.device)
+
+        self._tuning[row].update(draw)
+        for weights, tuned in zip(self._policy, self._tuning[row].policy, strict=True):
+            weights[row] = tuned.detach()[0]
 
     def _shift(self, adapted: list[torch.Tensor], batch: Batch) -> torch.Tensor:
         """Mean distance between adapted and un-adapted mean actions on the batch, (K,)."""
@@ -176,11 +206,18 @@ class _Experience:
         self.num_episodes[row] += 1
         self._steps[row] = []
 
-    def sample(self, row: int, config: MACAWConfig, generator: np.random.Generator) -> Columns:
-        """The batch to adapt task `row` with: the newest transitions, or drawn from all complete episodes."""
+    def sample(
+        self, row: int, config: MACAWConfig, generator: np.random.Generator, sampling: Literal["latest", "uniform"]
+    ) -> Columns:
+        """A batch of task `row`: its newest transitions, or some drawn from all complete episodes."""
         columns = [np.concatenate(column) for column in zip(*self._episodes[row], strict=True)]
         rows, count = np.arange(len(columns[2])), config.adaptation_batch_size
-        rows = rows[columns[3] <= config.inner_max_discount_to_end] if config.inner_max_discount_to_end < 1 else rows
-        chosen = rows[-count:] if config.online_sampling == "latest" else rows
-        chosen = uniform_rows(chosen, count, generator)
+        far_from_cut = rows[columns[3] <= config.inner_max_discount_to_end]
+        rows = far_from_cut if len(far_from_cut) else rows
+        chosen = uniform_rows(rows[-count:] if sampling == "latest" else rows, count, generator)
         return tuple(column[chosen] for column in columns)
+
+
+def _choose(ready: torch.Tensor, new: list[torch.Tensor], old: list[torch.Tensor]) -> list[torch.Tensor]:
+    """For each layer the new weights (K, P) of the tasks that are `ready` (K,), the old ones of the others."""
+    return [torch.where(ready[:, None], first, second) for first, second in zip(new, old, strict=True)]

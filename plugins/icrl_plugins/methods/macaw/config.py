@@ -105,8 +105,17 @@ class MACAWConfig(OptimisationConfig, ModelSelectionConfig):
         "once", description="Online track: adapt once, or anew from the meta-parameters after every episode."
     )
 
+    finetune: bool = Field(False, description="After adapting, go on with gradient updates on the agent's own data.")
+    finetune_burn_in: int = Field(1, ge=0, description="Episodes after adapting before the updates (published: 25).")
+    finetune_value_updates: int = Field(100, ge=0, description="Value updates after each episode of fine-tuning.")
+    finetune_policy_updates: int = Field(200, ge=0, description="Policy updates after each episode of fine-tuning.")
+    finetune_learning_rate: float = Field(1e-5, gt=0, description="Adam's learning rate in fine-tuning.")
+    finetune_noise: float = Field(0.2, ge=0, description="Standard deviation of the noise on actions in fine-tuning.")
+
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
+        if self.finetune and self.online_adaptation == "every_episode":
+            raise ValueError("finetune goes on from one adaptation: set online_adaptation to once")
         if self.inner_from >= self.inner_to:
             raise ValueError("inner_from must be below inner_to")
         return self

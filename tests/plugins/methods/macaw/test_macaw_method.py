@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from icrl_plugins.methods.macaw import MACAW
-from icrl_plugins.methods.macaw.data import returns_to_go, task_data, uniform_rows
+from icrl_plugins.methods.macaw.data import returns_to_go, stack, task_data, uniform_rows
+from icrl_registry.contracts import AdaptationSetting, Transitions
 from icrl_registry.discovery import load
 from icrl_registry.errors import BenchError, UsageError
 from icrl_registry.testing.conformance import run_checks
@@ -38,9 +39,6 @@ def test_killed_it_ends_with_the_same_bytes(toy) -> None:
     settings = {**SMALL, "updates": 9, "checkpoint_every": 4, "validation_every": 3, "select_best": True}
     method = MACAW(MACAW.Config(**settings, selection_metric="score"))
     histories = make_histories(toy, [0.5, -0.5, 0.9])
-    scores = iter(
-        [1.0, 3.0, 2.0, 3.0, 2.0]
-    )  # the kill comes between the second and the third, which is asked for twice
 
     def validate(agent):
         return {"score": float(len(toy.adapt(agent, [0.4], 2)[0]))}
@@ -109,3 +107,103 @@ def test_a_history_without_a_complete_episode_is_refused(toy) -> None:
 def test_a_backbone_is_refused(toy) -> None:
     with pytest.raises(UsageError, match="no backbone"):
         MACAW(MACAW.Config(), toy.backbone)
+
+
+def agent_of(toy, **settings):
+    """An agent with barely trained networks: what it does when is not a matter of training."""
+    method = MACAW(MACAW.Config(**{**SMALL, "updates": 2, **settings}))
+    checkpoint = method.train(toy.job(make_histories(toy, [0.5, -0.5])))
+    return method.agent(checkpoint, toy.spec, "cpu")
+
+
+def adapts(agent) -> list[bool]:
+    return (~agent.explores).tolist()
+
+
+def test_online_it_explores_until_its_batch_is_full_and_then_acts_by_its_mean(toy) -> None:
+    agent = agent_of(toy, adaptation_batch_size=25)  # episodes of 10 steps: three of them
+    agent.begin(AdaptationSetting(2, 10, "online", np.random.SeedSequence(0)))
+    steps = [(step % 10 == 9,) * 2 for step in range(30)]
+    play_steps(agent, steps[:29])
+    assert adapts(agent) == [False, False]
+    assert not np.array_equal(*(agent.act(np.zeros((2, 1), np.float32)) for _ in range(2)))
+    play_steps(agent, steps[29:])
+    assert adapts(agent) == [True, True]
+    observation = np.zeros((2, 1), np.float32)
+    np.testing.assert_array_equal(agent.act(observation), agent.act(observation))
+    assert agent.diagnostics()["rows_used"] == 25
+
+
+def test_online_at_most_half_of_the_budget_is_explored(toy) -> None:
+    agent = agent_of(toy)  # a batch of 60 would take six episodes
+    returns = toy.adapt(agent, [0.4, 0.8], 4)
+    assert adapts(agent) == [True, True]
+    assert returns.shape == (2, 4)
+    assert agent.diagnostics()["rows_used"] == 60  # 20 rows, each three times
+
+
+def play_steps(agent, ends) -> None:
+    """Steps of two tasks whose episodes end where `ends` (T, 2) says."""
+    for end in ends:
+        observations = np.zeros((2, 1), np.float32)
+        actions = agent.act(observations)
+        flags = np.array(end, dtype=np.bool_)
+        everyone = np.ones(2, dtype=np.bool_)
+        rewards = np.array([0.5, -0.5], np.float32)
+        agent.observe(Transitions(observations, actions, rewards, observations + 0.1, flags, ~everyone, everyone))
+
+
+def test_a_task_adapts_when_its_own_episodes_suffice_and_only_once(toy) -> None:
+    agent = agent_of(toy, collect_episodes=2)
+    agent.begin(AdaptationSetting(2, 10, "online", np.random.SeedSequence(0)))
+    play_steps(agent, [(True, False), (True, False)])
+    assert adapts(agent) == [True, False]
+    before = [weights[0].clone() for weights in agent._policy]
+    play_steps(agent, [(True, True), (True, True)])
+    assert adapts(agent) == [True, True]
+    assert all(torch.equal(old, new[0]) for old, new in zip(before, agent._policy, strict=True))
+
+
+def test_anew_after_every_episode_follows_the_newest_data(toy) -> None:
+    agent = agent_of(toy, collect_episodes=1, online_adaptation="every_episode")
+    agent.begin(AdaptationSetting(2, 10, "online", np.random.SeedSequence(0)))
+    play_steps(agent, [(True, True)])
+    before = [weights.clone() for weights in agent._policy]
+    play_steps(agent, [(False, False), (True, False)])
+    changed = [
+        not torch.equal(old[row], new[row]) for row in (0, 1) for old, new in zip(before, agent._policy, strict=True)
+    ]
+    assert any(changed[: len(before)])
+    assert not any(changed[len(before) :])
+
+
+def test_finetuning_moves_each_task_by_its_own_data_and_lowers_its_value_loss(toy) -> None:
+    settings = {"finetune": True, "finetune_learning_rate": 1e-2, "finetune_value_updates": 20, "collect_episodes": 1}
+    agent = agent_of(toy, **settings, finetune_policy_updates=3)
+    agent.begin(AdaptationSetting(2, 10, "online", np.random.SeedSequence(0)))
+    play_steps(agent, [(True, True)])
+    adapted = [weights.clone() for weights in agent._policy]
+    play_steps(agent, [(True, False)])  # burn-in
+    assert all(torch.equal(old, new) for old, new in zip(adapted, agent._policy, strict=True))
+    play_steps(agent, [(True, False)])
+    assert not torch.equal(adapted[0][0], agent._policy[0][0])
+    assert torch.equal(adapted[0][1], agent._policy[0][1])
+    tuning = agent._tuning[0]
+    batch = stack([agent._experience.sample(0, agent.config, np.random.default_rng(0), "uniform")])
+    first = agent.learner.inner_value_losses([weights[:1] for weights in agent._value], batch)
+    after = agent.learner.inner_value_losses(tuning.value, batch)
+    assert float(after.detach()) < 0.5 * float(first)
+
+
+def test_offline_the_batch_is_the_given_history(toy) -> None:
+    agent = agent_of(toy)
+    given = make_histories(toy, [0.7, -0.7])
+    agent.begin(AdaptationSetting(2, 3, "offline", np.random.SeedSequence(0), given))
+    assert adapts(agent) == [True, True]
+    observation = np.full((2, 1), 0.2, np.float32)
+    first = agent.act(observation)
+    np.testing.assert_array_equal(first, agent.act(observation))
+    agent.begin(AdaptationSetting(2, 3, "offline", np.random.SeedSequence(0), given[::-1]))
+    assert not np.array_equal(first, agent.act(observation))
+    with pytest.raises(BenchError, match="no histories"):
+        agent.begin(AdaptationSetting(2, 3, "offline", np.random.SeedSequence(0)))
