@@ -2,7 +2,7 @@
 
 The update is that of stable-baselines3: generalised advantage estimation with the value of the last observation where a
 time limit cut an episode, advantages normalised in every minibatch, one norm for the gradients of policy and value.
-Gradients are written out (`networks/explicit_gradients.py`), since most of autograd's time would be bookkeeping. Every
+Gradients are written out (`networks/tanh_networks.py`), since most of autograd's time would be bookkeeping. Every
 task shuffles its own minibatches, normalises its own advantages and clips its own gradient.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from icrl_plugins.networks.explicit_gradients import Tape, backward, forward
 from icrl_plugins.networks.flat_parameters import clip_gradient_of_each_task, flatten_parameters
 from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
+from icrl_plugins.networks.tanh_networks import TanhNetworks, Tape
 from icrl_plugins.networks.task_streams import TaskStreams
 from icrl_plugins.sources.hyperparameters import PPOConfig
 from icrl_plugins.sources.population import PopulationLearner
@@ -48,6 +48,7 @@ class PPOLearner(PopulationLearner):
         hidden = orthogonal(math.sqrt(2.0))
         self.policy = stacked_mlp(self.streams, (*sizes, self.action_size), nn.Tanh, hidden, orthogonal(0.01))
         self.value = stacked_mlp(self.streams, (*sizes, 1), nn.Tanh, hidden, orthogonal(1.0))
+        self.policies, self.values = TanhNetworks(self.policy), TanhNetworks(self.value)
         deviations = nn.Module()
         self.log_std = nn.Parameter(torch.full((self.num_tasks, 1, self.action_size), config.log_std_init))
         deviations.register_parameter("log_std", self.log_std)
@@ -77,7 +78,7 @@ class PPOLearner(PopulationLearner):
 
     def _means(self, observations: FloatArray) -> torch.Tensor:
         rows = torch.from_numpy(observations).reshape(self.num_tasks, -1, self.observation_size)
-        return forward(self.policy, rows)
+        return self.policies.forward(rows)
 
     # --- learning ---
 
@@ -108,10 +109,10 @@ class PPOLearner(PopulationLearner):
             torch.from_numpy(np.ascontiguousarray(column[:, steps])).view(self.num_tasks, -1, self.observation_size)
             for column in (recorder.observations, recorder.next_observations)
         )
-        deviations = (actions - forward(self.policy, observations)) * torch.exp(-self.log_std)
+        deviations = (actions - self.policies.forward(observations)) * torch.exp(-self.log_std)
         densities = gaussian_log_density(deviations, self.log_std)  # (K, S·R)
         values, next_values = (  # (K·S, R)
-            forward(self.value, rows).view(recorder.num_rows, -1).numpy() for rows in (observations, following)
+            self.values.forward(rows).view(recorder.num_rows, -1).numpy() for rows in (observations, following)
         )
         advantages = generalised_advantages(
             recorder.rewards[:, steps] * np.float32(config.reward_scale),
@@ -131,18 +132,18 @@ class PPOLearner(PopulationLearner):
         config = self.config
         sizes = (self.observation_size, self.action_size, 1, 1, 1)
         observations, actions, old_densities, advantages, returns = minibatch.split(sizes, dim=-1)
-        tape = Tape()
+        tape: Tape = []
         inverse_std = torch.exp(-self.log_std)
-        deviations = (actions - forward(self.policy, observations, tape)) * inverse_std  # (K, B, A)
+        deviations = (actions - self.policies.forward(observations, tape)) * inverse_std  # (K, B, A)
         densities = gaussian_log_density(deviations, self.log_std).unsqueeze(-1)
         by_density = surrogate_gradients(densities - old_densities, advantages, config.clip_range)  # (K, B, 1)
         by_log_std = (by_density * (deviations.square() - 1.0)).sum(dim=1, keepdim=True)
         assert self.log_std.grad is not None
         torch.sub(by_log_std, config.entropy_coefficient, out=self.log_std.grad)  # the entropy is Σ log σ + constants
-        backward(self.policy, tape, by_density * deviations * inverse_std)
-        tape = Tape()
-        errors = forward(self.value, observations, tape).sub_(returns)
-        backward(self.value, tape, errors.mul_(2.0 * config.value_coefficient / errors.shape[1]))
+        self.policies.backward(tape, by_density * deviations * inverse_std)
+        tape = []
+        errors = self.values.forward(observations, tape).sub_(returns)
+        self.values.backward(tape, errors.mul_(2.0 * config.value_coefficient / errors.shape[1]))
         (flat,) = self.networks.parameters()
         clip_gradient_of_each_task(flat, config.max_grad_norm)
         self.optimiser.step()
