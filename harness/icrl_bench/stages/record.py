@@ -7,7 +7,7 @@ from typing import Any
 
 from icrl_bench.checkpoints import KIND as CHECKPOINTS
 from icrl_bench.histories import dataset_kind, learning_curve, load_history
-from icrl_bench.plan import Plan
+from icrl_bench.plan import STAGE_VERSIONS, Plan
 from icrl_bench.provenance import collect_provenance
 from icrl_bench.stages.adapt import Adaptation
 from icrl_bench.store import Store
@@ -66,6 +66,7 @@ def make_record(
         ],
         provenance={
             **collect_provenance(plan.request.device, _kernel(plan)),
+            "stage_versions": dict(STAGE_VERSIONS),
             "protocol_sha256": plan.request.protocol.sha256,
             "validation_env_steps": int(checkpoint["validation_env_steps"]),
         },

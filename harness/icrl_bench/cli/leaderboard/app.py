@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from icrl_bench.cli.leaderboard import compare, exchange, report, show
+from icrl_bench.cli.leaderboard import compare, exchange, report, show, verify
 
 app = typer.Typer(no_args_is_help=True)
 app.command("show")(show.show)
@@ -13,3 +13,4 @@ app.command("report")(report.report)
 app.command("export")(exchange.export)
 app.command("submit")(exchange.submit)
 app.command("import")(exchange.import_)
+app.command("verify")(verify.verify)

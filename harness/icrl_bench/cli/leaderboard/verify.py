@@ -1,0 +1,169 @@
+"""`icrl-bench leaderboard verify`: whether runs are what they claim to be."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, home_folder, leaderboard_url
+from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
+
+if TYPE_CHECKING:
+    from icrl_bench.store import Store
+    from icrl_bench.verification import Check, Verifier
+    from icrl_leaderboards.records import RunRecord
+
+LONGEST_LISTING = 20  # of more runs than this, only those with something to say are printed
+
+
+@dataclass
+class Verified:
+    """One run or file with what was found."""
+
+    name: str
+    checks: list[Check]
+    record: RunRecord | None = None
+    rerun: dict[str, Any] | None = field(default=None)
+
+    @property
+    def status(self) -> str:
+        """The worst of the checks: mismatch, skipped, ok."""
+        found = {check.status for check in self.checks}
+        return next(status for status in ("mismatch", "skipped", "ok") if status in found)
+
+    def as_json(self) -> dict[str, Any]:
+        """What `--json` prints of it."""
+        document = {
+            "name": self.name,
+            "run_id": self.record.run_id if self.record else None,
+            "status": self.status,
+            "checks": [asdict(check) for check in self.checks],
+        }
+        return document if self.rerun is None else {**document, "rerun": self.rerun}
+
+
+def verify(
+    names: Annotated[
+        list[str], typer.Argument(metavar="FILE|RUN…", help="Published files, folders of them, or recorded run ids.")
+    ],
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Adapt again from the checkpoint; without one, make the whole run again.")
+    ] = False,
+    protocol: Annotated[
+        str | None, typer.Option("--protocol", "-p", help="A protocol file that the runs were made with.")
+    ] = None,
+    home: HomeOption = None,
+    leaderboard: LeaderboardOption = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core]")
+    ] = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Recompute every aggregate and checksum from the episodes, and splits, settings and run ids from the protocol.
+
+    Exit code 5 if anything differs.
+    """
+    from icrl_bench.store import Store
+    from icrl_bench.verification import Verifier
+
+    store, verifier = Store(home_folder(home)), Verifier(protocol)
+    results = []
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+        for result in _verify_all(names, store, verifier, leaderboard_url(leaderboard, home)):
+            if rerun and result.record is not None:
+                _rerun(result, store, verifier, jobs, quiet=json_)
+            results.append(result)
+    counts = {status: sum(each.status == status for each in results) for status in ("ok", "skipped", "mismatch")}
+    if json_:
+        typer.echo(json.dumps({"runs": [each.as_json() for each in results], **counts}, allow_nan=False))
+    else:
+        _print(results, counts)
+    if counts["mismatch"]:
+        raise typer.Exit(EXIT_VERIFICATION)
+
+
+def _verify_all(names: Sequence[str], store: Store, verifier: Verifier, url: str) -> Iterator[Verified]:
+    from icrl_leaderboards.exchange.importing import find_files
+    from icrl_leaderboards.store import Leaderboard
+
+    paths = [Path(name) for name in names if _is_path(name)]
+    files = find_files(paths)
+    if paths and not files:
+        raise UsageError(f"no .json file below {', '.join(map(str, paths))}", "name files or folders of published runs")
+    yield from (_verify_file(path, verifier) for path in files)
+    ids = [name for name in names if not _is_path(name)]
+    if not ids:
+        return
+    from icrl_bench.verification import check_artefact
+
+    with Leaderboard(url) as board:
+        for record in board.stream(board.find_runs(ids)):
+            checks = [check_artefact(store, record), *verifier.checks(record)]
+            yield Verified(record.run_id, checks, record)
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith(".json") or "/" in name or Path(name).exists()
+
+
+def _verify_file(path: Path, verifier: Verifier) -> Verified:
+    from icrl_bench.verification import MISMATCH, OK, Check
+    from icrl_leaderboards.exchange.reading import PublishedRunError, read_published
+
+    try:
+        published = read_published(path)
+    except PublishedRunError as error:
+        return Verified(str(path), [Check("file", MISMATCH, error.message)])
+    details = {
+        "aggregates": "recomputed from the episodes",
+        "checksums": "of the episodes and of the run",
+        "form": "byte for byte as it was written",
+    }
+    checks = [
+        Check(name, MISMATCH, words) if words else Check(name, OK, details[name])
+        for name, words in published.mismatches().items()
+    ]
+    return Verified(str(path), [*checks, *verifier.checks(published.record)], published.record)
+
+
+def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None, quiet: bool) -> None:
+    """Adds what the rerun of a run says. A run that cannot be made again is no proof: that is a mismatch, in words."""
+    from icrl_bench.cli.run import usable_cores
+    from icrl_bench.progress import Progress
+    from icrl_bench.reruns import rerun, rerun_stages
+    from icrl_bench.verification import MISMATCH, Check
+
+    record = result.record
+    assert record is not None
+    plan = verifier.plan(record)
+    if isinstance(plan, Check):
+        result.checks.append(Check("rerun", MISMATCH, f"there is no plan to run: {plan.detail}"))
+        return
+    try:
+        with Progress(rerun_stages(record.seed), quiet=quiet) as progress:
+            checks, compared = rerun(store, plan, record, jobs or usable_cores(), progress)
+    except BenchError as error:
+        result.checks.append(Check("rerun", MISMATCH, error.message))
+        return
+    result.checks += checks
+    result.rerun = compared.as_json()
+
+
+def _print(results: Sequence[Verified], counts: dict[str, int]) -> None:
+    from icrl_leaderboards.text import shorten, visible
+
+    for result in results:
+        if len(results) > LONGEST_LISTING and result.status == "ok":
+            continue
+        typer.echo(visible(result.name))
+        for check in result.checks:
+            typer.echo(f"  {check.status:<8}  {check.name:<10}  {shorten(check.detail, 300)}")
+    words = {"ok": "as they claim", "skipped": "with checks left out", "mismatch": "that differ"}
+    typer.echo(", ".join(f"{number:,} {words[status]}" for status, number in counts.items() if number))
