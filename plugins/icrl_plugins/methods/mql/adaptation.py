@@ -16,8 +16,11 @@ import torch
 
 from icrl_plugins.methods.mql.config import MQLConfig
 from icrl_plugins.methods.mql.episodes import Episode, EpisodeTable, own_table
+from icrl_plugins.methods.mql.networks import Networks
 from icrl_plugins.methods.mql.propensity import effective_sample_size, fit_logistic_regression, importance_weights
-from icrl_plugins.methods.mql.td3 import TD3, Networks, Weighting
+from icrl_plugins.methods.mql.td3 import TD3, Weighting
+from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, FloatArray
 
@@ -51,6 +54,7 @@ class MetaTrained:
     replay: EpisodeTable
     num_tasks: int  # training tasks
     config: MQLConfig
+    normalisation: Normalisation | None = None  # of what the replay holds
     _features: FloatArray | None = field(default=None, repr=False)
 
     def features(self) -> FloatArray:
@@ -89,11 +93,11 @@ def adapt(
     config = meta.config
     learner = meta.fresh_learner(len(episodes))
     own, bounds = own_table(episodes, meta.replay.action_size, meta.replay.device)
-    phases = [[np.random.default_rng(child_seed(seed, phase)) for seed in seeds] for phase in range(3)]
+    phases = [TaskStreams([child_seed(seed, phase) for seed in seeds]) for phase in range(3)]
     propensities = _propensities(meta, own, bounds, phases[0]) if config.replay_updates else []
     for _ in range(config.own_updates):
-        numbers, noise = _draw(phases[1], bounds[:-1], int(bounds[1]), int(bounds[1]), meta)
-        learner.update(own.batch(numbers, config.history_length), noise)
+        numbers = bounds[:-1, None] + phases[1].integers(int(bounds[1]), int(bounds[1])).numpy()  # (K, n)
+        learner.update(own.batch(numbers, config.history_length), _noise(phases[1], numbers, meta))
     pulls = np.zeros(len(episodes))
     for _ in range(config.replay_updates):
         pulls += _replay_update(learner, meta, propensities, phases[2]) / config.replay_updates
@@ -102,19 +106,16 @@ def adapt(
     return learner, [{**each, "proximal": float(pull)} for each, pull in zip(diagnostics, pulls, strict=False)]
 
 
-def _replay_update(
-    learner: TD3, meta: MetaTrained, propensities: Sequence[Propensity], generators: Sequence[np.random.Generator]
-) -> Array:
+def _replay_update(learner: TD3, meta: MetaTrained, propensities: Sequence[Propensity], streams: TaskStreams) -> Array:
     """One update of phase 2; returns λ of every task, (K,)."""
     config, replay = meta.config, meta.replay
     size = config.replay_batch_multiple * config.batch_size
-    starts = np.zeros(len(generators), dtype=np.int64)
-    numbers, noise = _draw(generators, starts, replay.num_transitions, size, meta)
+    numbers = streams.integers(replay.num_transitions, size).numpy()  # (K, B)
     weights = np.stack([each.weights[drawn] for each, drawn in zip(propensities, numbers, strict=True)])  # (K, B)
     pulls = proximal_coefficients(weights, config)
     to_tensor = lambda values: torch.from_numpy(values.astype(np.float32)).to(replay.device)  # noqa: E731
     weighting = Weighting(to_tensor(weights), to_tensor(pulls), meta.networks)
-    learner.update(replay.batch(numbers, config.history_length), noise, weighting)
+    learner.update(replay.batch(numbers, config.history_length), _noise(streams, numbers, meta), weighting)
     return pulls
 
 
@@ -127,18 +128,18 @@ def proximal_coefficients(weights: Array, config: MQLConfig) -> Array:
     return np.where(np.isnan(sizes), constant, 1 - sizes)
 
 
-def _propensities(
-    meta: MetaTrained, own: EpisodeTable, bounds: Array, generators: Sequence[np.random.Generator]
-) -> list[Propensity]:
+def _propensities(meta: MetaTrained, own: EpisodeTable, bounds: Array, streams: TaskStreams) -> list[Propensity]:
     """One classifier a task: its own transitions against as many of meta-training, evenly from the training tasks."""
     config, old = meta.config, meta.features()
     new = meta.features_of(own)
     snapshots = [meta.replay.newest_of_task(task, config.snapshot_size) for task in range(meta.num_tasks)]
+    snapshots = [numbers for numbers in snapshots if len(numbers)]
+    each = int(bounds[1]) // meta.num_tasks + 2
+    chosen = [streams.integers(len(numbers), each).numpy() for numbers in snapshots]  # (K, each)
     fitted = []
-    for task, generator in enumerate(generators):
+    for task in range(streams.num_tasks):
         own_features = new[bounds[task] : bounds[task + 1]]
-        each = len(own_features) // meta.num_tasks + 2
-        drawn = np.concatenate([generator.permutation(numbers)[:each] for numbers in snapshots])
+        drawn = np.concatenate([held[rows[task]] for held, rows in zip(snapshots, chosen, strict=True)])
         features = np.concatenate([old[drawn], own_features])
         is_old = np.arange(len(features)) < len(drawn)
         model = fit_logistic_regression(features, is_old, config.propensity_regularisation)
@@ -148,13 +149,6 @@ def _propensities(
     return fitted
 
 
-def _draw(
-    generators: Sequence[np.random.Generator], starts: Array, count: int, size: int, meta: MetaTrained
-) -> tuple[Array, torch.Tensor]:
-    """Numbers (K, B) of transitions, with replacement from `count` of each task's, and noise (K, B, A)."""
-    numbers = np.stack(
-        [start + each.integers(count, size=size) for each, start in zip(generators, starts, strict=True)]
-    )
-    shape = (size, meta.replay.action_size)
-    noise = np.stack([each.standard_normal(shape, dtype=np.float32) for each in generators])
-    return numbers, torch.from_numpy(noise).to(meta.replay.device)
+def _noise(streams: TaskStreams, numbers: Array, meta: MetaTrained) -> torch.Tensor:
+    """Standard normal numbers for the target's actions of a batch (K, B): (K, B, A)."""
+    return streams.normal(numbers.shape[1], meta.replay.action_size).to(meta.replay.device)

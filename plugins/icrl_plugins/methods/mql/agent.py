@@ -12,7 +12,7 @@ import torch
 
 from icrl_plugins.methods.mql.adaptation import MetaTrained, adapt
 from icrl_plugins.methods.mql.episodes import Episode, RunningEpisodes
-from icrl_plugins.methods.mql.td3 import Networks
+from icrl_plugins.methods.mql.networks import Networks
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import AdaptationSetting, Agent, Array, EnvironmentSpec, FloatArray, Transitions
 
@@ -31,9 +31,9 @@ class MQLAgent(Agent):
 
     def begin(self, setting: AdaptationSetting) -> None:
         """Back to the meta-trained parameters, with no episode of its own."""
-        count, spec = setting.num_tasks, self.spec
+        count = setting.num_tasks
         self.networks: Networks = self.meta.networks.copies(count).requires_grad_(False)
-        self._running = RunningEpisodes(count, spec.action_size, spec.observation_size, self.config.history_length)
+        self._running = RunningEpisodes(count, self.spec, self.config.history_length, self.meta.normalisation)
         self._own: list[list[Episode]] = [[] for _ in range(count)]
         self._starts = np.ones(count, dtype=np.bool_)
         self._adaptations = np.zeros(count, dtype=np.int64)
@@ -52,7 +52,7 @@ class MQLAgent(Agent):
             dummy = self.config.dummy_action_std * self._dummies[row].standard_normal(self.spec.action_size)
             self._running.start(row, observations[row], np.clip(dummy, -1, 1).astype(np.float32))
         self._starts[:] = False
-        inputs = torch.from_numpy(np.asarray(observations, dtype=np.float32))[:, None].to(self.device)  # (K, 1, O)
+        inputs = torch.from_numpy(self._running.observations(observations))[:, None].to(self.device)  # (K, 1, O)
         actions: FloatArray = self.networks.actor(inputs, self._encode())[:, 0].cpu().numpy()
         return actions
 
@@ -76,10 +76,9 @@ class MQLAgent(Agent):
     def observe(self, transitions: Transitions) -> None:
         """Keeps the step; where an episode ends and enough are there, adapts."""
         ended = transitions.active & (transitions.terminated | transitions.truncated)
-        scaled = np.float32(self.config.reward_scale) * transitions.rewards
         for row in map(int, np.flatnonzero(transitions.active)):
             action = np.asarray(transitions.actions[row], dtype=np.float32)
-            self._running.append(row, transitions.observations[row], action, float(scaled[row]))
+            self._running.append(row, transitions.observations[row], action, float(transitions.rewards[row]))
             self._returns[row] += float(transitions.rewards[row])
             if ended[row]:
                 last, terminated = transitions.next_observations[row], bool(transitions.terminated[row])

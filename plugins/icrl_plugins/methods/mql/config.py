@@ -32,7 +32,10 @@ class MQLConfig(ComponentConfig):
     target_noise: float = Field(0.2, ge=0, description="Std of the noise on the target's actions.")
     target_noise_clip: float = Field(0.5, ge=0, description="Bound of the noise on the target's actions.")
     batch_size: int = Field(256, ge=1, description="Transitions per update.")
-    reward_scale: float = Field(1.0, gt=0, description="Rewards are multiplied by this, in contexts and targets alike.")
+    standardise: bool = Field(
+        False,
+        description="Standardise observations, and scale rewards to a mean square of 1, by the random episodes (paper: no).",
+    )
 
     # Meta-training
     updates: int = Field(100_000, ge=1, description="Gradient updates of meta-training (the last round is finished).")

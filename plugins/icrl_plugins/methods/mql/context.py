@@ -13,24 +13,24 @@ from typing import Any
 import torch
 from torch import nn
 
+from icrl_plugins.networks.task_streams import Streams
+
 Tensor = torch.Tensor
 
 
 class ContextGRU(nn.Module):
-    """A one-layer GRU per task; F = A + 1 + O inputs, `size` units."""
+    """A one-layer GRU per task; F = A + 1 + O inputs, `size` units, initialised as `torch.nn.GRU`."""
 
-    def __init__(self, num_tasks: int, input_size: int, size: int) -> None:
+    def __init__(self, streams: Streams, input_size: int, size: int) -> None:
         super().__init__()
         bound = 1 / math.sqrt(size)
-
-        def uniform(*shape: int) -> nn.Parameter:
-            return nn.Parameter(torch.empty(1, *shape).uniform_(-bound, bound).repeat(num_tasks, *(1 for _ in shape)))
-
         self.size = size
-        self.weight_input = uniform(input_size, 3 * size)  # (K, F, 3·size), gates in the order r, z, n
-        self.weight_hidden = uniform(size, 3 * size)
-        self.bias_input = uniform(1, 3 * size)  # (K, 1, 3·size)
-        self.bias_hidden = uniform(1, 3 * size)
+        self.weight_input = nn.Parameter(
+            streams.uniform(-bound, bound, input_size, 3 * size)
+        )  # (K, F, 3·size): r, z, n
+        self.weight_hidden = nn.Parameter(streams.uniform(-bound, bound, size, 3 * size))
+        self.bias_input = nn.Parameter(streams.uniform(-bound, bound, 1, 3 * size))  # (K, 1, 3·size)
+        self.bias_hidden = nn.Parameter(streams.uniform(-bound, bound, 1, 3 * size))
 
     def forward(self, windows: Tensor, real: Tensor | None = None) -> Tensor:
         """Windows (K, T, B, F), oldest tuple first → contexts (K, B, size), from the zero state.

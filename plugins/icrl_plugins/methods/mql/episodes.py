@@ -19,7 +19,8 @@ import numpy as np
 import torch
 
 from icrl_plugins.methods.mql.td3 import Batch
-from icrl_registry.contracts import Array, FloatArray
+from icrl_plugins.training.normalisation import Normalisation
+from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 
 Tensor = torch.Tensor
 
@@ -168,12 +169,18 @@ class EpisodeTable:
 
 
 class RunningEpisodes:
-    """The episodes that R rows are in the middle of: what they act from, and what becomes an `Episode`."""
+    """The episodes that R rows are in the middle of: what they act from, and what becomes an `Episode`.
 
-    def __init__(self, num_rows: int, action_size: int, observation_size: int, history_length: int) -> None:
-        self.action_size = action_size
-        self.row_size = action_size + 1 + observation_size
-        self._recent = np.zeros((num_rows, history_length, self.row_size), dtype=np.float32)  # newest last
+    It takes raw numbers and keeps normalised ones, where there is a `normalisation`.
+    """
+
+    def __init__(
+        self, num_rows: int, spec: EnvironmentSpec, history_length: int, normalisation: Normalisation | None = None
+    ) -> None:
+        self.action_size = spec.action_size
+        self.normalisation = normalisation
+        size = spec.action_size + 1 + spec.observation_size
+        self._recent = np.zeros((num_rows, history_length, size), dtype=np.float32)  # newest last
         self._counts = np.zeros(num_rows, dtype=np.int64)  # tuples of the running episode, the dummy among them
         self._rows: list[list[FloatArray]] = [[] for _ in range(num_rows)]
 
@@ -192,6 +199,11 @@ class RunningEpisodes:
         """The episode of `row`, which ends here or is cut."""
         end = self._tuple(np.zeros(self.action_size, dtype=np.float32), 0.0, last_observation)
         return Episode(np.stack([*self._rows[row], end]), terminated)
+
+    def observations(self, observations: FloatArray) -> FloatArray:
+        """(…, O) as the networks take them."""
+        raw = np.asarray(observations, dtype=np.float32)
+        return raw if self.normalisation is None else self.normalisation.observations(raw)
 
     def windows(self) -> tuple[FloatArray, FloatArray]:
         """Histories (R, T, F), zeros before an episode's begin, and which tuples are real, (R, T, 1)."""
@@ -214,7 +226,16 @@ class RunningEpisodes:
         self._rows[row].append(entry)
 
     def _tuple(self, action: FloatArray, reward: float, observation: FloatArray) -> FloatArray:
-        return np.concatenate([action, [reward], observation]).astype(np.float32)
+        scale = 1.0 if self.normalisation is None else self.normalisation.reward_scale
+        return np.concatenate([action, [scale * reward], self.observations(observation)]).astype(np.float32)
+
+
+def normalised(episode: Episode, action_size: int, normalisation: Normalisation) -> Episode:
+    """An episode of raw numbers as `RunningEpisodes` with this `normalisation` would have kept it."""
+    rows = episode.rows.copy()
+    rows[:, action_size] *= np.float32(normalisation.reward_scale)
+    rows[:, action_size + 1 :] = normalisation.observations(rows[:, action_size + 1 :])
+    return Episode(rows, episode.terminated)
 
 
 def own_table(

@@ -7,19 +7,17 @@ parameter gives each task its own gradient, and Adam works element by element: s
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
 from icrl_plugins.methods.mql.config import MQLConfig
-from icrl_plugins.methods.mql.networks import Actor, Critic
+from icrl_plugins.methods.mql.networks import Networks
+from icrl_plugins.networks.stacked_layers import polyak_update
 from icrl_plugins.training.checkpoints import load_module, load_optimiser, module_tensors, optimiser_tensors
-from icrl_plugins.training.randomness import default_generator, torch_generator
-from icrl_registry.contracts import Array, EnvironmentSpec
+from icrl_registry.contracts import Array
 from icrl_registry.errors import NumericalError
 
 Tensor = torch.Tensor
@@ -47,28 +45,6 @@ class Weighting:
     anchor: Networks  # θ_meta, K = 1
 
 
-class Networks(nn.Module):
-    """Actor and critic: the parameters that are trained, anchored and rolled back."""
-
-    def __init__(self, num_tasks: int, spec: EnvironmentSpec, config: MQLConfig) -> None:
-        super().__init__()
-        self.actor = Actor(num_tasks, spec, config.hidden_sizes, config.context_size)
-        self.critic = Critic(num_tasks, spec, config.hidden_sizes, config.context_size)
-
-    @classmethod
-    def initial(cls, spec: EnvironmentSpec, config: MQLConfig, seed: np.random.SeedSequence) -> Networks:
-        """Weights that depend on `seed` alone, for K = 1."""
-        with default_generator(torch_generator(seed)):
-            return cls(1, spec, config)
-
-    def copies(self, num_tasks: int) -> Networks:
-        """K equal copies of a module with K = 1; later changes of either side don't reach the other."""
-        clone = copy.deepcopy(self)
-        for parameter in clone.parameters():
-            parameter.data = parameter.data.repeat(num_tasks, *(1 for _ in parameter.shape[1:]))
-        return clone
-
-
 class TD3:
     """Networks, their targets and fresh optimisers."""
 
@@ -94,8 +70,9 @@ class TD3:
             The losses per task, (K,), without the proximal term: `critic_loss` and, where it was updated, `actor_loss`.
         """
         critic, actor = self.networks.critic, self.networks.actor
-        values = critic(batch.observations, batch.actions, critic.encode(batch.histories))  # (K, Q, B)
-        errors = (values - self._target_values(batch, noise)[:, None]).square().sum(dim=1)  # (K, B)
+        wanted = self._target_values(batch, noise)  # (K, B)
+        first, second = critic(batch.observations, batch.actions, critic.encode(batch.histories))
+        errors = (first - wanted).square() + (second - wanted).square()
         critic_loss = _weighted_mean(errors, weighting)
         anchor = None if weighting is None else list(weighting.anchor.critic.parameters())
         self._descend(self.critic_optimiser, self.critic_parameters, critic_loss, anchor, weighting)
@@ -105,12 +82,11 @@ class TD3:
             with torch.no_grad():
                 critic_contexts = critic.encode(batch.histories)
             actions = actor(batch.observations, actor.encode(batch.histories))
-            first_values = critic(batch.observations, actions, critic_contexts, num_heads=1)[:, 0]  # (K, B)
-            actor_loss = _weighted_mean(-first_values, weighting)
+            actor_loss = _weighted_mean(-critic.first(batch.observations, actions, critic_contexts), weighting)
             anchor = None if weighting is None else list(weighting.anchor.actor.parameters())
             self._descend(self.actor_optimiser, self.actor_parameters, actor_loss, anchor, weighting)
             losses["actor_loss"] = actor_loss.detach()
-            self._move_targets()
+            polyak_update(list(self.networks.parameters()), list(self.targets.parameters()), self.config.tau)
         return losses
 
     @torch.no_grad()
@@ -120,7 +96,7 @@ class TD3:
         clipped = (config.target_noise * noise).clamp(-config.target_noise_clip, config.target_noise_clip)
         actions = actor(batch.next_observations, actor.encode(batch.next_histories))
         actions = (actions + clipped).clamp(-1.0, 1.0)
-        values = critic(batch.next_observations, actions, critic.encode(batch.next_histories)).amin(dim=1)
+        values = torch.minimum(*critic(batch.next_observations, actions, critic.encode(batch.next_histories)))
         return batch.rewards + config.discount * (1 - batch.terminated) * values
 
     def _descend(
@@ -138,11 +114,6 @@ class TD3:
                 gradient = gradient + 2 * pull * (parameter.detach() - anchor[index].detach())
             parameter.grad = gradient
         optimiser.step()
-
-    @torch.no_grad()
-    def _move_targets(self) -> None:
-        for target, parameter in zip(self.targets.parameters(), self.networks.parameters(), strict=True):
-            target.lerp_(parameter, self.config.tau)
 
     def require_finite(self, where: str) -> None:
         """Raises NumericalError, saying `where`, if a parameter is a NaN or infinite."""

@@ -15,11 +15,12 @@ import torch
 
 from icrl_plugins.methods.mql.adaptation import MetaTrained
 from icrl_plugins.methods.mql.agent import MQLAgent
-from icrl_plugins.methods.mql.collection import Collected, EpisodeCollector
+from icrl_plugins.methods.mql.collection import Collected, EpisodeCollector, as_history
 from icrl_plugins.methods.mql.config import MQLConfig
-from icrl_plugins.methods.mql.episodes import EpisodeTable
-from icrl_plugins.methods.mql.networks import tuple_size
-from icrl_plugins.methods.mql.td3 import TD3, Networks, load_networks
+from icrl_plugins.methods.mql.episodes import EpisodeTable, normalised
+from icrl_plugins.methods.mql.networks import Networks, tuple_size
+from icrl_plugins.methods.mql.td3 import TD3, load_networks
+from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
@@ -91,7 +92,8 @@ class MQL(Method):
         replay = EpisodeTable(max(1, count), spec.action_size, tuple_size(spec), device)
         replay.load(checkpoint.tensors)
         num_tasks = int(checkpoint.state["training_tasks"])
-        meta = MetaTrained(networks.to(device), targets.to(device), replay, num_tasks, config)
+        normalisation = Normalisation.from_tensors(checkpoint.tensors) if config.standardise else None
+        meta = MetaTrained(networks.to(device), targets.to(device), replay, num_tasks, config, normalisation)
         return MQLAgent(meta, spec, device)
 
 
@@ -100,7 +102,8 @@ class _Training:
 
     def __init__(self, config: MQLConfig, job: TrainingJob, tasks: TrainingTasks, collector: EpisodeCollector) -> None:
         self.config, self.job, self.collector = config, job, collector
-        self.num_tasks = len(tasks.tasks)
+        self.tasks = tasks.tasks
+        self.num_tasks = len(self.tasks)
         networks = Networks.initial(job.spec, config, child_seed(job.seed, _WEIGHTS)).to(job.device)
         self.learner = TD3(networks, networks.copies(1), config, config.learning_rate)
         row_size = tuple_size(job.spec)
@@ -138,11 +141,19 @@ class _Training:
         config, horizon = self.config, self.job.spec.horizon
         least = max(config.initial_steps_per_task * self.num_tasks, config.initial_steps_least)
         length = max(1, round(config.initial_episode_fraction * horizon))
-        pass_number = 0
-        while self.env_steps < least:
-            seed = child_seed(self.job.seed, _INITIAL, pass_number)
-            self._keep(self.collector.random(np.arange(self.num_tasks), length, seed))
-            pass_number += 1
+        collected: list[Collected] = []
+        passes = 0
+        while sum(each.episode.length for each in collected) < least:
+            seed = child_seed(self.job.seed, _INITIAL, passes)
+            collected += self.collector.random(np.arange(self.num_tasks), length, seed)
+            passes += 1
+        if config.standardise:
+            raw = [each.episode for each in collected]
+            fitted = Normalisation.fit([as_history(raw, self.job.spec, self.tasks[0])], None)
+            self.collector.normalisation = fitted
+            size = self.job.spec.action_size
+            collected = [each._replace(episode=normalised(each.episode, size, fitted)) for each in collected]
+        self._keep(collected)
 
     def _round(self) -> dict[str, float]:
         """Some episodes, then some updates."""
@@ -175,7 +186,12 @@ class _Training:
     def _validate(self) -> dict[str, float]:
         """Lets a copy adapt to the validation tasks; remembers the best parameters."""
         learner, config = self.learner, self.config
-        meta = MetaTrained(learner.networks.copies(1), learner.targets.copies(1), self.replay, self.num_tasks, config)
+        networks, targets, constants = (
+            learner.networks.copies(1),
+            learner.targets.copies(1),
+            self.collector.normalisation,
+        )
+        meta = MetaTrained(networks, targets, self.replay, self.num_tasks, config, constants)
         scores = {n: float(v) for n, v in self.job.validate(MQLAgent(meta, self.job.spec, self.job.device)).items()}
         if config.select_best:
             metric = config.selection_metric
@@ -203,13 +219,19 @@ class _Training:
         }
 
     def _progress(self) -> Checkpoint:
-        return Checkpoint({**self.learner.tensors(), **self.replay.tensors(), **self.best}, self._state())
+        tensors = {**self.learner.tensors(), **self.replay.tensors(), **self.best, **self._constants()}
+        return Checkpoint(tensors, self._state())
+
+    def _constants(self) -> dict[str, Array]:
+        return self.collector.normalisation.tensors() if self.collector.normalisation else {}
 
     def _resume(self, progress: Checkpoint) -> None:
         state: Mapping[str, Any] = progress.state
         own = {name: tensor for name, tensor in progress.tensors.items() if not name.startswith("best.")}
         self.learner.load(own, int(state["updates"]))
         self.replay.load(progress.tensors)
+        if self.config.standardise:
+            self.collector.normalisation = Normalisation.from_tensors(progress.tensors)
         self.round, self.env_steps = int(state["round"]), int(state["env_steps"])
         self.validations = [dict(entry) for entry in state["validations"]]
         self.best_update = state["best_update"]
@@ -218,4 +240,5 @@ class _Training:
     def _final(self) -> Checkpoint:
         """What an agent needs: parameters and targets (the best or the last), the replay, configuration."""
         parameters = {name.removeprefix("best."): tensor for name, tensor in self.best.items()} or self._parameters()
-        return Checkpoint({**parameters, **self.replay.tensors(self.config.adaptation_replay_size)}, self._state())
+        replay = self.replay.tensors(self.config.adaptation_replay_size)
+        return Checkpoint({**parameters, **replay, **self._constants()}, self._state())

@@ -11,7 +11,7 @@ from icrl_plugins.methods.mql import MQL
 from icrl_plugins.methods.mql.adaptation import MetaTrained
 from icrl_plugins.methods.mql.config import MQLConfig
 from icrl_plugins.methods.mql.episodes import Episode, EpisodeTable
-from icrl_plugins.methods.mql.td3 import Networks
+from icrl_plugins.methods.mql.networks import Networks
 from icrl_registry.contracts import EnvironmentSpec, TrainingJob
 from icrl_registry.testing.method_trials import MemoryStore
 from icrl_registry.testing.toy import ToyPoint, ToyTrainingTasks

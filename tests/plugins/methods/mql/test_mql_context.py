@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from icrl_plugins.methods.mql.context import ContextGRU
-from icrl_plugins.training.randomness import default_generator, torch_generator
+from icrl_plugins.networks.task_streams import TaskStreams
 
 K, T, B, F, SIZE = 3, 6, 5, 4, 7
 
@@ -14,11 +14,7 @@ K, T, B, F, SIZE = 3, 6, 5, 4, 7
 @pytest.fixture
 def gru(seed_sequence) -> ContextGRU:
     """Float64, with other weights for every task."""
-    with default_generator(torch_generator(seed_sequence)):
-        module = ContextGRU(K, F, SIZE).double()
-        for parameter in module.parameters():
-            parameter.data = torch.randn_like(parameter)
-    return module
+    return ContextGRU(TaskStreams(seed_sequence.spawn(K)), F, SIZE).double()
 
 
 @pytest.fixture

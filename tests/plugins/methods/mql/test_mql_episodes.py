@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from icrl_plugins.methods.mql.episodes import Episode, EpisodeTable, RunningEpisodes, own_table
+from icrl_registry.contracts import EnvironmentSpec
 
 OBS, A, T = 3, 2, 4
 F = A + 1 + OBS
@@ -32,7 +33,7 @@ def play(generator: np.random.Generator, length: int, terminated: bool) -> tuple
     actions = generator.standard_normal((length, A)).astype(np.float32)
     rewards = generator.standard_normal(length).astype(np.float32)
     dummy = generator.standard_normal(A).astype(np.float32)
-    running = RunningEpisodes(1, A, OBS, T)
+    running = RunningEpisodes(1, EnvironmentSpec("plain", OBS, A, 10), T)
     running.start(0, observations[0], dummy)
     before, after = (deque([np.zeros(F, np.float32)] * T, maxlen=T) for _ in range(2))
     before.append(np.concatenate([dummy, [0], observations[0]]).astype(np.float32))

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from icrl_plugins.methods.mql.config import MQLConfig
-from icrl_plugins.methods.mql.networks import BatchedMLP
-from icrl_plugins.methods.mql.td3 import TD3, Batch, Networks, Weighting
+from icrl_plugins.methods.mql.networks import Networks
+from icrl_plugins.methods.mql.td3 import TD3, Batch, Weighting
 from icrl_registry.contracts import EnvironmentSpec
 
 OBS, A, T, B, Z = 4, 2, 5, 6, 3
@@ -53,21 +53,24 @@ def plain_gru(context: nn.Module) -> nn.GRU:
     return gru
 
 
-def plain_mlp(mlp: BatchedMLP, head: int) -> nn.Sequential:
+def plain_mlp(mlp: nn.Sequential) -> nn.Sequential:
     layers: list[nn.Module] = []
-    for weight, bias in zip(mlp.weights, mlp.biases, strict=True):
-        linear = nn.Linear(*weight.shape[2:]).double()
-        linear.weight.data, linear.bias.data = weight[0, head].T.detach().clone(), bias[0, head, 0].detach().clone()
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1])
+    for layer in mlp:
+        if isinstance(layer, nn.ReLU):
+            layers.append(nn.ReLU())
+            continue
+        linear = nn.Linear(*layer.weight.shape[1:]).double()
+        linear.weight.data, linear.bias.data = layer.weight[0].T.detach().clone(), layer.bias[0, 0].detach().clone()
+        layers.append(linear)
+    return nn.Sequential(*layers)
 
 
 class Plain:
     """Actor, critics and their targets with `torch.nn` alone, for one task."""
 
     def __init__(self, networks: Networks) -> None:
-        self.actor = nn.ModuleList([plain_gru(networks.actor.context), plain_mlp(networks.actor.mlp, 0)])
-        heads = [plain_mlp(networks.critic.mlp, head) for head in range(2)]
+        self.actor = nn.ModuleList([plain_gru(networks.actor.context), plain_mlp(networks.actor.mlp)])
+        heads = [plain_mlp(head) for head in networks.critic.heads]
         self.critic = nn.ModuleList([plain_gru(networks.critic.context), *heads])
         self.target_actor, self.target_critic = copy.deepcopy(self.actor), copy.deepcopy(self.critic)
         self.actor_adam = torch.optim.Adam(self.actor.parameters(), lr=RATE)
@@ -111,8 +114,9 @@ def assert_equal(learner: TD3, plain: Plain, batch: Batch) -> None:
         (learner.targets, plain.target_actor, plain.target_critic),
     ):
         torch.testing.assert_close(networks.actor(s, networks.actor.encode(h))[0], plain.act(actor, s[0], h[0]))
-        values = torch.stack(plain.values(critic, s[0], a[0], h[0]))
-        torch.testing.assert_close(networks.critic(s, a, networks.critic.encode(h))[0], values)
+        values = networks.critic(s, a, networks.critic.encode(h))
+        for value, expected in zip(values, plain.values(critic, s[0], a[0], h[0]), strict=True):
+            torch.testing.assert_close(value[0], expected)
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -152,8 +156,9 @@ def test_proximal_term_is_the_gradient_of_its_square(monkeypatch):
     batch, noise = random_batch(2, 5)
     weights, pull = torch.rand(2, B, dtype=torch.float64), torch.tensor([0.3, 0.8], dtype=torch.float64)
     critic = learner.networks.critic
-    values = critic(batch.observations, batch.actions, critic.encode(batch.histories))
-    errors = (values - learner._target_values(batch, noise)[:, None]).square().sum(dim=1)
+    first, second = critic(batch.observations, batch.actions, critic.encode(batch.histories))
+    wanted = learner._target_values(batch, noise)
+    errors = (first - wanted).square() + (second - wanted).square()
     loss = (weights * errors).mean(dim=-1).sum()
     for parameter, fixed in zip(critic.parameters(), anchor.critic.parameters(), strict=True):
         loss = loss + (pull * (parameter - fixed.detach()).square().flatten(1).sum(dim=1)).sum()
@@ -188,11 +193,11 @@ def test_tensors_restore_a_learner_exactly():
         np.testing.assert_array_equal(tensor, right[name], name)
 
 
-def test_initial_layers_are_distributed_as_torchs():
-    generator = np.random.SeedSequence(3)
-    networks = Networks.initial(SPEC, MQLConfig(hidden_sizes=(200, 200), context_size=Z), generator)
-    weight = networks.critic.mlp.weights[1].detach()
-    bound = 1 / np.sqrt(200)
-    assert weight.abs().max() <= bound
-    assert abs(float(weight.std()) - bound / np.sqrt(3)) < 0.01 * bound
-    assert not torch.equal(weight[0, 0], weight[0, 1])  # the heads differ
+def test_initial_weights_are_distributed_as_torchs():
+    sizes = MQLConfig(hidden_sizes=(200, 200), context_size=50)
+    networks = Networks.initial(SPEC, sizes, np.random.SeedSequence(3))
+    hidden, again = (head[2].weight for head in networks.critic.heads)
+    for weight, bound in ((hidden, 1 / np.sqrt(200)), (networks.actor.context.weight_hidden, 1 / np.sqrt(50))):
+        assert weight.abs().max() <= bound
+        assert abs(float(weight.detach().std()) - bound / np.sqrt(3)) < 0.01 * bound
+    assert not torch.equal(hidden, again)  # the heads differ

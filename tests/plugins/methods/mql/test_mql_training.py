@@ -24,17 +24,18 @@ def validate_by_play(environment: ToyPoint):
     return validate
 
 
-@pytest.mark.parametrize("saves", [1, 2])
-def test_killed_and_resumed_ends_with_the_same_bytes(mql, saves):
+@pytest.mark.parametrize(("saves", "more"), [(1, {}), (2, {"standardise": True}), (1, {"context_size": 0})])
+def test_killed_and_resumed_ends_with_the_same_bytes(mql, saves, more):
     """With a replay that is full, and the best parameters so far among the progress."""
     environment = ToyPoint()
     tasks, validate = environment.tasks(4), validate_by_play(environment)
-    _, whole = mql.train_toy(environment, tasks, validate=validate, **TINY)
+    settings = {**TINY, "propensity_features": "context_and_observation", **more}
+    _, whole = mql.train_toy(environment, tasks, validate=validate, **settings)
     store = MemoryStore(interrupt_after=saves)
     with pytest.raises(Interrupted):
-        mql.train_toy(environment, tasks, validate=validate, store=store, **TINY)
+        mql.train_toy(environment, tasks, validate=validate, store=store, **settings)
     store.interrupt_after = None
-    _, resumed = mql.train_toy(environment, tasks, validate=validate, store=store, **TINY)
+    _, resumed = mql.train_toy(environment, tasks, validate=validate, store=store, **settings)
     assert pack(whole) == pack(resumed)
 
 
@@ -121,3 +122,19 @@ def test_targets_are_not_counted_as_parameters(mql):
     actor = gru + (features * 16 + 16) + (16 * 16 + 16) + (16 * 2 + 2)
     critic = gru + 2 * ((features + 2) * 16 + 16 + (16 * 16 + 16) + (16 + 1))
     assert method.parameter_count(checkpoint) == actor + critic
+
+
+def test_standardised_replay_and_the_agents_view_of_it(mql):
+    """Random episodes have mean 0 and mean square 1; an agent keeps its own episodes on the same scale."""
+    environment = ToyPoint()
+    settings = {**TINY, "select_best": False, "validation_every": 0, "standardise": True, "replay_size": 9999}
+    method, checkpoint = mql.train_toy(environment, environment.tasks(4), **{**settings, "initial_steps_least": 400})
+    first = int((checkpoint.tensors["replay.lengths"] == 2).sum())  # random episodes, cut at a quarter of 10 steps
+    rows = checkpoint.tensors["replay.rows"][: 4 * first].reshape(first, 4, 5)[:, 1:3].reshape(-1, 5)
+    np.testing.assert_allclose(rows[:, 3:].mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(rows[:, 3:].std(axis=0), 1, atol=1e-3)
+    np.testing.assert_allclose(np.square(rows[:, 2]).mean(), 1, atol=1e-3)
+    agent = method.agent(checkpoint, environment.spec, "cpu")
+    rewards = play(agent, environment.tasks(2, seed=3), num_episodes=1).rewards  # (T, K)
+    kept = np.stack([episodes[0].rows[1:-1, 2] for episodes in agent._own], axis=1)
+    np.testing.assert_allclose(kept, rewards * agent.meta.normalisation.reward_scale, rtol=1e-5)
