@@ -90,7 +90,7 @@ class ExplicitGradients:
         with torch.no_grad():
             for index in range(len(self._blocks) - 1, -1, -1):
                 block, passed = self._blocks[index], tape.blocks[index]
-                _backward_normalisation(block, passed, gradients)
+                _backward_normalisation(block, passed, gradients, parameters)
                 if parameters:
                     _backward_parameters(block.linear, passed.inputs, gradients)
                 if index > 0:
@@ -157,14 +157,17 @@ def _normalise(block: _Block, passed: _Passed) -> None:
     )
 
 
-def _backward_normalisation(block: _Block, passed: _Passed, gradients: torch.Tensor) -> None:
+def _backward_normalisation(block: _Block, passed: _Passed, gradients: torch.Tensor, parameters: bool) -> None:
     """In place, from behind the ReLU (whose mask is applied already) to the linear layer's outputs."""
     scale = 1.0 if block.dropout is None else block.dropout.kept_scale
     if block.norm is None:
         if passed.dropped is not None:
             gradients.mul_(scale).masked_fill_(passed.dropped, 0.0)
         return
-    assert passed.normalised is not None and passed.deviations is not None
+    assert passed.normalised is not None
+    assert passed.deviations is not None
+    wanted = (block.norm.weight, block.norm.bias)
+    by_weight, by_bias = (_gradient(of) if parameters else np.empty_like(_array(of)) for of in wanted)
     dense_kernels.backward_normalise(
         gradients.numpy(),
         _mask(passed.dropped),
@@ -172,8 +175,8 @@ def _backward_normalisation(block: _Block, passed: _Passed, gradients: torch.Ten
         _array(block.norm.weight),
         passed.normalised.numpy(),
         passed.deviations.numpy(),
-        _gradient(block.norm.weight),
-        _gradient(block.norm.bias),
+        by_weight,
+        by_bias,
     )
 
 

@@ -83,16 +83,20 @@ class StackedDropout(nn.Module):
         self.probability = probability
         self._streams = streams
 
-    def draw_mask(self, shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor | None:
-        """Factors (K, *shape): 0 where a unit is dropped, 1 / (1 - probability) elsewhere; None if nothing ever is."""
+    @property
+    def kept_scale(self) -> float:
+        """What the units that stay are multiplied by, so that the expectation stays too."""
+        return 1.0 / (1.0 - self.probability)
+
+    def draw(self, shape: Sequence[int]) -> torch.Tensor | None:
+        """Which units are dropped, (K, *shape) bool; None if none ever is."""
         if not self.training or self.probability == 0:
             return None
-        kept = self._streams.uniform(0.0, 1.0, *shape) >= self.probability
-        return kept.to(dtype).div_(1.0 - self.probability)
+        return self._streams.chances(self.probability, *shape)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        mask = self.draw_mask(inputs.shape[1:], inputs.dtype)
-        return inputs if mask is None else inputs * mask
+        dropped = self.draw(inputs.shape[1:])
+        return inputs if dropped is None else torch.where(dropped, 0.0, inputs * self.kept_scale)
 
 
 def stacked_mlp(

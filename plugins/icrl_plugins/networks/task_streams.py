@@ -6,6 +6,7 @@ numbers, so that a resumed training continues every stream where it stood.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -22,6 +23,8 @@ class Streams(Protocol):
     def normal(self, *shape: int) -> torch.Tensor: ...
 
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor: ...
+
+    def chances(self, probability: float, *shape: int) -> torch.Tensor: ...
 
 
 class TaskStreams:
@@ -52,6 +55,22 @@ class TaskStreams:
         for generator, row in zip(self._generators, values, strict=True):
             generator.random(dtype=np.float32, out=row)
         return torch.from_numpy(values).mul_(high - low).add_(low)
+
+    def chances(self, probability: float, *shape: int) -> torch.Tensor:
+        """Independent events of this probability, (K, *shape) bool.
+
+        The gaps between events are geometric: a rare event costs one number for each time that it happens.
+        """
+        size = math.prod(shape)
+        happened = np.zeros((self.num_tasks, size), dtype=np.bool_)
+        likely = int(size * probability + 4 * math.sqrt(size * probability)) + 1
+        for generator, row in zip(self._generators, happened, strict=True):
+            last = -1
+            while last < size - 1:
+                places = last + generator.geometric(probability, likely).cumsum()
+                row[places[places < size]] = True
+                last = int(places[-1])
+        return torch.from_numpy(happened).reshape(self.num_tasks, *shape)
 
     def integers(self, high: int, *shape: int) -> torch.Tensor:
         """Uniform integers in [0, high), (K, *shape) int64."""
@@ -93,3 +112,7 @@ class RepeatedStreams:
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor:
         """See `TaskStreams.uniform`; (K·M, *shape)."""
         return self._streams.uniform(low, high, self._copies, *shape).flatten(0, 1)
+
+    def chances(self, probability: float, *shape: int) -> torch.Tensor:
+        """See `TaskStreams.chances`; (K·M, *shape)."""
+        return self._streams.chances(probability, self._copies, *shape).flatten(0, 1)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from icrl_plugins.networks.explicit_gradients import Tape, backward, forward
+from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
 from icrl_plugins.networks.stacked_layers import polyak_update, stacked_mlp
 from icrl_plugins.networks.task_streams import Streams, TaskStreams
@@ -64,6 +64,9 @@ class SACLearner(PopulationLearner):
         self.targets.load_state_dict(self.critics.state_dict())
         self.log_temperature = nn.Parameter(
             torch.full((self.num_tasks, 1, 1), float(np.log(config.initial_temperature)))
+        )
+        self._actor_passes, self._critic_passes, self._target_passes = (
+            ExplicitGradients(network) for network in (self.actor, self.critics, self.targets)
         )
         self.networks.add_module("actor", self.actor)
         self.networks.add_module("critics", self.critics)
@@ -115,7 +118,7 @@ class SACLearner(PopulationLearner):
 
     def _policy(self, observations: torch.Tensor, tape: Tape | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """(K, B, O) → means and log-deviations, (K, B, A)."""
-        mean, log_std = forward(self.actor, observations.to(self.log_temperature.dtype), tape).chunk(2, dim=-1)
+        mean, log_std = self._actor_passes.forward(observations.to(self.log_temperature.dtype), tape).chunk(2, dim=-1)
         return mean, log_std
 
     # --- learning ---
@@ -177,7 +180,7 @@ class SACLearner(PopulationLearner):
         next_observations = transitions[..., columns.next_observations]
         next_actions, next_log_prob = squashed_sample(*self._policy(next_observations), noise)
         pairs = torch.cat([next_observations, next_actions], dim=-1)
-        next_q_values = self._for_each_task(forward(self.targets, _for_both_critics(pairs)))  # (K, 2, B, 1)
+        next_q_values = self._for_each_task(self._target_passes.forward(pairs))  # (K, 2, B, 1)
         soft_values = next_q_values.amin(dim=1) - temperature * next_log_prob
         rewards = transitions[..., columns.reward, None] * self.config.reward_scale
         return rewards + (1 - transitions[..., columns.terminated, None]) * self.config.discount * soft_values
@@ -189,9 +192,9 @@ class SACLearner(PopulationLearner):
         target = self.target_q_values(transitions, columns, noise, temperature)
         tape = Tape()
         pairs = transitions[..., columns.observations_and_actions]
-        q_values = self._for_each_task(forward(self.critics, _for_both_critics(pairs), tape))
+        q_values = self._for_each_task(self._critic_passes.forward(pairs, tape))
         gradients = (q_values - target[:, None]) / transitions.shape[1]
-        backward(self.critics, tape, gradients.flatten(0, 1))
+        self._critic_passes.backward(tape, gradients.flatten(0, 1))
         self.critic_optimiser.step()
 
     def _update_policy(self, observations: torch.Tensor, sample: PolicySample, temperature: torch.Tensor) -> None:
@@ -199,16 +202,16 @@ class SACLearner(PopulationLearner):
         batch_size = observations.shape[1]
         tape = Tape()
         pairs = torch.cat([observations, sample.actions], dim=-1)
-        q_values = self._for_each_task(forward(self.critics, _for_both_critics(pairs), tape))
+        q_values = self._for_each_task(self._critic_passes.forward(pairs, tape))
         gradients = self.critics_share(q_values).div_(-batch_size)  # (K, 2, B, 1)
         columns = slice(self.observation_size, self.observation_size + self.action_size)
-        by_critic = backward(self.critics, tape, gradients.flatten(0, 1), parameters=False, inputs=columns)
+        by_critic = self._critic_passes.backward(tape, gradients.flatten(0, 1), parameters=False, inputs=columns)
         assert by_critic is not None
         action_gradients = self._for_each_task(by_critic).sum(dim=1)  # (K, B, A)
         mean_and_log_std = squashed_sample_gradients(
             sample.actions, sample.log_std, sample.noise, action_gradients, temperature / batch_size
         )
-        backward(self.actor, sample.tape, torch.cat(mean_and_log_std, dim=-1))
+        self._actor_passes.backward(sample.tape, torch.cat(mean_and_log_std, dim=-1))
         self.actor_optimiser.step()
 
     def _for_each_task(self, stacked: torch.Tensor) -> torch.Tensor:
@@ -254,8 +257,3 @@ class SACLearner(PopulationLearner):
             load_optimiser(optimiser, self.networks, tensors)
         self.num_updates, self.steps_seen = state["num_updates"], state["steps_seen"]
         self.streams.restore(state["streams"])
-
-
-def _for_both_critics(rows: torch.Tensor) -> torch.Tensor:
-    """(K, B, …) → (K·2, B, …), each task twice."""
-    return rows.repeat_interleave(NUM_CRITICS, dim=0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from icrl_plugins.networks.explicit_gradients import Tape, backward, forward
+from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
 from icrl_plugins.networks.task_streams import TaskStreams
@@ -45,8 +45,10 @@ def test_outputs_and_gradients_are_those_of_autograd(dropout, layer_norm):
     explicit.zero_grad()
     streams.restore(state)
     tape = Tape()
-    torch.testing.assert_close(forward(explicit, inputs.detach(), tape), expected.detach(), rtol=1e-12, atol=1e-13)
-    by_input = backward(explicit, tape, gradients.clone(), inputs=slice(1, 4))
+    torch.testing.assert_close(
+        ExplicitGradients(explicit).forward(inputs.detach(), tape), expected.detach(), rtol=1e-12, atol=1e-13
+    )
+    by_input = ExplicitGradients(explicit).backward(tape, gradients.clone(), inputs=slice(1, 4))
     torch.testing.assert_close(by_input, inputs.grad[..., 1:4], rtol=1e-10, atol=1e-12)
     for parameter, theirs in zip(explicit.parameters(), by_autograd, strict=True):
         torch.testing.assert_close(parameter.grad, theirs, rtol=1e-10, atol=1e-12)
@@ -55,8 +57,10 @@ def test_outputs_and_gradients_are_those_of_autograd(dropout, layer_norm):
 def test_gradients_that_nobody_asks_for_are_not_written():
     explicit, _ = network(0.0, True)
     tape = Tape()
-    forward(explicit, torch.ones(K, B, 5, dtype=torch.float64), tape)
-    assert backward(explicit, tape, torch.ones(K, B, 2, dtype=torch.float64), parameters=False) is None
+    ExplicitGradients(explicit).forward(torch.ones(K, B, 5, dtype=torch.float64), tape)
+    assert (
+        ExplicitGradients(explicit).backward(tape, torch.ones(K, B, 2, dtype=torch.float64), parameters=False) is None
+    )
     assert all(parameter.grad is None for parameter in explicit.parameters())
 
 
