@@ -12,7 +12,7 @@ import numpy as np
 
 from icrl_leaderboards.formatting import count, duration, number, with_interval
 from icrl_leaderboards.statistics.intervals import Estimate
-from icrl_leaderboards.statistics.measures import EPISODES_TO_ORACLE, MEASURES
+from icrl_leaderboards.statistics.measures import EPISODES_TO_ORACLE, MEASURES, value_of
 from icrl_leaderboards.summary import ESTIMATES, Reference, Row, Table
 from icrl_registry.errors import unknown_name
 
@@ -61,7 +61,7 @@ def _measured(name: str) -> Column:
         return with_interval(estimate(row), shown, signed=name.startswith("improvement"), separator=separator)
 
     return Column(
-        name, measure.label, text, lambda row: _value_of(estimate(row)), highest_first=measure.higher_is_better
+        name, measure.label, text, lambda row: value_of(name, row.outcome), highest_first=measure.higher_is_better
     )
 
 
@@ -78,12 +78,17 @@ def _count_of(name: str, label: str) -> Column:
 
 _RESULTS = (
     Column("seeds", "seeds", lambda row, *_: seeds_text(row.seeds), lambda row: len(row.seeds)),
-    _plain("first_episode", "first episode", lambda row: row.first_episode),
+    Column(
+        "first_episode",
+        "first episode",
+        lambda row, decimals, _: number(row.first_episode.value, decimals),
+        lambda row: value_of("first_episode", row.outcome),
+    ),
     Column(
         "last_episodes",
         "last 10 %",
         lambda row, decimals, _: number(row.last_episodes.value, decimals),
-        lambda row: row.last_episodes.value,
+        lambda row: row.mean_return,
         of_reference=lambda reference: reference.value,
     ),
     Column(
@@ -97,7 +102,7 @@ _RESULTS = (
         "normalised_score",
         "normalised score",
         lambda row, _, separator: with_interval(row.normalised_score, _SCORE_DECIMALS, separator=separator),
-        lambda row: _value_of(row.normalised_score),
+        lambda row: value_of("score_mean", row.outcome),
         of_reference=lambda reference: reference.normalised_score,
         reference_decimals=_SCORE_DECIMALS,
     ),
@@ -128,7 +133,7 @@ _ON_REQUEST = (
         EPISODES_TO_ORACLE,
         "episodes to 80 %",
         _reached,
-        lambda row: _value_of(row.statistics[EPISODES_TO_ORACLE]),
+        lambda row: value_of(EPISODES_TO_ORACLE, row.outcome),
         highest_first=False,
     ),
     _count_of("collect_env_steps", "collect steps"),

@@ -23,6 +23,7 @@ from icrl_leaderboards.statistics.measures import Outcome, measure
 
 #: The estimates of raw returns that every row has from the start, in the order in which they are computed.
 ESTIMATES = ("first_episode", "last_episodes", "improvement", "area_under_curve")
+_USUAL = (*ESTIMATES, "score_mean")
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +32,6 @@ class Row:
 
     runs: tuple[RunScores, ...]  # one a seed, by seed
     superseded: tuple[str, ...]  # ids of older runs of the same seeds, which count for nothing here
-    first_episode: Estimate
-    last_episodes: Estimate
-    improvement: Estimate
-    area_under_curve: Estimate
-    normalised_score: Estimate | None  # of the last 10 %, over the tasks that have a scale
-    best_episode: float
-    best_episode_index: int  # counted from 1
     outcome: Outcome  # what every statistic is computed from
 
     @property
@@ -79,6 +73,60 @@ class Row:
     def num_episodes(self) -> int:
         """Episodes per task; a source's learning curve has more than the methods beside it."""
         return int(self.returns.shape[-1])
+
+    @cached_property
+    def mean_return(self) -> float:
+        """Mean raw return of the last 10 %, by which rows are ranked."""
+        return float(self.outcome.last.mean())
+
+    @cached_property
+    def estimates(self) -> dict[str, Estimate | None]:
+        """The statistics that every table shows, with their two-level intervals."""
+        return measure([self.outcome], _USUAL, stratified=False)[0]
+
+    @property
+    def first_episode(self) -> Estimate:
+        """Mean return of the first episode."""
+        return self._of_returns("first_episode")
+
+    @property
+    def last_episodes(self) -> Estimate:
+        """Mean return of the last 10 % of the episodes."""
+        return self._of_returns("last_episodes")
+
+    @property
+    def improvement(self) -> Estimate:
+        """Last 10 % minus first episode."""
+        return self._of_returns("improvement")
+
+    @property
+    def area_under_curve(self) -> Estimate:
+        """Mean return over all episodes."""
+        return self._of_returns("area_under_curve")
+
+    @property
+    def normalised_score(self) -> Estimate | None:
+        """Normalised score of the last 10 %, over the tasks that have a scale; None where none has."""
+        return self.estimates["score_mean"]
+
+    def _of_returns(self, name: str) -> Estimate:
+        estimate = self.estimates[name]
+        assert estimate is not None  # every task has returns
+        return estimate
+
+    @property
+    def best_episode(self) -> float:
+        """The highest point of the mean adaptation curve."""
+        return self._best[0]
+
+    @property
+    def best_episode_index(self) -> int:
+        """Its episode, counted from 1."""
+        return self._best[1]
+
+    @cached_property
+    def _best(self) -> tuple[float, int]:
+        return statistics.best_episode(self.returns)
 
     @cached_property
     def statistics(self) -> dict[str, Estimate | None]:
@@ -172,7 +220,7 @@ class Table:
         """The largest size of a return in the table, which decides how many decimals returns need."""
         values = [reference.value for reference in self.references]
         for row in self.rows:
-            values += [row.first_episode.value, row.last_episodes.value, row.best_episode]
+            values += [float(row.returns[..., 0].mean()), row.mean_return, row.best_episode]
         return max(map(abs, values))
 
     def as_json(self) -> list[dict[str, Any]]:
@@ -198,9 +246,7 @@ class Table:
     def ranked(self) -> list[Row | Reference]:
         """Rows and references together, best first by their last 10 %."""
         entries: list[Row | Reference] = [*self.rows, *self.references]
-        return sorted(
-            entries, key=lambda entry: -(entry.last_episodes.value if isinstance(entry, Row) else entry.value)
-        )
+        return sorted(entries, key=lambda entry: -(entry.mean_return if isinstance(entry, Row) else entry.value))
 
 
 def settings_of(run: RunScores) -> tuple[str, ...]:
@@ -214,19 +260,26 @@ def label_of(run: RunScores) -> str:
     return f"{run.method} ({', '.join(settings)})" if settings else run.method
 
 
+def compute_estimates(rows: Sequence[Row]) -> None:
+    """Fills in `Row.estimates` of many rows at once, which is faster than one by one."""
+    for row, found in zip(rows, measure([row.outcome for row in rows], _USUAL, stratified=False), strict=True):
+        row.__dict__["estimates"] = found  # where cached_property looks first
+
+
 def compute_statistics(rows: Sequence[Row]) -> None:
-    """Fills in `Row.statistics` of many rows at once, which is faster than one by one."""
-    for row, statistics_of_row in zip(rows, measure([row.outcome for row in rows]), strict=True):
-        row.__dict__["statistics"] = statistics_of_row  # where cached_property looks first
+    """Fills in `Row.statistics` of many rows at once."""
+    for row, found in zip(rows, measure([row.outcome for row in rows]), strict=True):
+        row.__dict__["statistics"] = found
 
 
 # --- Grouping ----------------------------------------------------------------------------------------------------------
 
 
-def group_runs(runs: Sequence[RunScores]) -> list[Row]:
+def group_runs(runs: Sequence[RunScores], estimates: bool = True) -> list[Row]:
     """Rows of runs that differ in their seed only, by table and then best first.
 
-    Of several runs of one seed the newest counts; the row names the others.
+    Of several runs of one seed the newest counts; the row names the others. `estimates` computes those of all rows now, at
+    once; without it a row computes its own when it is asked.
     """
     groups: dict[tuple[Any, ...], list[RunScores]] = defaultdict(list)
     for run in runs:
@@ -234,8 +287,10 @@ def group_runs(runs: Sequence[RunScores]) -> list[Row]:
         key = (run.environment, run.protocol, run.track, run.method, variant, run.task_labels, run.returns.shape)
         groups[key].append(run)
     chosen = [newest_per_seed(group) for group in groups.values()]
-    rows = _estimate(chosen)
-    return sorted(rows, key=lambda row: (row.table, -row.last_episodes.value, row.label, row.head.run_id))
+    rows = [Row(members, older, outcome_of(members)) for members, older in chosen]
+    if estimates:
+        compute_estimates(rows)
+    return sorted(rows, key=lambda row: (row.table, -row.mean_return, row.label, row.head.run_id))
 
 
 def tables_of(rows: Sequence[Row]) -> list[Table]:
@@ -255,28 +310,6 @@ def newest_per_seed(group: Sequence[RunScores]) -> tuple[tuple[RunScores, ...], 
             older.append(newest[run.seed].run_id)
         newest[run.seed] = run
     return tuple(newest[seed] for seed in sorted(newest)), tuple(older)
-
-
-def _estimate(chosen: Sequence[tuple[tuple[RunScores, ...], tuple[str, ...]]]) -> list[Row]:
-    """Rows with their first estimates; each kind of estimate is computed for all rows at once."""
-    outcomes = [outcome_of(runs) for runs, _ in chosen]
-    measured = measure(outcomes, (*ESTIMATES, "score_mean"), stratified=False)
-    rows = []
-    for (runs, older), outcome, estimates in zip(chosen, outcomes, measured, strict=True):
-        best, best_index = statistics.best_episode(outcome.returns)
-        of_returns = {name: estimate for name, estimate in estimates.items() if name in ESTIMATES and estimate}
-        rows.append(
-            Row(
-                runs=runs,
-                superseded=older,
-                **of_returns,
-                normalised_score=estimates["score_mean"],
-                best_episode=best,
-                best_episode_index=best_index,
-                outcome=outcome,
-            )
-        )
-    return rows
 
 
 def outcome_of(runs: Sequence[RunScores]) -> Outcome:

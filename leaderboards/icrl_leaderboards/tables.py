@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icrl_leaderboards.cells import LABEL_LIMIT, cells_of, notes_of, settings_of
@@ -16,7 +17,7 @@ from icrl_leaderboards.columns import (
 )
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.scores import RunScores
-from icrl_leaderboards.summary import Reference, Row, Table, group_runs, tables_of
+from icrl_leaderboards.summary import Reference, Row, Table, compute_estimates, group_runs, tables_of
 from icrl_leaderboards.text import shorten
 
 if TYPE_CHECKING:
@@ -34,8 +35,9 @@ def print_leaderboard(
     console: Console | None = None,
     columns: Sequence[str] = DEFAULT_COLUMNS,
     sort: str = DEFAULT_SORT,
+    limit: int = 0,
 ) -> None:
-    """Prints the runs, grouped over seeds, as tables that fit the terminal.
+    """Prints the runs, grouped over seeds, as tables that fit the terminal; of each the best `limit` rows, 0 for all.
 
     Raises:
         UnknownNameError: a column, or what to sort by, is none of `columns.COLUMNS`.
@@ -49,12 +51,24 @@ def print_leaderboard(
         console.print(Text(EMPTY))
         return
     scores = [RunScores.from_record(run) if isinstance(run, RunRecord) else run for run in runs]
-    for table in tables_of(group_runs(scores)):
-        for part in render_table(table, console.width, chosen, order):
+    for table in tables_of(group_runs(scores, estimates=False)):
+        entries = sorted_entries(table, order)
+        rows = [entry for entry in entries if isinstance(entry, Row)]
+        shown = rows[: limit or None]
+        compute_estimates(shown)
+        hidden = {id(row) for row in rows[len(shown) :]}
+        entries = [entry for entry in entries if id(entry) not in hidden]
+        for part in render_table(replace(table, rows=tuple(shown)), entries, console.width, chosen):
             console.print(part)
+        if hidden:
+            console.print(
+                Text(f"{len(hidden):,} more rows: --limit {2 * limit} shows more, --limit 0 all", style="dim")
+            )
 
 
-def render_table(table: Table, width: int, columns: Sequence[Column], order: Column) -> list[RenderableType]:
+def render_table(
+    table: Table, entries: Sequence[Row | Reference], width: int, columns: Sequence[Column]
+) -> list[RenderableType]:
     """What to print for one table at a terminal width: a title, as many grids as the columns need, and the notes.
 
     Everything that came from outside is put in as plain text, never as markup.
@@ -64,7 +78,6 @@ def render_table(table: Table, width: int, columns: Sequence[Column], order: Col
     name = (shorten(part, LABEL_LIMIT) for part in (table.environment, table.protocol, table.track))
     parts: list[RenderableType] = [Text("\n" + " · ".join(name), style="bold")]
     wide = width >= WIDE
-    entries = sorted_entries(table, order)
     cells = [cells_of(entry, table, " " if wide else "\n", columns) for entry in entries]
     for entry, texts in zip(entries, cells, strict=True):
         if isinstance(entry, Row):

@@ -125,12 +125,6 @@ def coverage(intervals):
     return np.mean([interval.low <= 0 <= interval.high for interval in intervals])
 
 
-def test_two_level_intervals_cover_the_truth_where_there_are_enough_seeds():
-    data = simulate(np.random.default_rng(10), 600, 40, 30, 1.0, 1.0, 0.5)
-    covered = coverage([each.interval for each in mean_estimates(list(data), replicates=500)])
-    assert 0.92 <= covered <= 0.975
-
-
 def test_the_stratified_interval_is_too_narrow_for_models_scored_on_all_tasks():
     data = simulate(np.random.default_rng(11), 150, 5, 10, 1.0, 0.3, 0.3)
     two_level = coverage([each.interval for each in mean_estimates(list(data), replicates=500)])

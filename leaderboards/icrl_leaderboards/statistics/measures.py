@@ -197,6 +197,15 @@ def measure(
     return results
 
 
+def value_of(name: str, outcome: Outcome) -> float | None:
+    """One statistic without its interval, for sorting; None where no task carries it, inf where it is never reached."""
+    if name == EPISODES_TO_ORACLE:
+        curves = outcome.score_curves
+        return float(adaptation.episodes_to_oracle(adaptation.mean_curve(curves))) if curves.size else None
+    cells = MEASURES[name].cells(outcome)
+    return float(MEASURES[name].aggregate(cells)) if cells.size else None
+
+
 def _estimates(
     chosen: Measure, outcomes: Sequence[Outcome], stratified: bool, replicates: int
 ) -> list[Estimate | None]:

@@ -33,13 +33,16 @@ def show(
             help="Such as seeds,score_iqm,regret; `all` for every one.  [default: results and costs]",
         ),
     ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", min=0, help="Rows of each table in the terminal, the best first; 0 for all.")
+    ] = 30,
     home: HomeOption = None,
     leaderboard: LeaderboardOption = None,
     json_: JsonFlag = False,
 ) -> None:
     """Print the recorded runs, grouped over seeds: one table per environment, protocol and track.
 
-    With --json every statistic is there, whatever --columns says.
+    With --json every row and every statistic is there, whatever --columns and --limit say.
     """
     from icrl_leaderboards.columns import COLUMNS, DEFAULT_COLUMNS, choose_column, choose_columns
     from icrl_leaderboards.tables import print_leaderboard
@@ -53,7 +56,7 @@ def show(
     if json_:
         typer.echo(json.dumps({"leaderboard": place, "rows": _json_rows(scores, sort)}, allow_nan=False))
     else:
-        print_leaderboard(scores, columns=names, sort=sort)
+        print_leaderboard(scores, columns=names, sort=sort, limit=limit)
 
 
 def _json_rows(scores: Sequence[RunScores], sort: str) -> list[dict[str, Any]]:
