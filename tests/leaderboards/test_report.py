@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from icrl_leaderboards.report import html, writing
+from icrl_leaderboards.report import html, sections, writing
 from icrl_leaderboards.report.styles import COLOURS, line_styles
 from icrl_leaderboards.report.writing import details_for, write_report
 from icrl_leaderboards.scores import RunScores
@@ -325,3 +325,18 @@ def test_a_folder_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="cannot write the report"):
         write_report([], tmp_path / "file" / "out")
+
+
+def test_a_report_shows_the_tables_with_the_newest_runs(make_record, tmp_path, monkeypatch):
+    monkeypatch.setattr(sections, "MOST_TABLES", 2)
+    days = {"a-v1": "2026-01-03", "b-v1": "2026-01-01", "c-v1": "2026-01-02"}
+    runs = [make_record(environment=name, created_at=f"{day}T00:00:00+00:00") for name, day in days.items()]
+    paths = write_report(runs, tmp_path)
+    headline = (
+        "3 runs, 1 method, 3 environments; the newest of 2026-01-03 00:00 UTC; 1 of 3 tables, with the oldest runs"
+    )
+    for path in paths[:2]:
+        text = path.read_text(encoding="utf-8")
+        assert headline in text
+        assert "results-2" in text
+        assert "b-v1" not in text.replace("reacher-goal-v1", "")

@@ -15,7 +15,7 @@ from icrl_leaderboards.report.curve_figures import curve_figure
 from icrl_leaderboards.report.curves import episode_plot, grouped, principal_rows, steps_plot, value_range
 from icrl_leaderboards.report.drawing import Drawing, steps
 from icrl_leaderboards.report.profile_figures import profile_figure
-from icrl_leaderboards.report.ranking import rank_methods
+from icrl_leaderboards.report.ranking import probabilities_of_improvement, rank_methods
 from icrl_leaderboards.report.scales import (
     Scale,
     episode_ticks,
@@ -227,6 +227,22 @@ def test_a_ranking_covers_every_environment_or_says_what_is_missing(make_record)
         table_of(make_record("a", skill=0.5, environment="ant-dir-v1")),
     ]
     ranked = rank_methods(tables)
-    assert [(entry.method, entry.mean is None) for entry in ranked] == [("a", False), ("b", True)]
+    assert [(entry.method, entry.overall is None) for entry in ranked] == [("a", False), ("b", True)]
     scores = [row.normalised_score.value for row in ranked[0].rows]
-    assert ranked[0].mean == pytest.approx(sum(scores) / 2)
+    assert ranked[0].overall.value == pytest.approx(sum(scores) / 2)
+
+
+def test_the_probability_of_improvement_of_two_methods_sums_to_one(make_record):
+    better = [make_record("a", seed, skill=0.62) for seed in range(3)]
+    rows, matrix = probabilities_of_improvement(table_of(*better, *[make_record("b", seed) for seed in range(2)]))
+    (none, ahead), (behind, nothing) = matrix
+    assert none is nothing is None
+    wins = [
+        one > other
+        for row in rows[0].outcome.last
+        for each in rows[1].outcome.last
+        for one, other in zip(row, each, strict=False)
+    ]
+    assert ahead.value == pytest.approx(np.mean(wins))
+    assert ahead.value + behind.value == pytest.approx(1)
+    assert ahead.interval.low + behind.interval.high == pytest.approx(1)

@@ -28,11 +28,11 @@ from icrl_leaderboards.cells import (
     settings_of,
     table_decimals,
 )
-from icrl_leaderboards.formatting import MISSING, count, interval, number, with_interval
+from icrl_leaderboards.formatting import MISSING, count, interval, with_interval
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.report.figures import Figure
 from icrl_leaderboards.report.marks import score_bar, swatch
-from icrl_leaderboards.report.ranking import Ranked, rank_methods
+from icrl_leaderboards.report.ranking import Ranked, probabilities_of_improvement, rank_methods
 from icrl_leaderboards.report.runs import run_view
 from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
 from icrl_leaderboards.report.styles import COLOURS, NAME_LIMIT, SHADES
@@ -134,7 +134,7 @@ def _ranked(entry: Ranked, mark: Markup) -> dict[str, Any]:
         "marks": "",
         "settings": [],
         "reference": entry.reference,
-        "overall": number(entry.mean, 2),
+        "overall": with_interval(entry.overall, 2),
         "cells": [MISSING if row is None else with_interval(row.normalised_score, 2) for row in entry.rows],
         "parameters": "–".join(dict.fromkeys(sizes)),
     }
@@ -157,6 +157,7 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> dict[str, An
         "entries": [_entry(entry, section) for entry in shown],
         "notes": [*notes_of(table), *_left_out(table.rows)],
         "measured": _measured(table),
+        "duels": _duels(table),
         "num_runs": f"{len(section.runs):,}",
         "runs": [run_view(records[run.run_id]) for run in section.runs if run.run_id in records],
         "other_runs": newest,
@@ -220,6 +221,17 @@ def _measured(table: Table) -> dict[str, Any]:
         lines.append({"method": row.head.method, "label": row.label, "cells": cells})
     labels = {name: MEASURES[name].label if name in MEASURES else name.replace("_", " ") for name in DESCRIPTIONS}
     return {"labels": [(labels[name], said) for name, said in DESCRIPTIONS.items()], "lines": lines}
+
+
+def _duels(table: Table) -> list[dict[str, Any]]:
+    """The probability that a run of the row's method beats one of the column's; empty where there is one method."""
+    rows, probabilities = probabilities_of_improvement(table)
+    if len(rows) < 2:
+        return []
+    cells = [["" if each is None else with_interval(each, 2) for each in line] for line in probabilities]
+    return [
+        {"method": row.head.method, "label": row.label, "cells": line} for row, line in zip(rows, cells, strict=True)
+    ]
 
 
 def _json_lines(value: Any) -> str:

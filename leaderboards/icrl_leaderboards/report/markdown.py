@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from icrl_leaderboards.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
-from icrl_leaderboards.formatting import MISSING, number, with_interval
+from icrl_leaderboards.formatting import MISSING, with_interval
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.report.figures import Figure
 from icrl_leaderboards.report.ranking import rank_methods
@@ -52,7 +52,7 @@ def _ranking(board: Board) -> str:
     lines = [_line(["method", "overall", *names]), _rule(1, len(names) + 1)]
     for entry in rank_methods([section.table for section in board.sections])[:MOST_ROWS]:
         cells = [MISSING if row is None else with_interval(row.normalised_score, 2) for row in entry.rows]
-        lines.append(_line([markdown(entry.method, 60), number(entry.mean, 2), *cells]))
+        lines.append(_line([markdown(entry.method, 60), with_interval(entry.overall, 2), *cells]))
     return "\n".join(lines)
 
 

@@ -13,7 +13,7 @@ from icrl_leaderboards.report.figures import Axis, Box, Figure, Numbers, draw_fr
 from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
 from icrl_leaderboards.report.styles import LineStyle, brief_label, is_source, series_name
 from icrl_leaderboards.statistics import FloatArray, performance_profile
-from icrl_leaderboards.statistics.bootstrap import mean_band
+from icrl_leaderboards.statistics.pairs import Profile, profile
 from icrl_leaderboards.summary import Row, Table
 from icrl_leaderboards.text import shorten
 
@@ -29,17 +29,16 @@ def profile_figure(table: Table, styles: Mapping[str, LineStyle], name: str) -> 
     if not rows:
         return None
     thresholds = _thresholds(rows)
-    profiles = [performance_profile(row.scores, thresholds) for row in rows]
-    bands = [_band(row.scores, thresholds) for row in rows]
+    profiles = [profile(row.scores, thresholds) for row in rows]
     drawing = Drawing(*_SIZE)
     top = draw_key(drawing, [(brief_label(row), styles[row.label].fill, series_name(row)) for row in rows], 0, 8) + 22
     drawing.height += top - 30
     x, y = _draw_axes(drawing, top, thresholds)
-    for row, profile, band in reversed(list(zip(rows, profiles, bands, strict=True))):
-        _draw_profile(drawing, row, styles[row.label], x, y, thresholds, profile, band)
+    for row, drawn in reversed(list(zip(rows, profiles, strict=True))):
+        _draw_profile(drawing, row, styles[row.label], x, y, drawn)
     title = f"Performance profiles: {shorten(table_title(table), 120)}"
     caption = "Share of runs and tasks with a normalised score above the one on the axis, with its 95 % band; 1 is the oracle."
-    numbers = _numbers(rows, thresholds, profiles, bands)
+    numbers = _numbers(rows, thresholds, profiles)
     return Figure(name, "Performance profile", title, _describe(rows), caption, drawing, numbers)
 
 
@@ -48,14 +47,6 @@ def _thresholds(rows: Sequence[Row]) -> FloatArray:
     joined = np.concatenate([row.scores.ravel() for row in rows])
     low, high = widen(min(1.0, float(joined.min())), max(1.0, float(joined.max())), 0.05)
     return np.linspace(min(max(low, _LOWEST), 0.9), min(high, _HIGHEST), _POINTS)
-
-
-def _band(scores: FloatArray, thresholds: FloatArray) -> tuple[FloatArray, FloatArray] | None:
-    if scores.size < 2:
-        return None
-    above = (scores[..., None] > thresholds).astype(np.float64)  # (N, K', X)
-    low, high = mean_band(above)
-    return np.clip(low, 0.0, 1.0), np.clip(high, 0.0, 1.0)
 
 
 def _draw_axes(drawing: Drawing, top: float, thresholds: FloatArray) -> tuple[Scale, Scale]:
@@ -76,24 +67,14 @@ def _draw_axes(drawing: Drawing, top: float, thresholds: FloatArray) -> tuple[Sc
     return x, y
 
 
-def _draw_profile(
-    drawing: Drawing,
-    row: Row,
-    style: LineStyle,
-    x: Scale,
-    y: Scale,
-    thresholds: FloatArray,
-    profile: FloatArray,
-    band: tuple[FloatArray, FloatArray] | None,
-) -> None:
-    places = [x(float(each)) for each in thresholds]
+def _draw_profile(drawing: Drawing, row: Row, style: LineStyle, x: Scale, y: Scale, drawn: Profile) -> None:
+    places = [x(float(each)) for each in drawn.thresholds]
     drawing.begin_group("series", series=series_name(row))
-    if band is not None:
-        low, high = (steps(zip(places, (y(float(each)) for each in values), strict=True)) for values in band)
+    if drawn.band is not None:
+        low, high = (steps(zip(places, (y(float(each)) for each in values), strict=True)) for values in drawn.band)
         drawing.area(high, low, f"band {style.fill}")
-    drawing.path(
-        steps(zip(places, (y(float(each)) for each in profile), strict=True)), f"curve {style.stroke}", style.dashes
-    )
+    stairs = steps(zip(places, (y(float(each)) for each in drawn.share), strict=True))
+    drawing.path(stairs, f"curve {style.stroke}", style.dashes)
     drawing.end_group()
 
 
@@ -106,19 +87,14 @@ def _describe(rows: Sequence[Row]) -> str:
     return " ".join(sentences)
 
 
-def _numbers(
-    rows: Sequence[Row],
-    thresholds: FloatArray,
-    profiles: Sequence[FloatArray],
-    bands: Sequence[tuple[FloatArray, FloatArray] | None],
-) -> Numbers:
+def _numbers(rows: Sequence[Row], thresholds: FloatArray, profiles: Sequence[Profile]) -> Numbers:
     lines = []
     for index in range(0, len(thresholds), _LISTED):
         cells = []
-        for profile, band in zip(profiles, bands, strict=True):
-            text = number(float(profile[index]), 2)
-            if band is not None:
-                text += f" [{number(float(band[0][index]), 2)}, {number(float(band[1][index]), 2)}]"
+        for each in profiles:
+            text = number(float(each.share[index]), 2)
+            if each.band is not None:
+                text += f" [{number(float(each.band[0][index]), 2)}, {number(float(each.band[1][index]), 2)}]"
             cells.append(text)
         lines.append((number(float(thresholds[index]), 2), *cells))
     header = ("score", *(row.label for row in rows))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations
 
-from icrl_leaderboards.report.curves import principal_rows
+from icrl_leaderboards.report.curves import MOST_CURVES, principal_rows
 from icrl_leaderboards.report.styles import is_source
+from icrl_leaderboards.statistics.intervals import Estimate
+from icrl_leaderboards.statistics.pairs import pooled_difference, pooled_probability, wins_of
 from icrl_leaderboards.summary import Row, Table
 
 
@@ -17,7 +20,7 @@ class Ranked:
     method: str
     style_label: str  # the row label under which the method's line style is known
     rows: tuple[Row | None, ...]  # one per environment; None where it has no run
-    mean: float | None  # mean of the normalised scores over all environments; None where one is missing
+    overall: Estimate | None  # mean of the normalised scores over all environments; None where one is missing
     reference: bool  # the source itself, which is measured but does not compete
 
 
@@ -31,13 +34,31 @@ def rank_methods(tables: Sequence[Table]) -> list[Ranked]:
     return sorted(ranked, key=_order)
 
 
+def probabilities_of_improvement(table: Table) -> tuple[list[Row], list[list[Estimate | None]]]:
+    """Rows on the same tasks and, for each, the probability that one of its runs beats one of each other row on a task."""
+    chosen = principal_rows(table)
+    rows = [row for row in chosen if row.head.task_labels == chosen[0].head.task_labels][:MOST_CURVES]
+    ends = [row.outcome.last for row in rows]  # (N, K) each
+    matrix: list[list[Estimate | None]] = [[None] * len(rows) for _ in rows]
+    for first, second in combinations(range(len(rows)), 2):
+        ahead = pooled_probability([wins_of(ends[first], ends[second])])
+        matrix[first][second], matrix[second][first] = ahead, _opposite(ahead)
+    return rows, matrix
+
+
+def _opposite(ahead: Estimate) -> Estimate:
+    """The probability of the reverse; a tie counts half on both sides."""
+    reverse = ahead.interval and replace(ahead.interval, low=1 - ahead.interval.high, high=1 - ahead.interval.low)
+    return Estimate(1 - ahead.value, reverse)
+
+
 def _ranked(method: str, rows: Sequence[Row | None]) -> Ranked:
     present = [row for row in rows if row is not None]
-    scores = [row.normalised_score.value for row in present if row.normalised_score is not None]
-    mean = sum(scores) / len(scores) if len(scores) == len(rows) else None
-    return Ranked(method, present[0].label, tuple(rows), mean, is_source(present[0]))
+    scores = [row.scores for row in present if row.scores.size]
+    overall = pooled_difference(scores) if len(scores) == len(rows) else None
+    return Ranked(method, present[0].label, tuple(rows), overall, is_source(present[0]))
 
 
 def _order(entry: Ranked) -> tuple[bool, int, float, str]:
     missing = sum(row is None or row.normalised_score is None for row in entry.rows)
-    return entry.mean is None, missing, -(entry.mean or 0.0), entry.method
+    return entry.overall is None, missing, -(entry.overall.value if entry.overall else 0.0), entry.method

@@ -20,6 +20,8 @@ from icrl_leaderboards.summary import Table, group_runs, tables_of
 
 #: Rows of a table that the report lists; the others are counted.
 MOST_ROWS = 400
+#: Tables (environment, protocol and track) in a report; of more, those with the newest runs are shown.
+MOST_TABLES = 60
 #: Rows of which every statistic is shown.
 MOST_MEASURED = 50
 
@@ -54,7 +56,7 @@ def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> 
     styles = line_styles(rows)
     by_id = {run.run_id: run for run in runs}
     by_board: dict[tuple[str, str], list[Table]] = defaultdict(list)
-    for table in tables_of(rows):
+    for table in newest_tables(tables_of(rows)):
         by_board[table.protocol, table.track].append(table)
     boards = []
     number = 0
@@ -65,6 +67,13 @@ def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> 
             sections.append(_section(table, styles, records, by_id, f"results-{number}"))
         boards.append(Board(f"board-{index + 1}", protocol, track, tuple(sections)))
     return boards
+
+
+def newest_tables(tables: Sequence[Table]) -> list[Table]:
+    """The tables that a report shows, in their order: all of them, or those with the newest runs."""
+    newest = sorted(tables, key=lambda table: max(run.created_at for row in table.rows for run in row.runs))
+    kept = {id(table) for table in newest[-MOST_TABLES:]}
+    return [table for table in tables if id(table) in kept]
 
 
 def _section(

@@ -107,8 +107,11 @@ def _headline(runs: Sequence[RunScores], boards: Sequence[Board]) -> str:
     if not runs:
         return "No runs"
     methods = len({run.method for run in runs})
-    environments = len({section.table.environment for board in boards for section in board.sections})
+    environments = len({run.environment for run in runs})
     newest = max(run.created_at for run in runs)[:16].replace("T", " ")
     counts = [(len(runs), "run"), (methods, "method"), (environments, "environment")]
     texts = [f"{number:,} {noun}{'s' if number != 1 else ''}" for number, noun in counts]
-    return f"{', '.join(texts)}; the newest of {newest} UTC"
+    tables = len({(run.environment, run.protocol, run.track) for run in runs})
+    hidden = tables - sum(len(board.sections) for board in boards)
+    note = f"; {hidden:,} of {tables:,} tables, with the oldest runs, are left out: choose with --env or --protocol"
+    return f"{', '.join(texts)}; the newest of {newest} UTC{note if hidden else ''}"
