@@ -223,6 +223,9 @@ class Leaderboard:
         path = sqlite_file(self.url)
         if path is None:
             return
+        if not path.exists():  # never, or moved aside since: an open connection would go on writing to the moved one
+            self._engine.dispose()
+            self._has_tables = False
         if path.is_dir():
             raise UsageError(
                 f"the leaderboard {path} is a folder", f"give a file, for example {path / 'leaderboard.sqlite'}"

@@ -1,8 +1,9 @@
-"""Several processes write one leaderboard: nothing is lost, doubled or torn, also when one is killed."""
+"""Many processes write one leaderboard while others read it: nothing is lost, doubled or torn, also where some are killed."""
 
 from __future__ import annotations
 
 import json
+import random
 import sqlite3
 import subprocess
 import sys
@@ -10,8 +11,11 @@ import time
 
 import pytest
 
+from icrl_leaderboards.schema import CHILDREN
 from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.summary import group_runs
 
+#: Records its runs one by one; what was recorded before a kill is recorded again, which must not double it.
 WRITER = """
 import dataclasses, json, sys
 from icrl_leaderboards.records import RunRecord
@@ -21,20 +25,27 @@ record = RunRecord.from_json_object(json.load(sys.stdin))
 board = Leaderboard(path)
 for index in range(count):
     board.record(dataclasses.replace(record, run_id=f"{name}-{index}", seed=index))
-    board.record(dataclasses.replace(record, run_id="shared"))
+    if index % 50 == 0:
+        board.record(dataclasses.replace(record, run_id="shared"))
     print(index, flush=True)
 """
+WRITERS, RUNS, KILLS = 8, 500, 6
 
 
 @pytest.fixture
 def start(tmp_path, make_record):
-    document = json.dumps(make_record(num_tasks=3, num_episodes=4).to_json_object())
+    document = json.dumps(make_record(num_tasks=2, num_episodes=3).to_json_object())
 
     def start(name, count):
-        command = [sys.executable, "-c", WRITER, str(tmp_path / "board.sqlite"), name, str(count)]
+        output = (tmp_path / f"{name}.log").open("a")
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, str(tmp_path / "board.sqlite"), name, str(count)],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
+        output.close()
         process.stdin.write(document)
         process.stdin.close()
         return process
@@ -42,34 +53,67 @@ def start(tmp_path, make_record):
     return start
 
 
-def test_writers_lose_and_double_nothing(tmp_path, start):
-    writers, each = 3, 5
-    processes = [start(f"writer{index}", each) for index in range(writers)]
-    board = Leaderboard(tmp_path / "board.sqlite")
-    while any(process.poll() is None for process in processes):
-        for run in board.runs():
-            assert len(run.returns) == 3  # a reader in between sees whole runs only
-        time.sleep(0.1)
-    for process in processes:
-        assert process.returncode == 0, process.stderr.read()
-        process.stdout.close()
-        process.stderr.close()
-    expected = {f"writer{index}-{run}" for index in range(writers) for run in range(each)} | {"shared"}
-    ids = [run.run_id for run in board.runs()]
-    assert sorted(ids) == sorted(expected)
+def check_whole(path, runs):
+    """The database is sound, and every run has all its rows and no more."""
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+        for model in CHILDREN:
+            table = model.__tablename__
+            counts = dict(connection.execute(f"SELECT run, count(*) FROM {table} GROUP BY run"))
+            assert len(counts) == runs, table
+            assert len(set(counts.values())) == 1, table
+    connection.close()
+
+
+@pytest.mark.slow
+def test_eight_writers_a_reader_and_kills(tmp_path, start):
+    path = tmp_path / "board.sqlite"
+    names = [f"writer{index}" for index in range(WRITERS)]
+    processes = {name: start(name, RUNS) for name in names}
+    choose, kills, seen = random.Random(0), 0, 0
+    with Leaderboard(path) as board:
+        while any(process.poll() is None for process in processes.values()):
+            started = time.monotonic()
+            scores = board.scores()
+            assert len(scores) >= seen  # what a reader has seen stays
+            seen = len(scores)
+            if scores:
+                assert all(len(score.returns) == 2 and len(score.seconds) == 3 for score in scores)
+                assert sum(len(row.runs) + len(row.superseded) for row in group_runs(scores[:50])) == min(seen, 50)
+            time.sleep(0.2 + 4 * (time.monotonic() - started))  # a reader in between, not a load of its own
+            if seen and kills < KILLS:
+                victim = choose.choice(names)
+                processes[victim].kill()
+                processes[victim].wait()
+                check_readable(path)
+                processes[victim] = start(victim, RUNS)
+                kills += 1
+        said = "".join((tmp_path / f"{name}.log").read_text() for name in names)
+        assert "Error" not in said
+        assert "locked" not in said
+        assert [process.returncode for process in processes.values()] == [0] * WRITERS
+        expected = sorted([f"{name}-{run}" for name in names for run in range(RUNS)] + ["shared"])
+        assert board.run_ids() == expected
+    assert kills == KILLS
+    check_whole(path, WRITERS * RUNS + 1)
+
+
+def check_readable(path):
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
 
 
 def test_a_killed_writer_leaves_whole_runs(tmp_path, start):
     process = start("victim", 10_000)
-    for _ in range(5):
-        process.stdout.readline()
+    log = tmp_path / "victim.log"
+    while log.read_text().count("\n") < 5:
+        assert process.poll() is None, log.read_text()
+        time.sleep(0.05)
     process.kill()
     process.wait()
-    process.stdout.close()
-    process.stderr.close()
-    with sqlite3.connect(tmp_path / "board.sqlite") as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
-    runs = Leaderboard(tmp_path / "board.sqlite").runs()
+    with Leaderboard(tmp_path / "board.sqlite") as board:
+        runs = board.run_ids()
     assert len(runs) >= 6
-    assert all(len(run.returns) == 3 and len(run.seconds) == 3 for run in runs)
+    check_whole(tmp_path / "board.sqlite", len(runs))

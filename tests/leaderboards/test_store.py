@@ -261,6 +261,7 @@ def test_something_that_is_no_database(board, path, make_record):
 def test_a_damaged_page(board, path, make_record):
     for seed in range(8):
         board.record(make_record(seed=seed))
+    board.close()
     content = bytearray(path.read_bytes())
     content[8192:-4096] = b"\xff" * (len(content) - 12288)
     path.write_bytes(content)
@@ -318,6 +319,7 @@ def test_another_programs_database_is_left_alone(board, path, make_record):
 
 def test_a_full_disk(board, path, make_record):
     board.record(make_record(seed=0))
+    board.close()  # the next connection is a new one
     event.listen(board._engine, "connect", lambda raw, _: raw.execute("PRAGMA max_page_count = 1"))
     large = make_record(seed=1, num_episodes=5000)  # does not fit into pages that are there already
     with pytest.raises(LeaderboardError, match="no space left"):
@@ -327,6 +329,7 @@ def test_a_full_disk(board, path, make_record):
 
 def test_a_read_only_database(board, path, make_record):
     board.record(make_record(seed=0))
+    board.close()  # the next connection is a new one
     event.listen(board._engine, "connect", lambda raw, _: raw.execute("PRAGMA query_only = ON"))
     with pytest.raises(LeaderboardError, match="read-only") as caught:
         board.record(make_record(seed=1))
@@ -358,3 +361,14 @@ def test_a_lock_that_is_never_released(board, path, make_record, monkeypatch):
         board.record(make_record(seed=1))
     assert board.runs() == [make_record(seed=0)]  # readers are not kept out
     holder.close()
+
+
+def test_a_leaderboard_that_was_moved_aside_is_begun_anew(board, path, make_record):
+    board.record(make_record(seed=0))
+    path.rename(path.with_name("aside.sqlite"))
+    for log in path.parent.glob(f"{path.name}-*"):
+        log.rename(path.with_name(log.name.replace(path.name, "aside.sqlite")))
+    assert board.runs() == []
+    board.record(make_record(seed=1))
+    assert board.runs() == [make_record(seed=1)]
+    assert Leaderboard(path.with_name("aside.sqlite")).runs() == [make_record(seed=0)]
