@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 from typer.testing import CliRunner
 
 from icrl_bench.cli.leaderboard.app import app
+from icrl_leaderboards.statistics.measures import DESCRIPTIONS
 from icrl_leaderboards.store import Leaderboard
-from icrl_registry.errors import UnknownNameError
+from icrl_registry.errors import UnknownNameError, UsageError
 
 
 @pytest.fixture
@@ -36,6 +38,13 @@ def filled(tmp_path, make_record):
     return board
 
 
+def make_other(board):
+    """A method that learns next to nothing, on the seed and tasks of a run that is there."""
+    (run,) = board.runs(environment="reacher-goal", seed=0)
+    returns = [[value - 5 for value in row] for row in run.returns]
+    return dataclasses.replace(run, run_id="weak-0", method="weak", returns=returns)
+
+
 def test_nothing_recorded_yet(run, tmp_path):
     assert "no runs yet" in run("show")
     assert json.loads(run("show", "--json")) == {
@@ -59,6 +68,46 @@ def test_show_as_json_is_one_document(run, filled):
     assert row["seeds"] == [0, 1]
     assert row["improvement"]["interval"]["resampled"] == ["seeds", "tasks"]
     assert {row["kind"] for row in document["rows"]} == {"method", "floor", "oracle"}
+
+
+def test_show_sorts_and_chooses_columns(run, filled):
+    text = run("show", "--env", "reacher-goal", "--columns", "seeds,score-iqm,regret", "--sort", "regret")
+    assert "IQM" in text
+    assert "parameters" not in text
+    with pytest.raises(UnknownNameError) as caught:
+        run("show", "--sort", "score_iqn")
+    assert "score_iqm" in caught.value.hint
+
+
+def test_json_has_every_statistic_with_both_intervals(run, filled):
+    document = json.loads(run("show", "--json", "--sort", "regret"))
+    rows = [row for row in document["rows"] if row["kind"] == "method"]
+    assert all(set(row["statistics"]) == set(DESCRIPTIONS) for row in rows)
+    two_seeds = next(row for row in rows if row["seeds"] == [0, 1])
+    estimate = two_seeds["statistics"]["score_iqm"]
+    assert estimate["interval"]["resampled"] == ["seeds", "tasks"]
+    assert estimate["stratified"]["resampled"] == ["seeds within tasks"]
+
+
+def test_a_limit_says_what_it_hides(run, filled):
+    filled.record(make_other(filled))
+    assert "1 more rows" in run("show", "--env", "reacher-goal", "--limit", "1")
+    assert "more rows" not in run("show", "--env", "reacher-goal", "--limit", "0")
+
+
+def test_compare(run, filled, capfd):
+    filled.record(make_other(filled))
+    text = run("compare", "ad-mamba", "weak")
+    assert "ad-mamba is better than weak" in " ".join(text.split())
+    run("compare", "ad-mamba", "weak", "--fail-on-regression")
+    (comparison,) = json.loads(run("compare", "weak", "ad-mamba", "--json"))["comparisons"]
+    assert comparison["verdict"] == "worse"
+    assert comparison["verdict_text"].startswith("weak is worse than ad-mamba")
+    result = CliRunner().invoke(app, ["compare", "weak", "ad-mamba", "--fail-on-regression"])
+    assert result.exit_code == 5
+    assert "regression: A is worse than B: reacher-goal-v1, overall" in result.stderr
+    with pytest.raises(UsageError, match="no runs in the environment"):
+        run("compare", "weak", "ad-mamba", "--env", "ant-dir")
 
 
 def test_another_leaderboard(run, filled, tmp_path):
