@@ -157,7 +157,7 @@ def _draw_names(
             (x - 6 - width, y + 12),
         ):
             wanted = Box(left, middle - 6, left + width, middle + 6)
-            inside = box.left < wanted.left and wanted.right <= box.right + 10 and wanted.bottom < box.bottom
+            inside = box.left < wanted.left and wanted.right <= box.right + 3 and wanted.bottom < box.bottom
             if inside and not any(_overlap(wanted, other) for other in taken):
                 taken.append(wanted)
                 drawing.begin_group("series", series=series_name(row))

@@ -110,6 +110,12 @@ def principal_rows(table: Table) -> list[Row]:
     return [row for row in table.rows if id(row) in kept]
 
 
+def rivals(table: Table) -> list[Row]:
+    """The principal rows on the tasks of the first of them, without the source, unless it stands alone: what compares."""
+    rows = [row for row in principal_rows(table) if not is_source(row)] or list(table.rows[:1])
+    return [row for row in rows if row.head.task_labels == rows[0].head.task_labels]
+
+
 def table_title(table: Table) -> str:
     """The table's environment, protocol and track."""
     return f"{table.environment}, {table.protocol}, {table.track}"

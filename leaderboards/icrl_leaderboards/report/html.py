@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -217,7 +218,8 @@ def _measured(table: Table) -> dict[str, Any]:
             estimate = estimates[name]
             digits = 0 if name == EPISODES_TO_ORACLE else 2 if MEASURES[name].normalised else decimals
             beside = interval(Estimate(0.0, estimate.stratified), digits) if estimate is not None else ""
-            cells.append((with_interval(estimate, digits), beside))
+            never = estimate is not None and np.isinf(estimate.value)  # nothing else is ever infinite
+            cells.append(("never" if never else with_interval(estimate, digits), beside))
         lines.append({"method": row.head.method, "label": row.label, "cells": cells})
     labels = {name: MEASURES[name].label if name in MEASURES else name.replace("_", " ") for name in DESCRIPTIONS}
     return {"labels": [(labels[name], said) for name, said in DESCRIPTIONS.items()], "lines": lines}

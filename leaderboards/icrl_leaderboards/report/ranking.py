@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
-from icrl_leaderboards.report.curves import MOST_CURVES, principal_rows
+from icrl_leaderboards.report.curves import MOST_CURVES, principal_rows, rivals
 from icrl_leaderboards.report.styles import is_source
 from icrl_leaderboards.statistics.intervals import Estimate
 from icrl_leaderboards.statistics.pairs import pooled_difference, pooled_probability, wins_of
@@ -36,8 +36,7 @@ def rank_methods(tables: Sequence[Table]) -> list[Ranked]:
 
 def probabilities_of_improvement(table: Table) -> tuple[list[Row], list[list[Estimate | None]]]:
     """Rows on the same tasks and, for each, the probability that one of its runs beats one of each other row on a task."""
-    chosen = principal_rows(table)
-    rows = [row for row in chosen if row.head.task_labels == chosen[0].head.task_labels][:MOST_CURVES]
+    rows = rivals(table)[:MOST_CURVES]
     ends = [row.outcome.last for row in rows]  # (N, K) each
     matrix: list[list[Estimate | None]] = [[None] * len(rows) for _ in rows]
     for first, second in combinations(range(len(rows)), 2):

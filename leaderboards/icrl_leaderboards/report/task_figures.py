@@ -8,7 +8,7 @@ import numpy as np
 
 from icrl_leaderboards.cells import table_decimals
 from icrl_leaderboards.formatting import MISSING, number
-from icrl_leaderboards.report.curves import MOST_CURVES, principal_rows, table_title
+from icrl_leaderboards.report.curves import MOST_CURVES, rivals, table_title
 from icrl_leaderboards.report.drawing import Drawing, text_width
 from icrl_leaderboards.report.figures import (
     LABEL_SIZE,
@@ -34,8 +34,8 @@ _REFERENCES = ("random", "zero_action", "oracle")
 
 def strip_figure(table: Table, styles: Mapping[str, LineStyle], name: str) -> Figure:
     """Raw returns of the last 10 % of the episodes, one dot a seed, one strip a task."""
-    head = principal_rows(table)[0].head
-    rows = [row for row in principal_rows(table) if row.head.task_labels == head.task_labels][:MOST_CURVES]
+    rows = rivals(table)[:MOST_CURVES]
+    head = rows[0].head
     ends = [np.stack([last_episodes(run.returns) for run in row.runs]) for row in rows]  # (N, K) each
     references = {each: _reference(rows, each) for each in _REFERENCES}
     shown = min(len(head.task_labels), MOST_TASKS)
