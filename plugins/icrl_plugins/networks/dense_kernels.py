@@ -259,6 +259,30 @@ def backward_parameters_single(x, gradients, by_weight, by_bias):  # type: ignor
         by_bias[n] = total
 
 
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _sum(row):  # type: ignore[no-untyped-def]
+    lanes, sums = lane_count(row), splat(row.dtype.type(0.0))
+    whole = row.size // lanes * lanes
+    for j in range(0, whole, lanes):
+        sums = sums + load(row, j)
+    total = lane_sum(sums)
+    for j in range(whole, row.size):
+        total += row[j]
+    return total
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _sum_of_squares(row):  # type: ignore[no-untyped-def]
+    lanes, sums = lane_count(row), splat(row.dtype.type(0.0))
+    whole = row.size // lanes * lanes
+    for j in range(0, whole, lanes):
+        sums = sums + load(row, j) * load(row, j)
+    total = lane_sum(sums)
+    for j in range(whole, row.size):
+        total += row[j] * row[j]
+    return total
+
+
 @compiled
 def normalise(values, dropped, kept_scale, weight, bias, epsilon, normalised, deviations):  # type: ignore[no-untyped-def]
     """Dropout, layer normalisation and ReLU of values (N, B, J), in place.
@@ -278,17 +302,13 @@ def normalise(values, dropped, kept_scale, weight, bias, epsilon, normalised, de
                 lost = dropped[n, b]
                 for j in range(size):
                     row[j] = zero if lost[j] else row[j] * scale
-            total = zero
+            mean = _sum(row) * share
             for j in range(size):
-                total += row[j]
-            mean = total * share
-            squares = zero
-            for j in range(size):
-                squares += (row[j] - mean) * (row[j] - mean)
-            inverse = one / np.sqrt(squares * share + least)
+                out[j] = row[j] - mean
+            inverse = one / np.sqrt(_sum_of_squares(out) * share + least)
             deviations[n, b] = inverse
             for j in range(size):
-                out[j] = (row[j] - mean) * inverse
+                out[j] *= inverse
                 row[j] = max(out[j] * factors[j] + offsets[j], zero)
 
 

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 import torch
 from torch import nn
 
 
+#: Numbers in 64 bytes. Matrix products may add up in another order where an operand begins between two such places, so a
+#: network's result would depend on its place in the stack.
+ALIGNMENT = 16
+
+
 def flatten_parameters(modules: Sequence[nn.Module]) -> nn.Parameter:
     """Moves the parameters (K, …) of `modules` into one tensor, (K, P), and makes them and their gradients views of it.
+
+    Each begins at a multiple of `ALIGNMENT`; the numbers between them, and their gradients, stay 0.
 
     The modules compute as before. An optimiser gets the one tensor alone, whose gradient is what was written into theirs.
     """
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    flat = nn.Parameter(torch.cat([parameter.detach().flatten(1) for parameter in parameters], dim=1))  # (K, P)
+    sizes = [parameter[0].numel() for parameter in parameters]
+    padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
+    flat = nn.Parameter(torch.zeros(len(parameters[0]), sum(padded), dtype=parameters[0].dtype))  # (K, P)
     flat.grad = torch.zeros_like(flat)
-    first = 0
-    for parameter in parameters:
-        columns = slice(first, first + parameter[0].numel())
+    for parameter, size, room, end in zip(parameters, sizes, padded, accumulate(padded), strict=True):
+        columns = slice(end - room, end - room + size)
+        flat.data[:, columns] = parameter.detach().flatten(1)
         parameter.data = flat.data[:, columns].view(parameter.shape)
         parameter.grad = flat.grad[:, columns].view(parameter.shape)
-        first = columns.stop
     return flat
 
 

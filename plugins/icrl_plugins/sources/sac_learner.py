@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from icrl_plugins.networks.adam import Adam
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
 from icrl_plugins.networks.stacked_layers import polyak_update, stacked_mlp
@@ -21,7 +22,7 @@ from icrl_plugins.networks.task_streams import Streams, TaskStreams
 from icrl_plugins.sources.hyperparameters import SACConfig
 from icrl_plugins.sources.population import PopulationLearner
 from icrl_plugins.sources.recording import HistoryRecorder, TransitionColumns
-from icrl_plugins.training.checkpoints import load_module, load_optimiser, module_tensors, optimiser_tensors
+from icrl_plugins.training.checkpoints import load_module, module_tensors
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 from icrl_registry.errors import UsageError
@@ -75,12 +76,13 @@ class SACLearner(PopulationLearner):
         self._make_optimisers()
 
     def _make_optimisers(self) -> None:
-        """Adam works element by element: one step of the stacked tensors is one step of each task's own Adam."""
-        parameters = [list(self.actor.parameters()), list(self.critics.parameters()), [self.log_temperature]]
-        self.actor_optimiser, self.critic_optimiser, self.temperature_optimiser = (
-            torch.optim.Adam(group, lr=self.config.learning_rate, fused=True) for group in parameters
+        """To be called again after the parameters changed their type."""
+        named = dict(self.networks.named_parameters())
+        self.actor_optimiser, self.critic_optimiser, self.temperature_optimiser = self.optimisers = tuple(
+            Adam({name: of for name, of in named.items() if name.startswith(part)}, self.config.learning_rate)
+            for part in ("actor.", "critics.", "log_temperature")
         )
-        self.optimisers = (self.actor_optimiser, self.critic_optimiser, self.temperature_optimiser)
+        self._followed = list(self.critics.parameters()), list(self.targets.parameters())
 
     # --- what DroQ does otherwise ---
 
@@ -94,7 +96,8 @@ class SACLearner(PopulationLearner):
 
     def critics_share(self, q_values: torch.Tensor) -> torch.Tensor:
         """(K, 2, B, 1) → the derivative of what the policy maximises, here the smaller one, by each of the two."""
-        return torch.zeros_like(q_values).scatter_(1, q_values.argmin(dim=1, keepdim=True), 1.0)
+        first_is_smaller = (q_values[:, :1] <= q_values[:, 1:]).to(q_values.dtype)
+        return torch.cat([first_is_smaller, 1.0 - first_is_smaller], dim=1)
 
     # --- acting ---
 
@@ -131,7 +134,7 @@ class SACLearner(PopulationLearner):
         if config.learning_rate_schedule == "linear":
             rate = config.learning_rate * (1.0 - self.steps_seen / self.total_steps)
             for optimiser in self.optimisers:
-                optimiser.param_groups[0]["lr"] = rate
+                optimiser.learning_rate = rate
         for _ in range(config.gradient_steps):
             self.update(self.sample(recorder), recorder.columns)
 
@@ -161,7 +164,7 @@ class SACLearner(PopulationLearner):
         self._update_critics(transitions, columns, noise[:, 1], temperature)
         if sample is not None:
             self._update_policy(observations, sample, temperature)
-        polyak_update(list(self.critics.parameters()), list(self.targets.parameters()), self.config.tau)
+        polyak_update(*self._followed, self.config.tau)
 
     def _sample_policy(self, observations: torch.Tensor, noise: torch.Tensor) -> PolicySample:
         tape = Tape()
@@ -247,13 +250,14 @@ class SACLearner(PopulationLearner):
     def save(self) -> tuple[dict[str, Array], dict[str, Any]]:
         tensors = module_tensors(self.networks)
         for optimiser in self.optimisers:
-            tensors |= optimiser_tensors(optimiser, self.networks)
-        counters = {"num_updates": self.num_updates, "steps_seen": self.steps_seen}
+            tensors |= optimiser.tensors()
+        steps = [optimiser.steps for optimiser in self.optimisers]
+        counters = {"num_updates": self.num_updates, "steps_seen": self.steps_seen, "optimiser_steps": steps}
         return tensors, {**counters, "streams": self.streams.state()}
 
     def restore(self, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> None:
         load_module(self.networks, tensors)
-        for optimiser in self.optimisers:
-            load_optimiser(optimiser, self.networks, tensors)
+        for optimiser, steps in zip(self.optimisers, state["optimiser_steps"], strict=True):
+            optimiser.restore(tensors, steps)
         self.num_updates, self.steps_seen = state["num_updates"], state["steps_seen"]
         self.streams.restore(state["streams"])

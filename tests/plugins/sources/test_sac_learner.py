@@ -80,6 +80,7 @@ def load_critics(stacked: nn.Sequential, task: int, critic: nn.Module) -> None:
 def learner_of(learner_type, config, models) -> SACLearner:
     learner = learner_type(SPEC, config, 1000, [np.random.SeedSequence(seed) for seed in range(len(models))])
     learner.networks.double()
+    learner._make_optimisers()
     for task, model in enumerate(models):
         load_actor(learner, task, model.actor)
         load_critics(learner.critics, task, model.critic)
