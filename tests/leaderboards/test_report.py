@@ -199,7 +199,7 @@ def test_plots_have_a_text_alternative_and_their_numbers(records, tmp_path):
     assert all(part in ids for labels in plots for part in labels.split())
     text = " ".join(page.text)
     assert "ad-mamba goes from" in text
-    assert "Adaptation curves: reacher-goal-v1, laptop-v0, online" in text
+    assert "Return by episode: reacher-goal-v1, laptop-v0, online" in text
     small = [each for each in plots if "-small-" in each]  # the overview repeats what stands below in full
     assert page.text.count("Numbers") == len(plots) - len(small)
 

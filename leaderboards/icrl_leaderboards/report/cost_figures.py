@@ -104,11 +104,10 @@ def _figure(table: Table, rows: Sequence[Row], styles: Mapping[str, LineStyle], 
         _draw_row(drawing, row, styles[row.label], x(cost.of(row)), y)
     dots = [(row, (x(cost.of(row)), _height(row, y))) for row in rows]
     _draw_names(drawing, dots, styles, box)
-    title = f"Score against {cost.title}: {shorten(table_title(table), 120)}"
     lines = tuple((row.label, cost.write(cost.of(row)), with_interval(row.normalised_score, 2)) for row in rows)
     said = " ".join(f"{shorten(label, 60)}: score {score} at {spent}." for label, spent, score in lines[:_MOST_NAMES])
     numbers = Numbers("Normalised score [95 % interval] and what it cost", ("method", cost.title, "score"), lines)
-    return Figure(name, f"Score by {cost.title}", title, said, "", drawing, numbers)
+    return Figure(name, f"Score by {cost.title}", table_title(table), said, "", drawing, numbers)
 
 
 def _score_range(rows: Sequence[Row]) -> tuple[float, float]:

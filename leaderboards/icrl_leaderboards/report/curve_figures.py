@@ -48,7 +48,7 @@ def curve_figure(plot: CurvePlot, name: str, size: str = "full") -> Figure:
     drawing.end_group()
     _draw_labels(drawing, labels, box, x.scale, y.scale)
     heading = "Return by episode" if plot.axis == "episode" else "Return by environment steps, beside the source"
-    return Figure(name, heading, _title(plot), describe(plot), _caption(plot), drawing, _numbers(plot))
+    return Figure(name, heading, plot.title, describe(plot), _caption(plot), drawing, _numbers(plot))
 
 
 def describe(plot: CurvePlot) -> str:
@@ -61,11 +61,6 @@ def describe(plot: CurvePlot) -> str:
         sentences.append(f"{shorten(curve.label, 60)} goes from {first} to {end}.")
     sentences += [f"{each.name}: {number(each.value, 2)}." for each in plot.references]
     return " ".join(sentences)
-
-
-def _title(plot: CurvePlot) -> str:
-    kind = "Adaptation curves" if plot.axis == "episode" else "Return against environment steps"
-    return f"{kind}: {shorten(plot.title, 120)}"
 
 
 def _caption(plot: CurvePlot) -> str:

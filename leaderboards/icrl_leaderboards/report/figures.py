@@ -9,6 +9,7 @@ from itertools import pairwise
 from icrl_leaderboards.formatting import number
 from icrl_leaderboards.report.drawing import Drawing, text_width
 from icrl_leaderboards.report.scales import Scale
+from icrl_leaderboards.text import shorten
 
 LABEL_SIZE = 12.0  # of the texts in a drawing, as the style sheet has it
 LINE_HEIGHT = 13.5
@@ -29,11 +30,16 @@ class Figure:
 
     name: str  # its id on the page and, in the Markdown report, its file
     heading: str  # a few words that stand above it
-    title: str  # what it shows and of what, for whoever meets it alone
+    subject: str  # of which environment, protocol and track
     description: str  # the text alternative: what a reader who does not see the drawing should know
     caption: str
     drawing: Drawing
     numbers: Numbers
+
+    @property
+    def title(self) -> str:
+        """What it shows and of what, for whoever meets it alone."""
+        return f"{self.heading}: {shorten(self.subject, 120)}"
 
     @property
     def svg(self) -> str:

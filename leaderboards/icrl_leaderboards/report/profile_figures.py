@@ -36,10 +36,9 @@ def profile_figure(table: Table, styles: Mapping[str, LineStyle], name: str) -> 
     x, y = _draw_axes(drawing, top, thresholds)
     for row, drawn in reversed(list(zip(rows, profiles, strict=True))):
         _draw_profile(drawing, row, styles[row.label], x, y, drawn)
-    title = f"Performance profiles: {shorten(table_title(table), 120)}"
     caption = "Share of runs and tasks with a normalised score above the one on the axis, with its 95 % band; 1 is the oracle."
     numbers = _numbers(rows, thresholds, profiles)
-    return Figure(name, "Performance profile", title, _describe(rows), caption, drawing, numbers)
+    return Figure(name, "Performance profile", table_title(table), _describe(rows), caption, drawing, numbers)
 
 
 def _thresholds(rows: Sequence[Row]) -> FloatArray:

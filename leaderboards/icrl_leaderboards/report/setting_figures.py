@@ -14,7 +14,7 @@ from typing import Any
 from icrl_leaderboards.cells import table_decimals
 from icrl_leaderboards.formatting import with_interval
 from icrl_leaderboards.report.curve_figures import curve_figure
-from icrl_leaderboards.report.curves import episode_plot
+from icrl_leaderboards.report.curves import episode_plot, table_title
 from icrl_leaderboards.report.drawing import Drawing
 from icrl_leaderboards.report.figures import Axis, Box, Figure, Numbers, draw_frame, left_margin, write_ticks
 from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
@@ -109,7 +109,7 @@ def _curves(table: Table, sweep: Sweep, name: str) -> Figure:
     ]
     figure = curve_figure(replace(plot, curves=tuple(named), left_out=0), name)
     heading = f"Return by episode, {_title(sweep)}"
-    return replace(figure, heading=heading, title=f"Adaptation curves of {_title(sweep)}", caption="")
+    return replace(figure, heading=heading, caption="")
 
 
 def _ends(table: Table, sweep: Sweep, name: str) -> Figure:
@@ -146,4 +146,4 @@ def _ends(table: Table, sweep: Sweep, name: str) -> Figure:
     header = (sweep.setting, "return, last 10 %", "normalised score")
     numbers = Numbers("Return of the last 10 % of the episodes [95 % interval]", header, lines)
     caption = "Mean return of the last 10 % of the episodes, with its 95 % interval."
-    return Figure(name, f"Return, {_title(sweep)}", f"Return of {_title(sweep)}", said, caption, drawing, numbers)
+    return Figure(name, f"Return, {_title(sweep)}", table_title(table), said, caption, drawing, numbers)

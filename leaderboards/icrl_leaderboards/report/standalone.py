@@ -7,10 +7,10 @@ from html import escape
 from icrl_leaderboards.report.drawing import Drawing
 from icrl_leaderboards.report.figures import Figure
 from icrl_leaderboards.report.html import page_style
-from icrl_leaderboards.text import visible
+from icrl_leaderboards.text import shorten
 
 _MARGIN = 14.0
-_TITLE = 24.0
+_TITLE = 44.0
 
 
 def to_file(figure: Figure) -> str:
@@ -20,8 +20,8 @@ def to_file(figure: Figure) -> str:
     drawing = Drawing(width, height)
     drawing.parts.append(f"<style>{escape(page_style(), quote=False)}</style>")
     drawing.parts.append(f'<rect width="{width:g}" height="{height:g}" class="ground"/>')
-    heading = escape(visible(figure.heading), quote=False)
-    drawing.parts.append(f'<text x="{_MARGIN:g}" y="{_MARGIN + 6:g}" dy=".35em" class="heading">{heading}</text>')
+    drawing.text((_MARGIN, _MARGIN + 6), figure.heading, "heading")
+    drawing.text((_MARGIN, _MARGIN + 24), shorten(figure.subject, 60), "fill-muted")
     drawing.parts.append(f'<g transform="translate({_MARGIN:g} {_MARGIN + _TITLE:g})">{"".join(inner.parts)}</g>')
     svg = drawing.to_svg(figure.name, figure.title, figure.description)
     return svg.replace("<svg ", f'<svg width="{width:g}" height="{height:g}" ', 1) + "\n"

@@ -53,10 +53,9 @@ def strip_figure(table: Table, styles: Mapping[str, LineStyle], name: str) -> Fi
         for position, (row, values) in enumerate(zip(rows, ends, strict=True)):
             height = middle + (position - (len(rows) - 1) / 2) * min(3.4, 12.0 / len(rows))
             _draw_seeds(drawing, row, styles[row.label], x, height, values[:, index])
-    title = f"Return per task: {shorten(table_title(table), 120)}"
     numbers = _numbers(table, head.task_labels, rows, ends, references)
     said, caption = _describe(rows, ends, references), _caption(len(head.task_labels))
-    return Figure(name, "Return by task", title, said, caption, drawing, numbers)
+    return Figure(name, "Return by task", table_title(table), said, caption, drawing, numbers)
 
 
 def _reference(rows: Sequence[Row], name: str) -> FloatArray:
