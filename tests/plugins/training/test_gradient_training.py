@@ -86,3 +86,15 @@ def test_batches_come_in_order_and_an_error_reaches_the_caller() -> None:
     assert [next(batches), next(batches)] == [0, 1]
     with pytest.raises(ValueError, match="batch 2"):
         next(batches)
+
+
+def test_an_optimiser_of_ones_own_has_a_factor_on_the_rate_of_each_group() -> None:
+    module = torch.nn.Linear(1, 1, bias=True)
+    groups = [{"params": [module.weight], "rate_factor": 0.1}, {"params": [module.bias]}]
+    config = OptimisationConfig(learning_rate=1e-2, warmup_fraction=0.0, weight_decay=0.0)
+    optimiser = torch.optim.AdamW(groups, lr=1.0, weight_decay=0.0)
+    training = GradientTraining(module, config, 5, np.random.SeedSequence(0), optimiser)
+    before = module.weight.item(), module.bias.item()
+    training.step(lambda: module(torch.ones(1, 1)).sum())  # Adam's first step is the rate itself
+    assert before[0] - module.weight.item() == pytest.approx(1e-3, rel=1e-3)
+    assert before[1] - module.bias.item() == pytest.approx(1e-2, rel=1e-3)

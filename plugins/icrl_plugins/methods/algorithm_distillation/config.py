@@ -7,10 +7,11 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from icrl_plugins.training.model_selection import ModelSelectionConfig
 from icrl_plugins.training.optimisation import OptimisationConfig
 
 
-class AlgorithmDistillationConfig(OptimisationConfig):
+class AlgorithmDistillationConfig(OptimisationConfig, ModelSelectionConfig):
     """What is seen (context, layout), how it is sampled from the histories, and how long training lasts."""
 
     context_length: int | Literal["full"] = Field(
@@ -42,11 +43,6 @@ class AlgorithmDistillationConfig(OptimisationConfig):
     precision: Literal["float32", "bfloat16"] = Field(
         "float32", description="bfloat16: autocast in training, with float32 parameters."
     )
-    validation_every: int = Field(
-        0, ge=0, description="Updates between in-context returns on validation tasks; 0: never."
-    )
-    select_best: bool = Field(False, description="Keep the parameters of the best validation instead of the last ones.")
-    selection_metric: str = Field("last_episodes", description="The validation metric that select_best maximises.")
     checkpoint_every: int = Field(100, ge=1, description="Updates between saved progress.")
     context_overflow: Literal["backbone", "rebuild"] = Field(
         "backbone",
@@ -65,8 +61,6 @@ class AlgorithmDistillationConfig(OptimisationConfig):
             raise ValueError("context_length must be at least 1, or full")
         if (self.updates is None) == (self.epochs is None):
             raise ValueError("give exactly one of updates and epochs, and set the other to none")
-        if self.select_best and not self.validation_every:
-            raise ValueError("select_best needs validation_every above 0")
         return self
 
     def num_updates(self, tokens_per_pass: int, context_length: int) -> int:

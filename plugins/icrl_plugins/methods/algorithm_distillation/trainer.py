@@ -6,7 +6,6 @@ error between the source's actions and those predicted from the across-episode h
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,21 +16,21 @@ from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistilla
 from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, masked_mean_squared_error
 from icrl_plugins.methods.algorithm_distillation.sampling import Batch, WindowSampler
 from icrl_plugins.methods.algorithm_distillation.tokens import streams_of
-from icrl_plugins.training.checkpoints import load_module, module_tensors
+from icrl_plugins.training.checkpoints import load_module
 from icrl_plugins.training.gradient_training import GradientTraining, prefetched
+from icrl_plugins.training.model_selection import ModelSelection
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed, default_generator, torch_generator
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Agent,
-    Array,
     BackboneFactory,
     Checkpoint,
     EnvironmentSpec,
     Method,
     TrainingJob,
 )
-from icrl_registry.errors import PluginError, UsageError
+from icrl_registry.errors import UsageError
 
 # The independent streams of one training, as children of the job's seed.
 _WEIGHTS, _WINDOWS, _UPDATES = 0, 1, 2
@@ -104,9 +103,7 @@ class _Training:
         num_updates = self.config.num_updates(self.sampler.tokens_per_pass, self.context_length)
         self.training = GradientTraining(self.model, self.config, num_updates, child_seed(job.seed, _UPDATES))
         self.tokens_seen = 0
-        self.validations: list[dict[str, float]] = []
-        self.best: dict[str, Array] = {}  # the parameters of the best validation, as `best.NAME`
-        self.best_update: int | None = None
+        self.selection = ModelSelection(self.config, job.validate)
 
     def run(self) -> Checkpoint:
         """From the last saved progress to the end."""
@@ -117,11 +114,11 @@ class _Training:
         for batch in prefetched(self.sampler.batch, training.update, training.num_updates):
             metrics = self._update(batch)
             finished = training.update == training.num_updates
-            if config.validation_every and (finished or training.update % config.validation_every == 0):
+            if self.selection.due(training.update, training.num_updates):
                 metrics |= self._validate()
             self.job.report(training.update, training.num_updates, metrics)
             if finished or training.update % config.checkpoint_every == 0:
-                self.job.checkpoints.save(training.checkpoint(self.best, self._state()))
+                self.job.checkpoints.save(training.checkpoint(self.selection.best, self._state()))
         return self._final()
 
     def _update(self, batch: Batch) -> dict[str, float]:
@@ -140,23 +137,9 @@ class _Training:
         return {"loss": loss, "learning_rate": rate}
 
     def _validate(self) -> dict[str, float]:
-        """Lets the model adapt to the validation tasks as it stands; remembers the best parameters."""
+        """Lets the model adapt to the validation tasks as it stands."""
         agent = InContextAgent(self.model, self.normalisation, self.config, self.context_length, self.job.device)
-        scores = {name: float(value) for name, value in self.job.validate(agent).items()}
-        update = self.training.update
-        if self.config.select_best:
-            metric = self.config.selection_metric
-            if metric not in scores:
-                raise PluginError(
-                    f"validation gave no '{metric}'",
-                    f"set method.selection_metric to one of: {', '.join(sorted(scores))}",
-                )
-            earlier = [entry[metric] for entry in self.validations]
-            if not earlier or scores[metric] > max(earlier):
-                self.best = {f"best.{name}": tensor for name, tensor in module_tensors(self.model).items()}
-                self.best_update = update
-        self.validations.append({"update": update, **scores})
-        return {f"validation_{name}": value for name, value in scores.items()}
+        return self.selection.validate(self.training.update, agent, self.model)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -164,20 +147,14 @@ class _Training:
             "context_length": self.context_length,
             "updates": self.training.update,
             "tokens_seen": self.tokens_seen,
-            "validations": [dict(entry) for entry in self.validations],
-            "best_update": self.best_update,
+            **self.selection.state(),
         }
 
     def _resume(self, progress: Checkpoint) -> None:
         self.training.resume(progress)
-        state: Mapping[str, Any] = progress.state
-        self.tokens_seen = int(state["tokens_seen"])
-        self.validations = [dict(entry) for entry in state["validations"]]
-        self.best_update = state["best_update"]
-        self.best = {name: np.array(t) for name, t in progress.tensors.items() if name.startswith("best.")}
+        self.tokens_seen = int(progress.state["tokens_seen"])
+        self.selection.resume(progress.tensors, progress.state)
 
     def _final(self) -> Checkpoint:
         """What an agent needs: parameters (the best or the last), constants, configuration."""
-        parameters = {name.removeprefix("best."): tensor for name, tensor in self.best.items()}
-        tensors = parameters or module_tensors(self.model)
-        return Checkpoint({**tensors, **self.normalisation.tensors()}, self._state())
+        return Checkpoint({**self.selection.parameters(self.model), **self.normalisation.tensors()}, self._state())
