@@ -25,7 +25,9 @@ def mean(scores: FloatArray) -> FloatArray:
 
 def median(scores: FloatArray) -> FloatArray:
     """Median over tasks of the mean over runs."""
-    return np.asarray(np.median(scores.mean(axis=-2), axis=-1))
+    ordered = np.sort(scores.mean(axis=-2), axis=-1)  # several times as fast as np.median's selection on short rows
+    middle = (ordered.shape[-1] - 1) // 2, ordered.shape[-1] // 2
+    return np.asarray((ordered[..., middle[0]] + ordered[..., middle[1]]) / 2)
 
 
 def interquartile_mean(scores: FloatArray) -> FloatArray:

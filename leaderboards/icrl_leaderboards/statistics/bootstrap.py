@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icrl_leaderboards.statistics.adaptation import episodes_to_oracle, mean_curve
 from icrl_leaderboards.statistics.aggregates import FloatArray, Statistic
@@ -26,6 +28,8 @@ from icrl_leaderboards.statistics.intervals import (
     Interval,
     width_factor,
 )
+
+IndexArray = NDArray[np.intp]
 
 REPLICATES = 2000
 #: Seeds the generators of reported intervals, so that the same data give the same interval everywhere.
@@ -48,15 +52,8 @@ def two_level_interval(
 
     `t_scaled` stretches the percentile interval about the estimate by the factor that the mean of `scores` needs.
     """
-    resampled = resampled_axes(*scores.shape)
-    if not resampled:
-        return None
-    bounds = _percentiles(two_level_replicates(scores, statistic, generator, replicates), level)
-    if not t_scaled:
-        return Interval(float(bounds[0]), float(bounds[1]), resampled, level, PERCENTILE)
-    value = float(statistic(scores))
-    low, high = value + width_factor(scores[None], level) * (bounds - value)
-    return Interval(float(low), float(high), resampled, level, T_SCALED)
+    values = scores.ravel()[two_level_draws(scores.shape, generator, replicates)]
+    return _two_level(scores, statistic, statistic(values), level, t_scaled)
 
 
 def stratified_interval(
@@ -70,23 +67,45 @@ def stratified_interval(
 
     None for one seed, where every resample would be the data themselves.
     """
-    num_seeds, num_tasks = scores.shape
-    if num_seeds < 2:
+    if len(scores) < 2:
         return None
+    values = scores.ravel()[stratified_draws(scores.shape, generator, replicates)]
+    return _stratified(statistic(values), level)
+
+
+def two_level_draws(shape: Sequence[int], generator: np.random.Generator, replicates: int) -> IndexArray:
+    """Positions in a flat (N, K) matrix of what two-level resamples draw, (R, N, K)."""
+    num_seeds, num_tasks = shape
+    rows = generator.integers(num_seeds, size=(replicates, num_seeds))
+    columns = generator.integers(num_tasks, size=(replicates, num_tasks))
+    return np.asarray(rows[:, :, None] * num_tasks + columns[:, None, :])
+
+
+def stratified_draws(shape: Sequence[int], generator: np.random.Generator, replicates: int) -> IndexArray:
+    """Positions in a flat (N, K) matrix of what stratified resamples draw, (R, N, K)."""
+    num_seeds, num_tasks = shape
     rows = generator.integers(num_seeds, size=(replicates, num_seeds, num_tasks))
-    values = statistic(np.take_along_axis(scores[None], rows, axis=1))  # (R, N, K) → (R,)
+    return np.asarray(rows * num_tasks + np.arange(num_tasks))
+
+
+def _two_level(
+    scores: FloatArray, statistic: Statistic, values: FloatArray, level: float, t_scaled: bool
+) -> Interval | None:
+    """The interval from the statistic of the resamples, (R,)."""
+    resampled = resampled_axes(*scores.shape)
+    if not resampled:
+        return None
+    bounds = _percentiles(values, level)
+    if not t_scaled:
+        return Interval(float(bounds[0]), float(bounds[1]), resampled, level, PERCENTILE)
+    value = float(statistic(scores))
+    low, high = value + width_factor(scores[None], level) * (bounds - value)
+    return Interval(float(low), float(high), resampled, level, T_SCALED)
+
+
+def _stratified(values: FloatArray, level: float) -> Interval:
     low, high = _percentiles(values, level)
     return Interval(float(low), float(high), ("seeds within tasks",), level, STRATIFIED)
-
-
-def two_level_replicates(
-    scores: FloatArray, statistic: Statistic, generator: np.random.Generator, replicates: int = REPLICATES
-) -> FloatArray:
-    """`statistic` of resamples of an (N, K) matrix, (R,)."""
-    num_seeds, num_tasks = scores.shape
-    rows = generator.integers(num_seeds, size=(replicates, num_seeds))  # (R, N)
-    columns = generator.integers(num_tasks, size=(replicates, num_tasks))  # (R, K)
-    return statistic(scores[rows[:, :, None], columns[:, None, :]])  # (R, N, K) → (R,)
 
 
 def resampled_axes(num_seeds: int, num_tasks: int) -> tuple[str, ...]:
@@ -113,11 +132,20 @@ def statistic_estimates(
     """
     estimates = []
     for matrix in matrices:
-        generators = [np.random.default_rng([seed, *matrix.shape, *kind]) for kind in ((), (1,))]
-        interval = two_level_interval(matrix, statistic, generators[0], replicates, level)
-        beside = stratified_interval(matrix, statistic, generators[1], replicates, level) if stratified else None
+        draws, draws_within = _draws(matrix.shape, seed, replicates)
+        interval = _two_level(matrix, statistic, statistic(matrix.ravel()[draws]), level, t_scaled=True)
+        beside = None
+        if stratified and len(matrix) > 1:
+            beside = _stratified(statistic(matrix.ravel()[draws_within]), level)
         estimates.append(Estimate(float(statistic(matrix)), interval, beside))
     return estimates
+
+
+@lru_cache(maxsize=8)
+def _draws(shape: tuple[int, ...], seed: int, replicates: int) -> tuple[IndexArray, IndexArray]:
+    """Two-level and stratified draws for matrices of one shape."""
+    two_level, within = (np.random.default_rng([seed, *shape, *kind]) for kind in ((), (1,)))
+    return two_level_draws(shape, two_level, replicates), stratified_draws(shape, within, replicates)
 
 
 def crossing_estimate(
@@ -141,7 +169,8 @@ def crossing_estimate(
     shape = (num_seeds, num_tasks)
     seeds, tasks = two_level_weights(shape, np.random.default_rng([seed, *shape]), replicates)
     weights = (seeds[:, :, None] * tasks[:, None, :]).reshape(replicates, -1)  # (R, N·K)
-    crossings = episodes_to_oracle(weights @ curves.reshape(-1, num_episodes), share)  # (R,)
+    resampled_curves = np.einsum("rm,me->re", weights, curves.reshape(-1, num_episodes))
+    crossings = episodes_to_oracle(resampled_curves, share)  # (R,)
     tail = (1 - level) / 2
     low, high = np.quantile(crossings, [tail, 1 - tail], method="inverted_cdf")
     return Estimate(value, Interval(float(low), float(high), resampled, level, PERCENTILE))
