@@ -82,7 +82,8 @@ def notes_of(table: Table) -> list[str]:
 
 def _episodes_text(table: Table) -> str:
     """`50 episodes`, and what differs: a source's learning curve has more, and its statistics are over its own."""
-    usual = Counter(row.num_episodes for row in table.rows).most_common(1)[0][0]
+    counts = Counter(row.num_episodes for row in table.rows)
+    usual = min(counts, key=lambda episodes: (-counts[episodes], episodes))
     others = {row.head.method: row.num_episodes for row in table.rows if row.num_episodes != usual}
     if not others:
         return f"{usual:,} episodes"

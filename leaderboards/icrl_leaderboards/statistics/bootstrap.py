@@ -166,14 +166,19 @@ def crossing_estimate(
     resampled = resampled_axes(num_seeds, num_tasks)
     if not resampled:
         return Estimate(value)
-    shape = (num_seeds, num_tasks)
-    seeds, tasks = two_level_weights(shape, np.random.default_rng([seed, *shape]), replicates)
-    weights = (seeds[:, :, None] * tasks[:, None, :]).reshape(replicates, -1)  # (R, N·K)
+    weights = _curve_weights((num_seeds, num_tasks), seed, replicates)  # (R, N·K)
     resampled_curves = np.einsum("rm,me->re", weights, curves.reshape(-1, num_episodes))
     crossings = episodes_to_oracle(resampled_curves, share)  # (R,)
     tail = (1 - level) / 2
     low, high = np.quantile(crossings, [tail, 1 - tail], method="inverted_cdf")
     return Estimate(value, Interval(float(low), float(high), resampled, level, PERCENTILE))
+
+
+@lru_cache(maxsize=8)
+def _curve_weights(shape: tuple[int, int], seed: int, replicates: int) -> FloatArray:
+    """How much each seed's curve on each task weighs in two-level resamples, (R, N·K)."""
+    seeds, tasks = two_level_weights(shape, np.random.default_rng([seed, *shape]), replicates)
+    return np.asarray((seeds[:, :, None] * tasks[:, None, :]).reshape(replicates, -1))
 
 
 # --- Means, in bulk ----------------------------------------------------------------------------------------------------
