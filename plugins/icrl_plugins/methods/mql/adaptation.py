@@ -20,7 +20,6 @@ from icrl_plugins.methods.mql.networks import Networks
 from icrl_plugins.methods.mql.propensity import effective_sample_size, fit_logistic_regression, importance_weights
 from icrl_plugins.methods.mql.td3 import TD3, Weighting
 from icrl_plugins.networks.task_streams import TaskStreams
-from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, FloatArray
 
@@ -54,7 +53,6 @@ class MetaTrained:
     replay: EpisodeTable
     num_tasks: int  # training tasks
     config: MQLConfig
-    normalisation: Normalisation | None = None  # of what the replay holds
     _features: FloatArray | None = field(default=None, repr=False)
 
     def features(self) -> FloatArray:
@@ -92,7 +90,7 @@ def adapt(
     """
     config = meta.config
     learner = meta.fresh_learner(len(episodes))
-    own, bounds = own_table(episodes, meta.replay.action_size, meta.replay.device)
+    own, bounds = own_table(episodes, meta.replay.action_size, meta.replay.standardisation, meta.replay.device)
     phases = [TaskStreams([child_seed(seed, phase) for seed in seeds]) for phase in range(3)]
     propensities = _propensities(meta, own, bounds, phases[0]) if config.replay_updates else []
     for _ in range(config.own_updates):

@@ -33,7 +33,7 @@ class MQLAgent(Agent):
         """Back to the meta-trained parameters, with no episode of its own."""
         count = setting.num_tasks
         self.networks: Networks = self.meta.networks.copies(count).requires_grad_(False)
-        self._running = RunningEpisodes(count, self.spec, self.config.history_length, self.meta.normalisation)
+        self._running = RunningEpisodes(count, self.spec, self.config.history_length, self.meta.replay.standardisation)
         self._own: list[list[Episode]] = [[] for _ in range(count)]
         self._starts = np.ones(count, dtype=np.bool_)
         self._adaptations = np.zeros(count, dtype=np.int64)
@@ -62,7 +62,7 @@ class MQLAgent(Agent):
         pad = torch.from_numpy((self._adaptations == 0) | self.config.pad_evaluation).to(self.device)
         contexts = self.networks.actor.encode(windows, real.maximum(pad.float()[:, None, None, None]))
         gru = self.networks.actor.context
-        if self.config.unbounded_evaluation_history and gru is not None:
+        if self.config.unbounded_history and gru is not None:
             newest = torch.from_numpy(self._running.newest())[:, None].to(self.device)
             # Until a history is longer than a window, the window is the whole of it.
             longer = torch.from_numpy(self._running.counts() > self.config.history_length).to(self.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -11,9 +11,9 @@ import torch
 from icrl_plugins.methods.mql.config import MQLConfig
 from icrl_plugins.methods.mql.episodes import Episode, RunningEpisodes
 from icrl_plugins.methods.mql.networks import Actor
-from icrl_plugins.training.normalisation import Normalisation
+from icrl_plugins.methods.mql.standardisation import Standardisation
 from icrl_plugins.training.randomness import child_seed
-from icrl_registry.contracts import Array, BatchedEnvironment, EnvironmentSpec, FloatArray, LearningHistory, Task
+from icrl_registry.contracts import Array, BatchedEnvironment, EnvironmentSpec, FloatArray
 from icrl_registry.errors import NumericalError
 
 _MOST_SEED = 2**31
@@ -35,7 +35,7 @@ class EpisodeCollector:
         self.spec = spec
         self.config = config
         self.device = device
-        self.normalisation: Normalisation | None = None
+        self.standardisation: Standardisation | None = None
 
     def random(self, rows: Array, num_steps: int, seed: np.random.SeedSequence) -> list[Collected]:
         """Uniform actions; episodes are cut after `num_steps`."""
@@ -68,7 +68,7 @@ class EpisodeCollector:
     ) -> list[Collected]:
         spec = self.spec
         starts = np.random.default_rng(child_seed(seed, 1))
-        running = RunningEpisodes(len(rows), spec, self.config.history_length, self.normalisation)
+        running = RunningEpisodes(len(rows), spec, self.config.history_length, self.standardisation)
         observations = np.zeros((self.batch.num_tasks, spec.observation_size), dtype=np.float32)
         for place, row in enumerate(rows):
             observations[row] = self.batch.reset(int(row), int(starts.integers(_MOST_SEED)))
@@ -95,24 +95,6 @@ class EpisodeCollector:
                 break
             observations = step.observations.copy()
         return sorted(collected, key=lambda each: each.row)
-
-
-def as_history(episodes: Sequence[Episode], spec: EnvironmentSpec, task: Task) -> LearningHistory:
-    """Episodes of raw numbers one after the other, as one stream."""
-    rows = np.concatenate([episode.rows[1:-1] for episode in episodes])[None]  # (1, T, F)
-    following = np.concatenate([episode.rows[2:] for episode in episodes])[None, :, spec.action_size + 1 :]
-    last = np.zeros(rows.shape[:2], dtype=np.bool_)
-    last[0, np.cumsum([episode.length for episode in episodes]) - 1] = True
-    ended = np.concatenate([np.full(episode.length, episode.terminated) for episode in episodes])[None]
-    return LearningHistory(
-        task=task,
-        observations=rows[..., spec.action_size + 1 :],
-        actions=rows[..., : spec.action_size],
-        rewards=rows[..., spec.action_size],
-        next_observations=following,
-        terminated=last & ended,
-        truncated=last & ~ended,
-    )
 
 
 def _require_finite(observations: FloatArray, rewards: FloatArray) -> None:

@@ -17,7 +17,7 @@ class MQLConfig(ComponentConfig):
     context_size: int = Field(20, ge=0, description="Width of the GRU contexts; 0: no context.")
     history_length: int = Field(20, ge=1, description="Tuples (action, reward, observation) that a context is made of.")
     dummy_action_std: float = Field(0.1, ge=0, description="Std of the action in the tuple that begins every episode.")
-    unbounded_evaluation_history: bool = Field(
+    unbounded_history: bool = Field(
         False, description="After adaptation, contexts hold the whole episode instead of history_length tuples."
     )
     pad_evaluation: bool = Field(
@@ -34,7 +34,7 @@ class MQLConfig(ComponentConfig):
     batch_size: int = Field(256, ge=1, description="Transitions per update.")
     standardise: bool = Field(
         False,
-        description="Standardise observations, and scale rewards to a mean square of 1, by the random episodes (paper: no).",
+        description="Standardise observations and contexts' rewards by the random episodes, scale rewards (paper: no).",
     )
 
     # Meta-training

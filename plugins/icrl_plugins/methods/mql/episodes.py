@@ -14,13 +14,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from icrl_plugins.methods.mql.td3 import Batch
-from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
+
+if TYPE_CHECKING:
+    from icrl_plugins.methods.mql.standardisation import Standardisation
 
 Tensor = torch.Tensor
 
@@ -44,6 +47,7 @@ class EpisodeTable:
     def __init__(self, capacity: int, action_size: int, row_size: int, device: str = "cpu") -> None:
         self.capacity = capacity
         self.action_size = action_size
+        self.standardisation: Standardisation | None = None  # of the rows; batches give the rewards that are learned
         self.rows = torch.zeros(1, row_size, device=device)  # row 0 is the padding
         self._ends_here = torch.zeros(1, device=device)  # 1 at transitions with which the MDP ended
         self._episodes: deque[tuple[int, int, int]] = deque()  # (first row, transitions, task), oldest first
@@ -120,10 +124,13 @@ class EpisodeTable:
         rows, first = self.locate(numbers)
         here, split = torch.from_numpy(rows).to(self.rows.device), self.action_size
         current, following = self.rows[here], self.rows[here + 1]  # (K, B, F)
+        rewards = current[..., split]
+        if self.standardisation is not None:
+            rewards = rewards * self.standardisation.reward_spread + self.standardisation.reward_mean
         return Batch(
             observations=current[..., split + 1 :],
             actions=current[..., :split],
-            rewards=current[..., split],
+            rewards=rewards,
             next_observations=following[..., split + 1 :],
             terminated=self._ends_here[here],
             histories=self._windows(rows - 1, first, history_length),
@@ -171,14 +178,14 @@ class EpisodeTable:
 class RunningEpisodes:
     """The episodes that R rows are in the middle of: what they act from, and what becomes an `Episode`.
 
-    It takes raw numbers and keeps normalised ones, where there is a `normalisation`.
+    It takes raw numbers and keeps standardised ones, where there is a `standardisation`.
     """
 
     def __init__(
-        self, num_rows: int, spec: EnvironmentSpec, history_length: int, normalisation: Normalisation | None = None
+        self, num_rows: int, spec: EnvironmentSpec, history_length: int, standardisation: Standardisation | None = None
     ) -> None:
         self.action_size = spec.action_size
-        self.normalisation = normalisation
+        self.standardisation = standardisation
         size = spec.action_size + 1 + spec.observation_size
         self._recent = np.zeros((num_rows, history_length, size), dtype=np.float32)  # newest last
         self._counts = np.zeros(num_rows, dtype=np.int64)  # tuples of the running episode, the dummy among them
@@ -193,7 +200,8 @@ class RunningEpisodes:
 
     def append(self, row: int, observation: FloatArray, action: FloatArray, reward: float) -> None:
         """One transition of `row`: the action taken at `observation`, and its reward."""
-        self._append(row, self._tuple(action, reward, observation))
+        seen = reward if self.standardisation is None else float(self.standardisation.reward(reward))
+        self._append(row, self._tuple(action, seen, observation))
 
     def finish(self, row: int, last_observation: FloatArray, terminated: bool) -> Episode:
         """The episode of `row`, which ends here or is cut."""
@@ -203,7 +211,7 @@ class RunningEpisodes:
     def observations(self, observations: FloatArray) -> FloatArray:
         """(…, O) as the networks take them."""
         raw = np.asarray(observations, dtype=np.float32)
-        return raw if self.normalisation is None else self.normalisation.observations(raw)
+        return raw if self.standardisation is None else self.standardisation.observations(raw)
 
     def windows(self) -> tuple[FloatArray, FloatArray]:
         """Histories (R, T, F), zeros before an episode's begin, and which tuples are real, (R, T, 1)."""
@@ -226,25 +234,20 @@ class RunningEpisodes:
         self._rows[row].append(entry)
 
     def _tuple(self, action: FloatArray, reward: float, observation: FloatArray) -> FloatArray:
-        scale = 1.0 if self.normalisation is None else self.normalisation.reward_scale
-        return np.concatenate([action, [scale * reward], self.observations(observation)]).astype(np.float32)
-
-
-def normalised(episode: Episode, action_size: int, normalisation: Normalisation) -> Episode:
-    """An episode of raw numbers as `RunningEpisodes` with this `normalisation` would have kept it."""
-    rows = episode.rows.copy()
-    rows[:, action_size] *= np.float32(normalisation.reward_scale)
-    rows[:, action_size + 1 :] = normalisation.observations(rows[:, action_size + 1 :])
-    return Episode(rows, episode.terminated)
+        return np.concatenate([action, [reward], self.observations(observation)]).astype(np.float32)
 
 
 def own_table(
-    episodes: Sequence[Sequence[Episode]], action_size: int, device: str = "cpu"
+    episodes: Sequence[Sequence[Episode]],
+    action_size: int,
+    standardisation: Standardisation | None = None,
+    device: str = "cpu",
 ) -> tuple[EpisodeTable, Array]:
     """The episodes of K tasks in one table, and the number of each task's first transition and of the end, (K + 1,)."""
     every = [(episode, task) for task, held in enumerate(episodes) for episode in held]
     counts = [sum(episode.length for episode in held) for held in episodes]
     table = EpisodeTable(sum(counts), action_size, every[0][0].rows.shape[1], device)
+    table.standardisation = standardisation
     for episode, task in every:
         table.add(episode, task)
     return table, np.concatenate([[0], np.cumsum(counts)])

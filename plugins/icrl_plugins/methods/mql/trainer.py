@@ -15,12 +15,12 @@ import torch
 
 from icrl_plugins.methods.mql.adaptation import MetaTrained
 from icrl_plugins.methods.mql.agent import MQLAgent
-from icrl_plugins.methods.mql.collection import Collected, EpisodeCollector, as_history
+from icrl_plugins.methods.mql.collection import Collected, EpisodeCollector
 from icrl_plugins.methods.mql.config import MQLConfig
-from icrl_plugins.methods.mql.episodes import EpisodeTable, normalised
+from icrl_plugins.methods.mql.episodes import EpisodeTable
 from icrl_plugins.methods.mql.networks import Networks, tuple_size
+from icrl_plugins.methods.mql.standardisation import Standardisation
 from icrl_plugins.methods.mql.td3 import TD3, load_networks
-from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
@@ -92,8 +92,8 @@ class MQL(Method):
         replay = EpisodeTable(max(1, count), spec.action_size, tuple_size(spec), device)
         replay.load(checkpoint.tensors)
         num_tasks = int(checkpoint.state["training_tasks"])
-        normalisation = Normalisation.from_tensors(checkpoint.tensors) if config.standardise else None
-        meta = MetaTrained(networks.to(device), targets.to(device), replay, num_tasks, config, normalisation)
+        replay.standardisation = Standardisation.from_tensors(checkpoint.tensors) if config.standardise else None
+        meta = MetaTrained(networks.to(device), targets.to(device), replay, num_tasks, config)
         return MQLAgent(meta, spec, device)
 
 
@@ -102,8 +102,7 @@ class _Training:
 
     def __init__(self, config: MQLConfig, job: TrainingJob, tasks: TrainingTasks, collector: EpisodeCollector) -> None:
         self.config, self.job, self.collector = config, job, collector
-        self.tasks = tasks.tasks
-        self.num_tasks = len(self.tasks)
+        self.num_tasks = len(tasks.tasks)
         networks = Networks.initial(job.spec, config, child_seed(job.seed, _WEIGHTS)).to(job.device)
         self.learner = TD3(networks, networks.copies(1), config, config.learning_rate)
         row_size = tuple_size(job.spec)
@@ -148,12 +147,14 @@ class _Training:
             collected += self.collector.random(np.arange(self.num_tasks), length, seed)
             passes += 1
         if config.standardise:
-            raw = [each.episode for each in collected]
-            fitted = Normalisation.fit([as_history(raw, self.job.spec, self.tasks[0])], None)
-            self.collector.normalisation = fitted
+            fitted = Standardisation.fit([each.episode for each in collected], self.job.spec)
+            self._standardise(fitted)
             size = self.job.spec.action_size
-            collected = [each._replace(episode=normalised(each.episode, size, fitted)) for each in collected]
+            collected = [each._replace(episode=fitted.episode(each.episode, size)) for each in collected]
         self._keep(collected)
+
+    def _standardise(self, constants: Standardisation) -> None:
+        self.replay.standardisation = self.collector.standardisation = constants
 
     def _round(self) -> dict[str, float]:
         """Some episodes, then some updates."""
@@ -186,12 +187,8 @@ class _Training:
     def _validate(self) -> dict[str, float]:
         """Lets a copy adapt to the validation tasks; remembers the best parameters."""
         learner, config = self.learner, self.config
-        networks, targets, constants = (
-            learner.networks.copies(1),
-            learner.targets.copies(1),
-            self.collector.normalisation,
-        )
-        meta = MetaTrained(networks, targets, self.replay, self.num_tasks, config, constants)
+        networks, targets = learner.networks.copies(1), learner.targets.copies(1)
+        meta = MetaTrained(networks, targets, self.replay, self.num_tasks, config)
         scores = {n: float(v) for n, v in self.job.validate(MQLAgent(meta, self.job.spec, self.job.device)).items()}
         if config.select_best:
             metric = config.selection_metric
@@ -223,7 +220,7 @@ class _Training:
         return Checkpoint(tensors, self._state())
 
     def _constants(self) -> dict[str, Array]:
-        return self.collector.normalisation.tensors() if self.collector.normalisation else {}
+        return self.replay.standardisation.tensors() if self.replay.standardisation else {}
 
     def _resume(self, progress: Checkpoint) -> None:
         state: Mapping[str, Any] = progress.state
@@ -231,7 +228,7 @@ class _Training:
         self.learner.load(own, int(state["updates"]))
         self.replay.load(progress.tensors)
         if self.config.standardise:
-            self.collector.normalisation = Normalisation.from_tensors(progress.tensors)
+            self._standardise(Standardisation.from_tensors(progress.tensors))
         self.round, self.env_steps = int(state["round"]), int(state["env_steps"])
         self.validations = [dict(entry) for entry in state["validations"]]
         self.best_update = state["best_update"]

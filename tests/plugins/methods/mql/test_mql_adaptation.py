@@ -106,7 +106,7 @@ def test_histories_after_adaptation(mql):
     base = {"own_updates": 0, "replay_updates": 0}
     unpadded, padded, unbounded = (
         play(MQLAgent(mql.meta(**base, **more), mql.spec, "cpu"), 2)
-        for more in ({}, {"pad_evaluation": True}, {"unbounded_evaluation_history": True})
+        for more in ({}, {"pad_evaluation": True}, {"unbounded_history": True})
     )
     np.testing.assert_array_equal(unpadded[:H], padded[:H])
     assert (unpadded[H : H + 2] != padded[H : H + 2]).any(axis=(1, 2)).all()
@@ -118,7 +118,7 @@ def test_histories_after_adaptation(mql):
 def test_unbounded_histories_are_the_whole_episode(mql):
     """Equal to windows that are as long as an episode."""
     base = {"own_updates": 0, "replay_updates": 0}
-    short = mql.meta(**base, unbounded_evaluation_history=True)
+    short = mql.meta(**base, unbounded_history=True)
     long = mql.meta(**base, history_length=H + 1)
     first, second = (play(MQLAgent(meta, mql.spec, "cpu"), 2) for meta in (short, long))
     np.testing.assert_allclose(first[H:], second[H:], atol=1e-6)

@@ -1,4 +1,4 @@
-"""What it learns: as much as Stable-Baselines3's TD3 on one task."""
+"""What it learns: as much as Stable-Baselines3's TD3 on one task, and with a context what it can't know without."""
 
 from __future__ import annotations
 
@@ -89,3 +89,40 @@ def test_td3_core_learns_a_fixed_goal_as_stable_baselines_does(mql):
     assert low <= their_high
     assert their_low <= high
     assert min(np.mean(own), np.mean(theirs)) > -3
+
+
+def returns_near_and_far(mql, seed: int, **settings: object) -> np.ndarray:
+    """Returns of an agent that was trained on a near goal and a far one: (episodes, K)."""
+    environment = ToyPoint()
+    tasks = [Task((x, 0.0), "train", index) for index, x in enumerate((0.1, 0.9))]
+    method, checkpoint = mql.train_toy(
+        environment,
+        tasks,
+        seed=seed,
+        hidden_sizes=(32, 32),
+        history_length=4,
+        propensity_features="context_and_observation",
+        updates=1600,
+        updates_per_round=20,
+        episodes_per_round=2,
+        initial_steps_least=2000,
+        initial_steps_per_task=100,
+        initial_episode_fraction=1.0,
+        own_updates=0,
+        replay_updates=0,
+        pad_evaluation=True,
+        standardise=True,
+        **SHARED,
+        **settings,
+    )
+    rewards = play(method.agent(checkpoint, environment.spec, "cpu"), tasks, num_episodes=4).rewards  # (T, K)
+    return rewards.reshape(4, environment.config.horizon, len(tasks)).sum(axis=1)
+
+
+@pytest.mark.slow
+def test_a_context_tells_the_task(mql):
+    """Whoever doesn't know the goal loses 4 on average wherever it stands between them; the first reward tells which."""
+    blind = returns_near_and_far(mql, 0, context_size=0)
+    seeing = returns_near_and_far(mql, 0, context_size=8)
+    assert blind.mean() < -3.5
+    assert seeing.mean() > -3

@@ -125,16 +125,18 @@ def test_targets_are_not_counted_as_parameters(mql):
 
 
 def test_standardised_replay_and_the_agents_view_of_it(mql):
-    """Random episodes have mean 0 and mean square 1; an agent keeps its own episodes on the same scale."""
+    """Random episodes have mean 0 and spread 1, what is learned mean square 1; an agent keeps its own on the same scale."""
     environment = ToyPoint()
     settings = {**TINY, "select_best": False, "validation_every": 0, "standardise": True, "replay_size": 9999}
     method, checkpoint = mql.train_toy(environment, environment.tasks(4), **{**settings, "initial_steps_least": 400})
     first = int((checkpoint.tensors["replay.lengths"] == 2).sum())  # random episodes, cut at a quarter of 10 steps
     rows = checkpoint.tensors["replay.rows"][: 4 * first].reshape(first, 4, 5)[:, 1:3].reshape(-1, 5)
-    np.testing.assert_allclose(rows[:, 3:].mean(axis=0), 0, atol=1e-3)
-    np.testing.assert_allclose(rows[:, 3:].std(axis=0), 1, atol=1e-3)
-    np.testing.assert_allclose(np.square(rows[:, 2]).mean(), 1, atol=1e-3)
+    np.testing.assert_allclose(rows[:, 2:].mean(axis=0), 0, atol=1e-3)
+    np.testing.assert_allclose(rows[:, 2:].std(axis=0), 1, atol=1e-3)
     agent = method.agent(checkpoint, environment.spec, "cpu")
+    learned = agent.meta.replay.batch(np.arange(2 * first)[None], 3).rewards[0].numpy()
+    np.testing.assert_allclose(np.square(learned).mean(), 1, atol=1e-3)
+    assert (learned < 0).all()  # distances: scaled, not shifted
     rewards = play(agent, environment.tasks(2, seed=3), num_episodes=1).rewards  # (T, K)
     kept = np.stack([episodes[0].rows[1:-1, 2] for episodes in agent._own], axis=1)
-    np.testing.assert_allclose(kept, rewards * agent.meta.normalisation.reward_scale, rtol=1e-5)
+    np.testing.assert_allclose(kept, agent.meta.replay.standardisation.reward(rewards), rtol=1e-4, atol=1e-5)
