@@ -260,27 +260,52 @@ def backward_parameters_single(x, gradients, by_weight, by_bias):  # type: ignor
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _sum(row):  # type: ignore[no-untyped-def]
-    lanes, sums = lane_count(row), splat(row.dtype.type(0.0))
-    whole = row.size // lanes * lanes
-    for j in range(0, whole, lanes):
-        sums = sums + load(row, j)
+def _centre(values, centred, at, size, share):  # type: ignore[no-untyped-def]
+    """Writes the row of `size` numbers from `at` on, less its mean; gives its sum of squares. The arrays are flat."""
+    lanes, zero = lane_count(values), values.dtype.type(0.0)
+    end = at + size
+    whole = at + size // lanes * lanes
+    sums = splat(zero)
+    for place in range(at, whole, lanes):
+        sums = sums + load(values, place)
     total = lane_sum(sums)
-    for j in range(whole, row.size):
-        total += row[j]
-    return total
+    for place in range(whole, end):
+        total += values[place]
+    mean = total * share
+    sums = splat(zero)
+    for place in range(at, whole, lanes):
+        apart = load(values, place) - splat(mean)
+        store(centred, place, apart)
+        sums = sums + apart * apart
+    squares = lane_sum(sums)
+    for place in range(whole, end):
+        rest = values[place] - mean
+        centred[place] = rest
+        squares += rest * rest
+    return squares
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _sum_of_squares(row):  # type: ignore[no-untyped-def]
-    lanes, sums = lane_count(row), splat(row.dtype.type(0.0))
-    whole = row.size // lanes * lanes
-    for j in range(0, whole, lanes):
-        sums = sums + load(row, j) * load(row, j)
-    total = lane_sum(sums)
-    for j in range(whole, row.size):
-        total += row[j] * row[j]
-    return total
+def _drop(values, dropped, kept_scale):  # type: ignore[no-untyped-def]
+    """0 where dropped, times `kept_scale` elsewhere, in place; nothing if `dropped` is empty."""
+    zero, scale = values.dtype.type(0.0), values.dtype.type(kept_scale)
+    for n in range(dropped.shape[0]):
+        for b in range(dropped.shape[1]):
+            row, lost = values[n, b], dropped[n, b]
+            for j in range(dropped.shape[2]):
+                row[j] = zero if lost[j] else row[j] * scale
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _scale(units, deviations, factors, offsets, out):  # type: ignore[no-untyped-def]
+    """units (B, J) times their rows' inverse deviations, in place; out = ReLU of them times factors plus offsets."""
+    zero = out.dtype.type(0.0)
+    for b in range(out.shape[0]):
+        row, to, inverse = units[b], out[b], deviations[b]
+        for j in range(out.shape[1]):
+            unit = row[j] * inverse
+            row[j] = unit
+            to[j] = max(unit * factors[j] + offsets[j], zero)
 
 
 @compiled
@@ -291,25 +316,16 @@ def normalise(values, dropped, kept_scale, weight, bias, epsilon, normalised, de
     normalised, before weight and bias, (N, B, J), and one over the standard deviations, (N, B).
     """
     networks, rows, size = values.shape
-    zero, one = values.dtype.type(0.0), values.dtype.type(1.0)
-    scale, least = values.dtype.type(kept_scale), values.dtype.type(epsilon)
+    one = values.dtype.type(1.0)
+    least = values.dtype.type(epsilon)
     share = one / values.dtype.type(size)
+    _drop(values, dropped, kept_scale)
+    flat_values, flat_normalised = values.reshape(-1), normalised.reshape(-1)
     for n in range(networks):
-        factors, offsets = weight[n, 0], bias[n, 0]
         for b in range(rows):
-            row, out = values[n, b], normalised[n, b]
-            if dropped.shape[0] > 0:
-                lost = dropped[n, b]
-                for j in range(size):
-                    row[j] = zero if lost[j] else row[j] * scale
-            mean = _sum(row) * share
-            for j in range(size):
-                out[j] = row[j] - mean
-            inverse = one / np.sqrt(_sum_of_squares(out) * share + least)
-            deviations[n, b] = inverse
-            for j in range(size):
-                out[j] *= inverse
-                row[j] = max(out[j] * factors[j] + offsets[j], zero)
+            squares = _centre(flat_values, flat_normalised, (n * rows + b) * size, size, share)
+            deviations[n, b] = one / np.sqrt(squares * share + least)
+        _scale(normalised[n], deviations[n], weight[n, 0], bias[n, 0], values[n])
 
 
 @compiled
@@ -319,7 +335,6 @@ def backward_normalise(  # type: ignore[no-untyped-def]
     """The way back through `normalise`, from behind the ReLU: gradients (N, B, J), in place; by_weight, by_bias (N, 1, J)."""
     networks, rows, size = gradients.shape
     zero, one = gradients.dtype.type(0.0), gradients.dtype.type(1.0)
-    scale = gradients.dtype.type(kept_scale)
     share = one / gradients.dtype.type(size)
     for n in range(networks):
         factors, weights, biases = weight[n, 0], by_weight[n, 0], by_bias[n, 0]
@@ -337,7 +352,4 @@ def backward_normalise(  # type: ignore[no-untyped-def]
             total, product = total * share, product * share
             for j in range(size):
                 row[j] = (row[j] - total - held[j] * product) * inverse
-            if dropped.shape[0] > 0:
-                lost = dropped[n, b]
-                for j in range(size):
-                    row[j] = zero if lost[j] else row[j] * scale
+    _drop(gradients, dropped, kept_scale)

@@ -8,22 +8,18 @@ from itertools import accumulate
 import torch
 from torch import nn
 
-
-#: Numbers in 64 bytes. Matrix products may add up in another order where an operand begins between two such places, so a
-#: network's result would depend on its place in the stack.
-ALIGNMENT = 16
+from icrl_plugins.networks.alignment import round_up
 
 
 def flatten_parameters(modules: Sequence[nn.Module]) -> nn.Parameter:
     """Moves the parameters (K, …) of `modules` into one tensor, (K, P), and makes them and their gradients views of it.
 
-    Each begins at a multiple of `ALIGNMENT`; the numbers between them, and their gradients, stay 0.
-
     The modules compute as before. An optimiser gets the one tensor alone, whose gradient is what was written into theirs.
+    Each begins at a multiple of 64 bytes; the numbers in between, and their gradients, stay 0.
     """
     parameters = [parameter for module in modules for parameter in module.parameters()]
     sizes = [parameter[0].numel() for parameter in parameters]
-    padded = [-(-size // ALIGNMENT) * ALIGNMENT for size in sizes]
+    padded = [round_up(size) for size in sizes]
     flat = nn.Parameter(torch.zeros(len(parameters[0]), sum(padded), dtype=parameters[0].dtype))  # (K, P)
     flat.grad = torch.zeros_like(flat)
     for parameter, size, room, end in zip(parameters, sizes, padded, accumulate(padded), strict=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from icrl_plugins.networks.alignment import aligned, aligned_empty, sum_over_rows
 from icrl_plugins.networks.stacked_layers import StackedLinear
 
 Tape = list[torch.Tensor]
@@ -35,24 +36,26 @@ class TanhNetworks:
     @torch.no_grad()
     def forward(self, inputs: torch.Tensor, tape: Tape | None = None) -> torch.Tensor:
         """(K, B, in) → (K, B, out). Fills `tape`, if there is one."""
-        values = inputs
+        values = aligned(inputs)
         for layer in self.layers:
             if layer is not self.layers[0]:
                 values = tanh_(values)
             if tape is not None:
                 tape.append(values)
-            values = layer(values)
+            outputs = aligned_empty(*values.shape[:2], layer.weight.shape[2])
+            values = torch.baddbmm(layer.bias, values, layer.weight, out=outputs)
         return values
 
     @torch.no_grad()
     def backward(self, tape: Tape, gradients: torch.Tensor) -> None:
         """From the gradients of the outputs, (K, B, out), to those of the parameters, which must have a `.grad`."""
+        gradients = aligned(gradients)
         for layer, inputs in zip(reversed(self.layers), reversed(tape), strict=True):
             torch.bmm(inputs.transpose(1, 2), gradients, out=layer.weight.grad)
-            torch.sum(gradients, dim=1, keepdim=True, out=layer.bias.grad)
+            sum_over_rows(gradients, out=layer.bias.grad)
             if layer is not self.layers[0]:
-                gradients = torch.bmm(gradients, layer.weight.transpose(1, 2))
-                gradients = torch.ops.aten.tanh_backward(gradients, inputs)
+                hidden = torch.bmm(gradients, layer.weight.transpose(1, 2), out=aligned_empty(*inputs.shape))
+                gradients = torch.ops.aten.tanh_backward(hidden, inputs, grad_input=hidden)
 
 
 def tanh_(values: torch.Tensor) -> torch.Tensor:
