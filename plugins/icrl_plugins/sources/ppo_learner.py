@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from icrl_plugins.networks.alignment import aligned, round_up, sum_over_rows
 from icrl_plugins.networks.flat_parameters import clip_gradient_of_each_task, flatten_parameters
 from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
 from icrl_plugins.networks.tanh_networks import TanhNetworks, Tape
@@ -43,6 +44,7 @@ class PPOLearner(PopulationLearner):
         self.total_steps = total_steps
         self.num_tasks = len(seeds)
         self.observation_size, self.action_size = spec.observation_size, spec.action_size
+        self.columns = (self.observation_size, self.action_size, 1, 1, 1)  # widths of the parts of `rollout`
         self.streams = TaskStreams([child_seed(seed, 0) for seed in seeds])
         sizes = (self.observation_size, *config.hidden_sizes)
         hidden = orthogonal(math.sqrt(2.0))
@@ -101,7 +103,7 @@ class PPOLearner(PopulationLearner):
                 self.update(minibatch)
 
     def rollout(self, recorder: HistoryRecorder) -> torch.Tensor:
-        """The last R steps as rows observation | action | its log-density | advantage | return: (K, S·R, O + A + 3)."""
+        """The last R steps as rows of observation, action, its log-density, advantage, return, and unused: (K, S·R, …)."""
         config, last = self.config, recorder.steps_taken
         steps = slice(last - config.rollout_length, last)
         actions = self.sampled.permute(1, 2, 0, 3).reshape(self.num_tasks, -1, self.action_size)  # (K, S·R, A)
@@ -112,7 +114,7 @@ class PPOLearner(PopulationLearner):
         deviations = (actions - self.policies.forward(observations)) * torch.exp(-self.log_std)
         densities = gaussian_log_density(deviations, self.log_std)  # (K, S·R)
         values, next_values = (  # (K·S, R)
-            self.values.forward(rows).view(recorder.num_rows, -1).numpy() for rows in (observations, following)
+            self.values.forward(rows).reshape(recorder.num_rows, -1).numpy() for rows in (observations, following)
         )
         advantages = generalised_advantages(
             recorder.rewards[:, steps] * np.float32(config.reward_scale),
@@ -123,23 +125,26 @@ class PPOLearner(PopulationLearner):
             config.discount,
             config.gae_lambda,
         )
-        columns = (torch.from_numpy(rows).view(self.num_tasks, -1, 1) for rows in (advantages, advantages + values))
-        return torch.cat([observations, actions, densities.unsqueeze(-1), *columns], dim=-1)
+        columns = (torch.from_numpy(rows).reshape(self.num_tasks, -1, 1) for rows in (advantages, advantages + values))
+        parts = [observations, actions, densities.unsqueeze(-1), *columns]
+        unused = round_up(sum(self.columns)) - sum(self.columns)  # so that minibatches of all tasks are aligned alike
+        return torch.cat([*parts, torch.zeros(*observations.shape[:2], unused)], dim=-1)
 
     @torch.no_grad()
     def update(self, minibatch: torch.Tensor) -> None:
         """One step of Adam on a minibatch of every task, (K, B, columns of `rollout`)."""
         config = self.config
-        sizes = (self.observation_size, self.action_size, 1, 1, 1)
-        observations, actions, old_densities, advantages, returns = minibatch.split(sizes, dim=-1)
+        used = minibatch[..., : sum(self.columns)]
+        observations, actions, old_densities, advantages, returns = used.split(self.columns, dim=-1)
         tape: Tape = []
         inverse_std = torch.exp(-self.log_std)
         deviations = (actions - self.policies.forward(observations, tape)) * inverse_std  # (K, B, A)
         densities = gaussian_log_density(deviations, self.log_std).unsqueeze(-1)
         by_density = surrogate_gradients(densities - old_densities, advantages, config.clip_range)  # (K, B, 1)
-        by_log_std = (by_density * (deviations.square() - 1.0)).sum(dim=1, keepdim=True)
-        assert self.log_std.grad is not None
-        torch.sub(by_log_std, config.entropy_coefficient, out=self.log_std.grad)  # the entropy is Σ log σ + constants
+        by_log_std = self.log_std.grad
+        assert by_log_std is not None
+        sum_over_rows(aligned(by_density * (deviations.square() - 1.0)), out=by_log_std)
+        by_log_std.sub_(config.entropy_coefficient)  # the entropy is Σ log σ + constants
         self.policies.backward(tape, by_density * deviations * inverse_std)
         tape = []
         errors = self.values.forward(observations, tape).sub_(returns)

@@ -8,6 +8,8 @@ import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.logger import Logger
 
+from icrl_plugins.environments.pusher_goal import PusherGoal
+from icrl_plugins.environments.reacher_goal import ReacherGoal
 from icrl_plugins.sources.hyperparameters import PPOConfig
 from icrl_plugins.sources.population_ppo import PPO, PopulationPPOConfig
 from icrl_plugins.sources.ppo_learner import PPOLearner, generalised_advantages, surrogate_gradients
@@ -17,7 +19,10 @@ from icrl_plugins.sources.sb3_ppo import Sb3PPO, Sb3PPOConfig
 from icrl_plugins.sources.sb3_training import policy_tensors
 from icrl_plugins.sources.sb3_vector_environment import RecordedVectorEnvironment, action_space, observation_space
 from icrl_registry.contracts import EnvironmentSpec, Task
+from icrl_registry.discovery import load
 from icrl_registry.errors import UsageError
+from icrl_registry.testing.conformance import run_checks
+from icrl_registry.testing.method_trials import Interrupted, MemoryStore
 from icrl_registry.testing.toy import ToyPoint
 
 SPEC = EnvironmentSpec("sample-v1", observation_size=5, action_size=3, horizon=10)
@@ -222,3 +227,71 @@ def test_means_are_recorded_as_they_would_be_executed(point, task, collect):
     (run,) = collect(source, point(), [task], [0])
     np.testing.assert_allclose(run.history.policy_means, run.history.actions, atol=1e-6)
     assert np.abs(run.history.policy_means).max() > 0
+
+
+def test_it_keeps_the_contract_of_a_source():
+    results = run_checks(load("source", "ppo"))
+    assert [(each.name, each.message) for each in results if not each.passed] == []
+
+
+@pytest.mark.parametrize("saves", [1, 4], ids=["within a rollout", "after an update"])
+def test_killed_on_a_simulator_it_goes_on_bit_by_bit(saves: int):
+    """Reacher-Goal: progress is kept at 20, 40, … steps; rollouts have 30, episodes 50."""
+    environment = ReacherGoal(ReacherGoal.Config())
+    generator = np.random.default_rng(0)
+    tasks = [Task(tuple(environment.sample_task_parameters(generator)), "train", index) for index in range(3)]
+    seeds = np.random.SeedSequence(8).spawn(3)
+    source = PPO(PopulationPPOConfig(**{**SMALL, "rollout_length": 30, "batch_size": 25, "record_policy_means": True}))
+    whole = list(source.collect(environment, tasks, seeds, lambda steps: None))
+    store = MemoryStore(interrupt_after=saves)
+    with pytest.raises(Interrupted):
+        list(source.collect(environment, tasks, seeds, lambda steps: None, store))
+    for first, second in zip(whole, source.collect(environment, tasks, seeds, lambda steps: None, store), strict=True):
+        for name in ("observations", "actions", "rewards", "next_observations", "truncated", "policy_means"):
+            np.testing.assert_array_equal(getattr(first.history, name), getattr(second.history, name), err_msg=name)
+        for name, values in first.policy.items():
+            np.testing.assert_array_equal(values, second.policy[name], err_msg=name)
+        assert first.statistics == second.statistics
+
+
+def test_a_history_does_not_depend_on_the_company():
+    """To the last bit, where the layers' widths are multiples of 16: at any place of a group of any size, and alone."""
+    environment = PusherGoal(PusherGoal.Config())
+    generator = np.random.default_rng(0)
+    tasks = [Task(tuple(environment.sample_task_parameters(generator)), "train", index) for index in range(4)]
+    seeds = np.random.SeedSequence(8).spawn(4)
+    settings = {**SMALL, "total_steps": 615, "num_envs": 5, "batch_size": 35, "hidden_sizes": (64, 32)}
+    source = PPO(PopulationPPOConfig(**settings, evaluation_episodes=0))
+
+    def history(*company: int):
+        runs = source.collect(environment, [tasks[i] for i in company], [seeds[i] for i in company], lambda steps: None)
+        return next(run for run in runs if run.history.task == tasks[2])
+
+    first = history(2, 3)
+    for company in ((0, 2), (3, 0, 2, 1), (2,)):
+        run = history(*company)
+        np.testing.assert_array_equal(run.history.actions, first.history.actions, err_msg=str(company))
+        for name, values in run.policy.items():
+            np.testing.assert_array_equal(values, first.policy[name], err_msg=f"{company} {name}")
+
+
+@pytest.mark.slow
+def test_it_learns_as_stable_baselines3_does():
+    """Ten tasks of the toy at equal settings: the last returns and the areas under the curves in each other's intervals."""
+    settings = {
+        "total_steps": 4000, "num_envs": 4, "rollout_length": 50, "batch_size": 50, "learning_rate": 1e-3,
+        "discount": 0.9, "entropy_coefficient": 0.0, "log_std_init": -0.5, "hidden_sizes": (32, 32),
+    }  # fmt: skip
+    environment, tasks = ToyPoint(), ToyPoint().tasks(10)
+    curves = []
+    for source in (PPO(PopulationPPOConfig(**settings)), Sb3PPO(Sb3PPOConfig(**settings))):
+        runs = source.collect(environment, tasks, np.random.SeedSequence(1).spawn(10), lambda steps: None)
+        curves.append(np.array([np.mean([run.history.episode_returns(s) for s in range(4)], axis=0) for run in runs]))
+    tenth = curves[0].shape[1] // 10
+    assert (curves[0][:, -tenth:].mean(axis=1) > curves[0][:, :tenth].mean(axis=1) + 1.0).all()  # all have learnt
+    for name, part in (("last tenth", slice(-tenth, None)), ("whole curve", slice(None))):
+        population, reference = (curve[:, part].mean(axis=1) for curve in curves)  # (10,)
+        differences = population - reference
+        half_width = 2.262 * differences.std(ddof=1) / np.sqrt(10)  # of the 95 % interval, t with 9 degrees
+        assert abs(differences.mean()) <= half_width, (name, differences)
+        assert half_width < 0.6, name  # a wide interval would say nothing
