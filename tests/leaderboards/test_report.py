@@ -7,6 +7,7 @@ import hashlib
 import re
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -340,3 +341,15 @@ def test_a_report_shows_the_tables_with_the_newest_runs(make_record, tmp_path, m
         assert headline in text
         assert "results-2" in text
         assert "b-v1" not in text.replace("reacher-goal-v1", "")
+
+
+def test_a_report_of_many_methods_stays_small_and_says_what_it_leaves_out(make_record, tmp_path):
+    one = RunScores.from_record(make_record(num_tasks=2, num_episodes=5))
+    runs = [replace(one, run_id=f"{index}", method=f"method-{index}") for index in range(1500)]
+    paths = write_report(runs, tmp_path)
+    text = " ".join(parse(paths[0]).text)
+    assert sum(path.stat().st_size for path in paths) < 6e6
+    assert "1,100 rows ranked below these are left out of this page" in text
+    assert "1492 more methods, ranked below these, are in the table." in text
+    assert "The best 60 methods." in text
+    assert "1,500 older ones here are listed without, 500 of them only counted." in text

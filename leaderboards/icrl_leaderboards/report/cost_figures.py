@@ -25,6 +25,7 @@ from icrl_leaderboards.text import shorten
 
 _SIZE = (300.0, 208.0)
 _MOST_NAMES = 9
+MOST_DOTS = 60
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ COSTS = (
 
 
 def cost_figures(table: Table, styles: Mapping[str, LineStyle], name: str) -> list[Figure]:
-    """One figure for each kind of cost that any row has; rows without a score or without that cost are not in it."""
+    """One figure for each kind of cost that several rows have; rows without a score or without that cost are not in it."""
     scored = [row for row in principal_rows(table) if row.normalised_score is not None and not is_source(row)]
     figures = []
     for cost in COSTS:
-        rows = [row for row in scored if cost.of(row) > 0]
-        if rows:
+        rows = [row for row in scored if cost.of(row) > 0][:MOST_DOTS]
+        if len(rows) > 1:  # a single dot compares nothing
             figures.append(_figure(table, rows, styles, cost, f"{name}-{cost.key}"))
     return figures
 
@@ -106,8 +107,9 @@ def _figure(table: Table, rows: Sequence[Row], styles: Mapping[str, LineStyle], 
     _draw_names(drawing, dots, styles, box)
     lines = tuple((row.label, cost.write(cost.of(row)), with_interval(row.normalised_score, 2)) for row in rows)
     said = " ".join(f"{shorten(label, 60)}: score {score} at {spent}." for label, spent, score in lines[:_MOST_NAMES])
+    caption = f"The best {MOST_DOTS} methods." if len(rows) == MOST_DOTS else ""
     numbers = Numbers("Normalised score [95 % interval] and what it cost", ("method", cost.title, "score"), lines)
-    return Figure(name, f"Score by {cost.title}", table_title(table), said, "", drawing, numbers)
+    return Figure(name, f"Score by {cost.title}", table_title(table), said, caption, drawing, numbers)
 
 
 def _score_range(rows: Sequence[Row]) -> tuple[float, float]:

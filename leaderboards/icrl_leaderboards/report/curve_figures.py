@@ -34,7 +34,7 @@ def curve_figure(plot: CurvePlot, name: str, size: str = "full") -> Figure:
     bottom, top = widen(low, high, 0.06)
     ticks = linear_ticks(bottom, top, 5 if size == "full" else 4)
     write = write_ticks(ticks)
-    labels = _labels(plot, low, high)
+    labels = _labels(plot, bottom, top)
     widest = max(text_width(label.text, LABEL_SIZE) for label in labels)
     right = drawing.width - min(widest, _LONGEST_LABEL) - 8
     box = Box(left_margin([write(tick) for tick in ticks]), 20, right, drawing.height - 38)

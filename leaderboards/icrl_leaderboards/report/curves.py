@@ -159,10 +159,11 @@ def value_range(plot: CurvePlot) -> tuple[float, float]:
 
     A floor further off than `_FAR` times the range of the others would flatten the curves, and so would a method that fell
     apart, below the oracle by more than `_DEEPEST` times what the oracle is above random: these are named at the plot's edge.
-    The source's first steps, from before it learned anything, do not count.
+    Of the source only its end counts, not its first steps, from before it learned anything.
     """
     counted = [curve for curve in plot.curves if curve.series != SOURCE_METHOD] or list(plot.curves)
     arrays = [each for curve in counted for each in (curve.mean, curve.low, curve.high) if each is not None]
+    arrays += [curve.mean[-1:] for curve in plot.curves]
     by_name = {each.name: each.value for each in plot.references}
     arrays += [np.array([value]) for name, value in by_name.items() if name == "oracle"]
     joined = np.concatenate(arrays)
