@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icrl_bench.cli.leaderboard.selection import EnvFilter, MethodFilter, ProtocolFilter, TrackFilter, open_leaderboard
+from icrl_bench.cli.leaderboard.selection import (
+    EnvFilter,
+    MethodFilter,
+    ProtocolFilter,
+    TrackFilter,
+    collector_paused,
+    open_leaderboard,
+)
 from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption
 
 if TYPE_CHECKING:
@@ -50,13 +57,16 @@ def show(
     names = {None: DEFAULT_COLUMNS, "all": tuple(COLUMNS)}.get(columns) or tuple((columns or "").split(","))
     choose_columns(names)
     choose_column(sort)
-    with open_leaderboard(leaderboard, home, environment=env, method=method, protocol=protocol, track=track) as board:
-        scores = board.scores(environment=env, method=method, protocol=protocol, track=track)
-        place = board.place
-    if json_:
-        typer.echo(json.dumps({"leaderboard": place, "rows": _json_rows(scores, sort)}, allow_nan=False))
-    else:
-        print_leaderboard(scores, columns=names, sort=sort, limit=limit)
+    with collector_paused():
+        with open_leaderboard(
+            leaderboard, home, environment=env, method=method, protocol=protocol, track=track
+        ) as board:
+            scores = board.scores(environment=env, method=method, protocol=protocol, track=track)
+            place = board.place
+        if json_:
+            typer.echo(json.dumps({"leaderboard": place, "rows": _json_rows(scores, sort)}, allow_nan=False))
+        else:
+            print_leaderboard(scores, columns=names, sort=sort, limit=limit)
 
 
 def _json_rows(scores: Sequence[RunScores], sort: str) -> list[dict[str, Any]]:
