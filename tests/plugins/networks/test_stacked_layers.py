@@ -126,3 +126,15 @@ def test_a_stream_depends_on_its_own_seed_and_continues_from_its_state():
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(draws(one), expected, strict=True))
     assert expected[3][0].sort().values.tolist() == list(range(6))
     assert one.normal(20_000).std(dim=1).numpy() == pytest.approx([1.0] * K, abs=0.02)
+
+
+@pytest.mark.parametrize("probability", [0.01, 0.4])
+def test_chances_are_independent_events_of_their_probability(probability):
+    happened = streams().chances(probability, 100, 500)
+    assert happened.dtype == torch.bool
+    error = (probability * (1 - probability) / 50_000) ** 0.5
+    assert happened.float().mean(dim=(1, 2)).numpy() == pytest.approx([probability] * K, abs=4 * error)
+    flat = happened.reshape(K, -1).float()
+    together = (flat[:, 1:] * flat[:, :-1]).mean(dim=1)  # neighbours know nothing of each other
+    assert together.numpy() == pytest.approx([probability**2] * K, abs=4 * probability / 50_000**0.5)
+    assert happened[:, -1, -100:].any()  # the last places are reached too
