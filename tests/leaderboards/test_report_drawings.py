@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ from icrl_leaderboards.report.scales import (
     spread_within,
 )
 from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
-from icrl_leaderboards.report.styles import line_styles
+from icrl_leaderboards.report.styles import COLOURS, line_styles
 from icrl_leaderboards.report.task_figures import strip_figure
 from icrl_leaderboards.scores import RunScores
 from icrl_leaderboards.summary import group_runs, tables_of
@@ -95,6 +95,46 @@ def test_labels_stay_within_the_plot(values, distance):
     assert heights[-1] <= 100 + 1e-9
     least = min(distance, 100 / max(len(values) - 1, 1))
     assert all(after - before >= least - 1e-6 for before, after in pairwise(heights))
+
+
+# --- Colours -----------------------------------------------------------------------------------------------------------
+
+#: How linear RGB looks without one kind of cones: Machado, Oliveira and Fernandes (2009), severity 1.
+BLINDNESS = {
+    "none": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def lab_of(colour: str, seen: list[list[float]]) -> np.ndarray:
+    """CIE L*a*b* of a colour as eyes with the matrix `seen` have it."""
+    channels = np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    to_xyz = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+    xyz = np.array(to_xyz) @ np.clip(np.array(seen) @ linear, 0, 1) / np.array([0.95047, 1.0, 1.08883])
+    root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])])
+
+
+@pytest.mark.parametrize("ground", [0, 1], ids=["light", "dark"])
+@pytest.mark.parametrize("seen", list(BLINDNESS.values()), ids=list(BLINDNESS))
+def test_any_two_colours_differ_for_every_eye(seen, ground):
+    places = [lab_of(pair[ground], seen) for pair in COLOURS]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(places, 2)) > 15
 
 
 # --- Drawings ----------------------------------------------------------------------------------------------------------

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from icrl_leaderboards.summary import Row
 from icrl_leaderboards.text import shorten, visible
 
-#: Colours on a light and on a dark ground. Chosen to differ for the common colour-vision deficiencies (after Okabe and
-#: Ito, 2008), each with a contrast of at least 4.5 : 1 to its ground, since names are written in them.
+#: Colours on a light and on a dark ground. They differ for eyes without one of the three kinds of cones too, and each has a
+#: contrast of at least 4.5 : 1 to its ground, since names are written in them; tests hold both.
 COLOURS = (
-    ("#0072b2", "#56b4e9"),  # blue
-    ("#c04f00", "#ff9350"),  # vermilion
-    ("#007a5a", "#3dd1a4"),  # green
-    ("#a23b85", "#e591cb"),  # purple
-    ("#7d6a00", "#e3c94b"),  # olive
+    ("#0064c8", "#4f9ff7"),  # blue
+    ("#cf480c", "#d97a3a"),  # vermilion
+    ("#08704f", "#4ff0a0"),  # green
+    ("#bf2f9c", "#f050b0"),  # magenta
+    ("#5a3a00", "#ecd024"),  # brown, yellow
     ("#1d2733", "#f2f4f8"),  # ink
 )
 #: Dash patterns in units of the drawing; a second way to tell lines apart, used once all colours are taken.
