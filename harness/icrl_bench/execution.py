@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from icrl_bench.checkpoints import KIND as CHECKPOINTS
 from icrl_bench.histories import dataset_kind
@@ -42,10 +43,20 @@ def execute(
         train_method(store, plan, seed, progress)
         adaptation = adapt_to_test_tasks(store, plan, seed, progress)
         record = make_record(store, plan, seed, floors, adaptation, collect_seconds)
-        leaderboard.record(record)
+        record = _record_once(leaderboard, record)
         hooks.result(summarise_run(record))
         records.append(record)
     return records
+
+
+def _record_once(leaderboard: Leaderboard, record: RunRecord) -> RunRecord:
+    """Records a row unless it is there: one that says the same keeps its date and how it came about."""
+    for recorded in leaderboard.runs(run_ids=[record.run_id]):
+        circumstances = {name: getattr(record, name) for name in ("created_at", "provenance", "seconds")}
+        if replace(recorded, **circumstances) == record:
+            return recorded
+    leaderboard.record(record)
+    return record
 
 
 def stage_names(seeds: Sequence[int]) -> list[str]:

@@ -106,10 +106,15 @@ class Progress:
         """The current stage's rest and the later stages as long as earlier ones of their kind; `>` if a kind is new."""
         if remaining is None:
             return ""
-        later = [_kind(name) for name in self.stages if name not in self.finished][1:]
+        later = [_kind(name) for name in self.stages[len(self.finished) + 1 :]]
         known = sum(self._durations.get(kind, 0.0) for kind in later)
         sign = "ETA" if all(kind in self._durations for kind in later) else "ETA >"
         return f"{sign} {format_seconds(remaining + known)}"
+
+    def jump_to(self, count: int) -> None:
+        """The first `count` stages are over, whether they were reached or not."""
+        self.finished = self.stages[:count]
+        self.show_whole(0.0, None)
 
     def _finish(self, name: str) -> None:
         self.finished.append(name)

@@ -284,15 +284,15 @@ def test_the_leaderboard_has_every_row(run: Run, cli: Run):
 def test_devices(monkeypatch: pytest.MonkeyPatch):
     import torch
 
-    assert run_module._choose_device("cpu") == "cpu"
+    assert run_module.choose_device("cpu") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert run_module._choose_device("auto") == "cuda:0"
-    assert run_module._choose_device("cuda") == "cuda:0"
-    assert run_module._choose_device("cuda:1") == "cuda:1"
+    assert run_module.choose_device("auto") == "cuda:0"
+    assert run_module.choose_device("cuda") == "cuda:0"
+    assert run_module.choose_device("cuda:1") == "cuda:1"
     for name in ("cuda:2", "cuda:x", "cudaa", "cuda:-1"):
         with pytest.raises(UsageError):
-            run_module._choose_device(name)
+            run_module.choose_device(name)
 
 
 class TestProcesses:

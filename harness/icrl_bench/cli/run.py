@@ -62,10 +62,10 @@ def run(
 
     chosen = load_protocol(protocol)
     overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
-    seed_list = _parse_seeds(seeds) if seeds is not None else list(chosen.seeds)
+    seed_list = parse_seeds(seeds) if seeds is not None else list(chosen.seeds)
     store = Store(home_folder(home))
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
-        plan = make_plan(Request(method, env, chosen, overrides, _choose_device(device), _check_track(track)))
+        plan = make_plan(Request(method, env, chosen, overrides, choose_device(device), check_track(track)))
         if plan.replays_source and seeds is None:
             seed_list = seed_list[:1]  # the histories depend on the protocol's data seed: every seed gives one row
         description = describe(plan, seed_list, store)
@@ -102,13 +102,13 @@ def _print_result(records: Sequence[RunRecord], board: Any, plan: Plan, as_json:
     typer.echo("\n`icrl-bench leaderboard report --out report` draws the adaptation curves.", err=True)
 
 
-def _check_track(track: str) -> Track:
+def check_track(track: str) -> Track:
     if track not in ("online", "offline"):
         raise UsageError(f"unknown track '{track}'", "online or offline")
     return cast("Track", track)
 
 
-def _parse_seeds(text: str) -> list[int]:
+def parse_seeds(text: str) -> list[int]:
     try:
         seeds = [int(part) for part in text.split(",") if part.strip()]
     except ValueError:
@@ -126,7 +126,7 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _choose_device(device: str) -> str:
+def choose_device(device: str) -> str:
     if device == "cpu":
         return device
     import torch

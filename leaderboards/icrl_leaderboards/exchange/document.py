@@ -63,7 +63,7 @@ def checksums(run: RunRecord) -> dict[str, str]:
 def file_name(run: RunRecord) -> PurePosixPath:
     """Where a run's file lies below the folder of published runs: `PROTOCOL/ENVIRONMENT-METHOD-seedN-RUN.json`."""
     names = (run.environment, run.method, f"seed{run.seed}", run.run_id)
-    return PurePosixPath(_safe(run.protocol)) / ("-".join(_safe(name) for name in names) + ".json")
+    return PurePosixPath(safe_name(run.protocol)) / ("-".join(safe_name(name) for name in names) + ".json")
 
 
 def _values(run: RunRecord) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _values(run: RunRecord) -> dict[str, Any]:
     }
 
 
-def _safe(name: str) -> str:
+def safe_name(name: str) -> str:
     """A name as a piece of a file name on any system; one that had to change carries a digest, so that names stay apart."""
     kept = re.sub(r"[^A-Za-z0-9._+-]", "_", name[:_LONGEST_NAME]).lstrip(".-")
     if kept and kept == name:

@@ -1,0 +1,169 @@
+"""A sweep: one method on one environment at every combination of some settings' values, as one study in the leaderboard.
+
+Each cell is a run like any other, with the same plan, stages and addresses as `icrl-bench run --set KEY=VALUE` would give it:
+a sweep that was interrupted goes on where it stopped, and cells share the data that they have in common.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from icrl_bench.execution import execute, stage_names
+from icrl_bench.plan import Plan, Request, make_plan
+from icrl_bench.progress import Progress, format_seconds
+from icrl_bench.store import Store, address_of
+from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.studies import Study, StudyRun, format_value
+from icrl_registry.configuration import merge, parse_assignments
+from icrl_registry.errors import BenchError, UsageError
+from icrl_registry.hooks import HookManager
+
+
+@dataclass
+class PlannedCell:
+    """One combination of values, its plan, and why it failed if it did."""
+
+    settings: dict[str, Any]  # dotted key → value
+    plan: Plan
+    error: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The settings in one line, as `--set` takes them."""
+        return ", ".join(f"{key}={format_value(value)}" for key, value in self.settings.items())
+
+
+@dataclass
+class Sweep:
+    """A study and the plans of its cells, in the order of the grid: the last axis varies fastest."""
+
+    name: str
+    axes: dict[str, list[Any]]
+    seeds: list[int]
+    cells: list[PlannedCell]
+    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def study(self) -> Study:
+        """What the leaderboard keeps of it, with the errors so far."""
+        plan = self.cells[0].plan
+        runs = [
+            StudyRun(cell.plan.run_address(seed), seed, cell.settings, cell.error)
+            for cell in self.cells
+            for seed in self.seeds
+        ]
+        request = plan.request
+        environment, protocol = plan.environment_id, request.protocol.id
+        return Study(self.name, request.method, environment, protocol, request.track, self.axes, runs, self.created_at)
+
+
+def parse_axes(assignments: Sequence[str]) -> dict[str, list[Any]]:
+    """`["method.context_length=200,full"]` → `{"method.context_length": [200, "full"]}`; commas within brackets stay.
+
+    Raises:
+        UsageError: no value, a value or a key that stands there twice, or what `--set` would refuse.
+    """
+    axes: dict[str, list[Any]] = {}
+    for assignment in assignments:
+        key, _, text = assignment.partition("=")
+        key = key.strip()
+        values = [_parse(key, part) for part in _split(text)]
+        hint = "write --vary SECTION.KEY=VALUE,VALUE, for example --vary method.context_length=200,1000,full"
+        if not values:
+            raise UsageError(f"--vary {assignment!r} has no values", hint)
+        if key in axes:
+            raise UsageError(f"--vary {key} is there twice", "give all values of a setting in one --vary")
+        if len({json.dumps(value, sort_keys=True) for value in values}) < len(values):
+            raise UsageError(f"--vary {assignment!r} has a value twice", "give each value once")
+        axes[key] = values
+    return axes
+
+
+def plan_sweep(request: Request, axes: Mapping[str, list[Any]], seeds: Sequence[int] | None, name: str | None) -> Sweep:
+    """Plans every cell before any of them runs, so that a wrong setting is said at once. Seeds default to the protocol's.
+
+    Raises:
+        UsageError, UnknownNameError, PluginError: as `make_plan` raises them.
+    """
+    cells = []
+    for values in itertools.product(*axes.values()):
+        settings = dict(zip(axes, values, strict=True))
+        overrides = merge(request.overrides, *[_nested(key, value) for key, value in settings.items()])
+        cells.append(PlannedCell(settings, make_plan(replace(request, overrides=overrides))))
+    if seeds is None:  # where the row is the source's own runs, every seed gives the same one
+        seeds = request.protocol.seeds[:1] if cells[0].plan.replays_source else request.protocol.seeds
+    return Sweep(name or _default_name(cells[0].plan, request, axes), dict(axes), list(seeds), cells)
+
+
+def run_sweep(
+    sweep: Sweep,
+    store: Store,
+    leaderboard: Leaderboard,
+    num_workers: int,
+    make_progress: Callable[[list[str]], Progress],
+    hooks: HookManager,
+) -> Study:
+    """Runs what is missing, cell by cell; a cell that fails is noted, and the others go on."""
+    leaderboard.record_study(sweep.study())
+    stages = stage_names(sweep.seeds)
+    started = time.monotonic()
+    with make_progress(stages * len(sweep.cells)) as progress:
+        for index, cell in enumerate(sweep.cells):
+            progress.message(f"cell {index + 1} of {len(sweep.cells)}: {cell.label}{_rest(started, index, sweep)}")
+            try:
+                execute(cell.plan, sweep.seeds, store, leaderboard, num_workers, progress, hooks)
+            except Exception as error:  # whatever one cell runs into, the others are to be had
+                cell.error = error.message if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+                progress.message(f"cell {index + 1} failed: {cell.error}")
+                leaderboard.record_study(sweep.study())
+            progress.jump_to((index + 1) * len(stages))
+    return sweep.study()
+
+
+def _rest(started: float, done: int, sweep: Sweep) -> str:
+    """The time that is left if the other cells take as long as those that are done."""
+    if done == 0:
+        return ""
+    remaining = (time.monotonic() - started) / done * (len(sweep.cells) - done)
+    return f" (ETA of the sweep {format_seconds(remaining)})"
+
+
+def _default_name(plan: Plan, request: Request, axes: Mapping[str, Any]) -> str:
+    """Of what is varied and on what; other fixed settings make another study."""
+    parts = [request.method, plan.environment_id, request.protocol.id, *axes]
+    fixed = {"overrides": request.overrides, "track": request.track}
+    if any(request.overrides.values()) or request.track != "online":
+        parts.append(address_of(fixed)[:6])
+    return " ".join(parts)
+
+
+def _nested(key: str, value: Any) -> dict[str, dict[str, Any]]:
+    section, _, name = key.partition(".")
+    return {section: {name: value}}
+
+
+def _parse(key: str, text: str) -> Any:
+    ((section, table),) = parse_assignments([f"{key}={text}"]).items()
+    return table[key.removeprefix(f"{section}.")]
+
+
+def _split(text: str) -> list[str]:
+    """At the commas that are not within brackets or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for character in text:
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in "\"'":
+            quote = character
+        else:
+            depth += (character in "[{") - (character in "]}")
+        if character == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts if part.strip()]
