@@ -56,7 +56,8 @@ def parse_location(location: str | Path) -> URL:
     if "://" not in given:
         return URL.create("sqlite", database=str(Path(given).expanduser().absolute()))
     try:
-        return make_url(given)
+        url = make_url(given)
+        return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
     except exc.ArgumentError as error:
         hint = "write it as postgresql://user@host/name or sqlite:////absolute/path.sqlite"
         raise UsageError("cannot read the leaderboard's URL", hint) from error
@@ -80,7 +81,8 @@ def open_engine(url: URL) -> Engine:
         hint = "use sqlite:///PATH or postgresql+psycopg://HOST/NAME"
         raise UsageError(f"no database dialect for {place}", hint) from error
     except ModuleNotFoundError as error:
-        raise UsageError(f"{place} needs the module '{error.name}'", f"pip install {error.name}") from error
+        package = "'icrl-bench[postgres]'" if error.name == "psycopg" else error.name
+        raise UsageError(f"{place} needs the module '{error.name}'", f"pip install {package}") from error
     except (exc.ArgumentError, TypeError) as error:
         raise UsageError(f"cannot use the leaderboard {place}: {error}", "check the URL") from error
     if url.get_backend_name() == "sqlite":
@@ -167,6 +169,8 @@ def readable_errors(url: URL) -> Iterator[None]:
 def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchError:
     said = " ".join(str(error.orig).split())
     if path is None:
+        if "NUL" in said:  # PostgreSQL's text has every character but this one
+            return LeaderboardError(f"the leaderboard {place} takes no name with a NUL: {said}", "rename the plugin")
         hint = "check that the server runs and that --leaderboard is right"
         return LeaderboardError(f"the leaderboard {place} failed: {said}", hint)
     elsewhere = "or give --leaderboard another file"
