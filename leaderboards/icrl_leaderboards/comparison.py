@@ -24,7 +24,7 @@ from icrl_leaderboards.statistics.pairs import (
     probability_estimate,
     wins_of,
 )
-from icrl_leaderboards.summary import label_of, newest_per_seed
+from icrl_leaderboards.summary import newest_per_seed
 from icrl_leaderboards.text import shorten
 from icrl_registry.errors import UsageError, unknown_name
 
@@ -177,7 +177,7 @@ def _side(runs: Sequence[RunScores], name: str) -> Side:
     of_id = [run for run in runs if run.run_id == name]
     if of_id:
         return Side(name, f"run {name}", tuple(of_id))
-    labelled = [(run, label_of(run)) for run in runs if run.method == name or name.startswith(f"{run.method} (")]
+    labelled = [(run, run.label) for run in runs if run.method == name or name.startswith(f"{run.method} (")]
     exact = [run for run, label in labelled if label == name]
     if exact:
         return Side(name, name, tuple(exact))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,6 +41,17 @@ class RunScores:
     oracle: FloatArray  # (K,), NaN where there is none
     oracle_greedy: FloatArray  # (K,), NaN where there is none
 
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings in which the run differs from its protocol, as `--set` takes them."""
+        return tuple(f"{key}={_short_json(value)}" for key, value in sorted(self.variant.items()))
+
+    @property
+    def label(self) -> str:
+        """The method and its settings in one line: `ad-mamba (method.context_length=200)`."""
+        settings = self.settings
+        return f"{self.method} ({', '.join(settings)})" if settings else self.method
+
     @classmethod
     def from_record(cls, record: RunRecord) -> RunScores:
         """The scores of a record."""
@@ -66,6 +78,10 @@ class RunScores:
             oracle=with_nan(record.oracle),
             oracle_greedy=with_nan(record.oracle_greedy),
         )
+
+
+def _short_json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def plugin_digest(kind: str, name: str, content_hash: str) -> str:

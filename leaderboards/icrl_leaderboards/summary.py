@@ -47,12 +47,12 @@ class Row:
     @property
     def settings(self) -> tuple[str, ...]:
         """The settings in which the method differs from the protocol, as `--set` takes them."""
-        return settings_of(self.head)
+        return self.head.settings
 
     @property
     def label(self) -> str:
         """The method and its settings in one line."""
-        return label_of(self.head)
+        return self.head.label
 
     @property
     def seeds(self) -> tuple[int, ...]:
@@ -249,17 +249,6 @@ class Table:
         return sorted(entries, key=lambda entry: -(entry.mean_return if isinstance(entry, Row) else entry.value))
 
 
-def settings_of(run: RunScores) -> tuple[str, ...]:
-    """The settings in which a run differs from its protocol, as `--set` takes them."""
-    return tuple(f"{key}={_short_json(value)}" for key, value in sorted(run.variant.items()))
-
-
-def label_of(run: RunScores) -> str:
-    """A run's method and settings in one line: `ad-mamba (method.context_length=200)`."""
-    settings = settings_of(run)
-    return f"{run.method} ({', '.join(settings)})" if settings else run.method
-
-
 def compute_estimates(rows: Sequence[Row]) -> None:
     """Fills in `Row.estimates` of many rows at once, which is faster than one by one."""
     for row, found in zip(rows, measure([row.outcome for row in rows], _USUAL, stratified=False), strict=True):
@@ -339,10 +328,6 @@ def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
         score = None if flagged.all() else float(scores[~flagged].mean())
         references.append(Reference(kind, name, float(values.mean()), score))
     return tuple(references)
-
-
-def _short_json(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 # --- One run -----------------------------------------------------------------------------------------------------------
