@@ -99,7 +99,7 @@ class MACAWConfig(OptimisationConfig, ModelSelectionConfig):
         description="Online track: episodes before adapting; none: until the batch is full, at most half the budget.",
     )
     online_sampling: Literal["latest", "uniform"] = Field(
-        "latest", description="Online track: the batch is the newest transitions, or drawn from all so far."
+        "uniform", description="Online track: the batch is the newest transitions, or drawn from all so far."
     )
     online_adaptation: Literal["once", "every_episode"] = Field(
         "once", description="Online track: adapt once, or anew from the meta-parameters after every episode."

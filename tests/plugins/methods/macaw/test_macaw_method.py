@@ -164,8 +164,9 @@ def test_a_task_adapts_when_its_own_episodes_suffice_and_only_once(toy) -> None:
     assert all(torch.equal(old, new[0]) for old, new in zip(before, agent._policy, strict=True))
 
 
-def test_anew_after_every_episode_follows_the_newest_data(toy) -> None:
-    agent = agent_of(toy, collect_episodes=1, online_adaptation="every_episode")
+@pytest.mark.parametrize("sampling", ["latest", "uniform"])
+def test_a_task_adapts_anew_after_each_of_its_episodes(toy, sampling: str) -> None:
+    agent = agent_of(toy, collect_episodes=1, online_adaptation="every_episode", online_sampling=sampling)
     agent.begin(AdaptationSetting(2, 10, "online", np.random.SeedSequence(0)))
     play_steps(agent, [(True, True)])
     before = [weights.clone() for weights in agent._policy]
