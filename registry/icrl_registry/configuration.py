@@ -54,7 +54,7 @@ def build_config(config_type: type[Config], settings: Mapping[str, Any], section
         ) from error
 
 
-def parse_assignments(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
+def parse_assignments(assignments: Sequence[str], sections: Sequence[str] = SECTIONS) -> dict[str, dict[str, Any]]:
     """`["method.context_length=200"]` → `{"method": {"context_length": 200}}`.
 
     A value is read as TOML (numbers, booleans, arrays, quoted strings) and, failing that, as a plain string.
@@ -68,8 +68,8 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
                 f"cannot read --set {assignment!r}",
                 "write --set SECTION.KEY=VALUE, for example --set method.context_length=200",
             )
-        if section not in SECTIONS:
-            raise unknown_name("section", section, SECTIONS)
+        if section not in sections:
+            raise unknown_name("section", section, sections)
         settings.setdefault(section, {})[name] = _parse_value(text.strip())
     return settings
 

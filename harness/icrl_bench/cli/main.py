@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from icrl_bench.cli import data, doctor, plugins, run, sweep, tasks
+from icrl_bench.cli import bench, data, doctor, plugins, run, sweep, tasks
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_registry import __version__
 from icrl_registry.errors import EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, BenchError
@@ -30,6 +30,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("tasks")(tasks.tasks)
+app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(plugins.app, name="plugins", help="List, show and check what is installed.")
 app.add_typer(data.app, name="data", help="List, show, verify and plot the collected learning histories.")

@@ -1,0 +1,190 @@
+"""A benchmark's report as a JSON document, as tables of at most 80 columns, and as a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from icrl_registry.benchmarks import BenchmarkReport, Growth, Measurement, Requirement
+
+#: Units of which more is better.
+_SPEEDS = ("tokens/s", "env steps/s", "×")
+
+
+def as_document(name: str, report: BenchmarkReport, quick: bool, seconds: float) -> dict[str, Any]:
+    """What `--json` prints."""
+    from icrl_bench.provenance import hardware, package_versions
+
+    return {
+        "benchmark": name,
+        "title": report.title,
+        "quick": quick,
+        "seconds": round(seconds, 1),
+        "machine": hardware("cpu"),
+        "versions": {**package_versions(), **_rival_versions()},
+        "axis": report.axis,
+        "measurements": [_number(each) for each in report.measurements],
+        "ratios": [_number(each) for each in report.ratios],
+        "growths": [asdict(each) for each in report.growths],
+        "requirements": [asdict(each) for each in report.requirements],
+        "absent": [asdict(each) for each in report.absent],
+        "notes": report.notes,
+    }
+
+
+def print_report(report: BenchmarkReport, console: Any) -> None:
+    """Prints everything: a table for each quantity, ratios, growths, and what must be reached."""
+    from rich.text import Text
+
+    console.print(Text(report.title, style="bold"))
+    console.print(Text("medians ± half the distance of the quartiles"))
+    for quantity, unit in _quantities(report.measurements):
+        rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
+        if len(rows) > 1:
+            console.print(Text(f"\n{quantity} ({unit})", style="italic"), _table(rows, report.axis), sep="\n")
+    for quantity, unit in _quantities(report.ratios):
+        rows = [each for each in report.ratios if (each.quantity, each.unit) == (quantity, unit)]
+        console.print(Text(f"\nhow many times {quantity}", style="italic"), _table(rows, report.axis), sep="\n")
+    for line in (*map(growth_in_words, report.growths), *report.notes):
+        console.print(Text(f"  {line}"))
+    for absent in report.absent:
+        console.print(Text(f"  left out: {absent.name}, {absent.reason}; {absent.remedy}"))
+    if report.requirements:
+        console.print(Text("\nmust reach", style="bold"))
+    for requirement in report.requirements:
+        console.print(Text(f"  {requirement_in_words(requirement)}", style="green" if requirement.passed else "red"))
+
+
+def requirement_in_words(requirement: Requirement) -> str:
+    """`pass  …: 39.1 × (must be 35 ×)`."""
+    verdict = "pass" if requirement.passed else "FAIL"
+    value, limit = _short(requirement.value), _short(requirement.limit)
+    return f"{verdict}  {requirement.name}: {value} {requirement.unit} (limit {limit} {requirement.unit})"
+
+
+def growth_in_words(growth: Growth) -> str:
+    """`mamba, time per action ∝ context^0.01 [-0.02, 0.04], 100 to 50,000`."""
+    interval = "" if growth.interval is None else f" [{growth.interval[0]:.2f}, {growth.interval[1]:.2f}]"
+    return (
+        f"{growth.subject}: {growth.quantity} ∝ context^{growth.exponent:.2f}{interval}, "
+        f"{growth.first:,.0f} to {growth.last:,.0f}"
+    )
+
+
+def draw(report: BenchmarkReport, path: str) -> bool:
+    """Writes the quantities against the axis (or as bars) to an SVG or PNG file; False if there is nothing to draw."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    quantities = [pair for pair in _quantities(report.measurements) if _is_drawn(report, *pair)]
+    if not quantities:
+        return False
+    subjects = list(dict.fromkeys(each.subject for each in report.measurements))
+    with pyplot.rc_context({"svg.hashsalt": "icrl-bench", "svg.fonttype": "none", "font.size": 9}):
+        figure, places = pyplot.subplots(1, len(quantities), figsize=(3.7 * len(quantities), 3.2), squeeze=False)
+        for axes, (quantity, unit) in zip(places[0], quantities, strict=True):
+            rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
+            (_draw_lines if report.axis else _draw_bars)(axes, rows, subjects, report.axis)
+            axes.set_title(f"{quantity} ({unit})", fontsize=9, loc="left")
+            axes.spines[["top", "right"]].set_visible(False)
+        handles, labels = places[0][0].get_legend_handles_labels()
+        if labels:
+            figure.legend(handles, labels, loc="lower center", ncol=min(5, len(labels)), frameon=False, fontsize=8)
+        figure.tight_layout(rect=(0, 0.09 if labels else 0, 1, 1))
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.endswith("svg") else None)
+        pyplot.close(figure)
+    return True
+
+
+def _is_drawn(report: BenchmarkReport, quantity: str, unit: str) -> bool:
+    rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
+    places = {each.at for each in rows}
+    return len(places) > 1 if report.axis else len(rows) > 1
+
+
+def _draw_lines(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str], axis: str) -> None:
+    for number, subject in enumerate(subjects):
+        points = sorted((each for each in rows if each.subject == subject), key=lambda each: each.at or 0)
+        if not points:
+            continue
+        at = [each.at for each in points]
+        axes.fill_between(at, *zip(*(each.quartiles for each in points), strict=True), color=f"C{number}", alpha=0.25)
+        axes.plot(at, [each.median for each in points], "o-", color=f"C{number}", label=subject, markersize=3, lw=1.2)
+    axes.set(xscale="log", yscale="log", xlabel=axis)
+    axes.grid(alpha=0.25, lw=0.5)
+
+
+def _draw_bars(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str], axis: str) -> None:
+    medians = [each.median for each in rows]
+    low, high = zip(*(each.quartiles for each in rows), strict=True)
+    errors = [[m - q for m, q in zip(medians, low, strict=True)], [q - m for m, q in zip(medians, high, strict=True)]]
+    axes.barh([each.subject for each in rows], medians, xerr=errors, color="C0", height=0.6)
+    axes.invert_yaxis()
+
+
+def _quantities(measurements: Iterable[Measurement]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((each.quantity, each.unit) for each in measurements))
+
+
+def _table(rows: Sequence[Measurement], axis: str) -> Any:
+    """With an axis a row for each place and a column for each subject, else a row for each subject."""
+    from rich.table import Column, Table
+
+    subjects = list(dict.fromkeys(each.subject for each in rows))
+    style: dict[str, Any] = {"box": None, "padding": (0, 2, 0, 0)}
+    if not axis:
+        table = Table(Column(""), Column(rows[0].unit, justify="right"), **style, show_header=False)
+        for each in rows:
+            table.add_row(each.subject, _cell(each))
+        return table
+    columns = [Column(subject, justify="right") for subject in subjects]
+    table = Table(Column(axis.partition(" (")[0], justify="right", no_wrap=True), *columns, **style)
+    for place in sorted({each.at or 0.0 for each in rows}):
+        here = {each.subject: each for each in rows if (each.at or 0.0) == place}
+        table.add_row(f"{place:,.0f}", *(_cell(here[name]) if name in here else "" for name in subjects))
+    return table
+
+
+def _cell(measurement: Measurement) -> str:
+    if len(measurement.values) < 2:
+        return _short(measurement.median)
+    low, high = measurement.quartiles
+    share = 50 * (high - low) / abs(measurement.median) if measurement.median else 0.0
+    return f"{_short(measurement.median)} ±{share:.0f}%"
+
+
+def _short(value: float) -> str:
+    """Three significant digits, with a comma at the thousands."""
+    if value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def _number(measurement: Measurement) -> dict[str, Any]:
+    low, high = measurement.quartiles
+    return {
+        "subject": measurement.subject,
+        "quantity": measurement.quantity,
+        "unit": measurement.unit,
+        "more_is_better": measurement.unit in _SPEEDS,
+        "at": measurement.at,
+        "median": measurement.median,
+        "lower_quartile": low,
+        "upper_quartile": high,
+        "repeats": len(measurement.values),
+    }
+
+
+def _rival_versions() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in ("mambapy", "transformers", "sbx-rl", "jax"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

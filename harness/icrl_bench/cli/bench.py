@@ -1,0 +1,78 @@
+"""`icrl-bench bench NAME`: what this machine does, beside what a user would pick instead."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icrl_bench.cli.options import JsonFlag
+
+if TYPE_CHECKING:
+    from icrl_registry.benchmarks import Benchmark, BenchmarkReport
+
+FORMATS = ("svg", "png")
+
+
+def bench(
+    name: Annotated[str, typer.Argument(help="scan, sources, backbones, run, or a plugin's; list: show all.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes: within a minute.")] = False,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A size, such as bench.repeats=9.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for NAME.json, NAME.svg and NAME.png.", file_okay=False)
+    ] = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Measure this machine in one run, contenders taking turns: medians, spreads, ratios, and what must be reached."""
+    from icrl_bench.benchmarking.catalogue import benchmark_names, make_benchmark
+    from icrl_bench.benchmarking.showing import as_document, print_report
+    from icrl_registry.configuration import parse_assignments
+
+    if name == "list":
+        typer.echo(json.dumps({"benchmarks": benchmark_names()}) if json_ else "\n".join(benchmark_names()))
+        return
+    settings = parse_assignments(set_ or [], sections=("bench",)).get("bench", {})
+    started = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+        report = _run(name, make_benchmark(name, quick, settings), quiet=json_)
+        document = as_document(name, report, quick, time.monotonic() - started)
+    if out is not None:
+        _write(out, name, report, document)
+    if json_:
+        typer.echo(json.dumps(document, allow_nan=False))
+        return
+    from rich.console import Console
+
+    machine = document["machine"]
+    console = Console(highlight=False)
+    console.print(f"{machine['processor']}, {machine['cores']} cores; {document['seconds']:.0f} s", markup=False)
+    print_report(report, console)
+
+
+def _run(name: str, benchmark: Benchmark, quiet: bool) -> BenchmarkReport:
+    """With one bar, the rate of its steps and the time that is left."""
+    from icrl_bench.progress import Progress
+
+    with Progress([f"bench {name}"], quiet=quiet) as progress, progress.stage(f"bench {name}", 1, "steps") as stage:
+
+        def report(done: int, total: int, what: str) -> None:
+            stage.total = total
+            stage.set(done, what)
+
+        return benchmark.run(report)
+
+
+def _write(folder: Path, name: str, report: BenchmarkReport, document: dict[str, object]) -> None:
+    from icrl_bench.benchmarking.showing import draw
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    for suffix in FORMATS:
+        draw(report, str(folder / f"{name}.{suffix}"))

@@ -1,0 +1,1 @@
+"""Benchmarks of what only the plugins know from inside."""

@@ -1,0 +1,184 @@
+"""`icrl-bench bench scan`: time and memory of the selective scan against the context, beside what can be installed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+
+from icrl_plugins.benchmarks.scan_contenders import (
+    CONTENDERS,
+    Mode,
+    Pass,
+    Shape,
+    is_installed,
+    prepare,
+    whole_model,
+)
+from icrl_registry.benchmarks import (
+    Absent,
+    Benchmark,
+    BenchmarkReport,
+    Measurement,
+    ReportStep,
+    Requirement,
+    fit_growth,
+    in_fresh_process,
+    ratio,
+    seconds_of,
+    take_turns,
+)
+from icrl_registry.configuration import ComponentConfig
+
+PSCAN_FACTOR, CONTEXT_GIB, FLATNESS = 35.0, 16.0, 1.15
+QUANTITIES: dict[Mode, str] = {"forward": "forward", "training": "forward + backward"}
+
+
+class ScanConfig(ComponentConfig):
+    """Sizes of the scan benchmark."""
+
+    threads: int = Field(2, ge=1, description="Threads of every contender.")
+    repeats: int = Field(7, ge=1, description="Turns; medians and quartiles are over them.")
+    batch: int = Field(4, ge=1, description="Sequences B.")
+    channels: int = Field(128, ge=2, description="Inner channels E.")
+    states: int = Field(16, ge=1, description="States N per channel.")
+    lengths: tuple[int, ...] = Field((256, 1000, 2048, 5000, 10000, 20000, 50000), description="Contexts T.")
+    flat_from: int = Field(1000, ge=1, description="Shortest context of the flatness requirement.")
+    limits: dict[str, int] = Field(
+        {"mambapy pscan": 2048, "sequential formula": 256, "transformers block": 256, "fused block": 256},
+        description="Longest context of the contenders that explode, or that are there to be compared with such a one.",
+    )
+    seconds_per_turn: float = Field(0.2, ge=0, description="A turn repeats its pass until so much time has gone by.")
+    context: int = Field(50_000, ge=1, description="Context of the whole model that must fit into memory.")
+    context_model_size: int = Field(512, ge=16, description="Its width D.")
+    context_layers: int = Field(8, ge=1, description="Its layers L.")
+
+
+class ScanBenchmark(Benchmark):
+    """Time per token, peak memory, and three things that the fused scan must reach."""
+
+    Config: ClassVar[type[ComponentConfig]] = ScanConfig
+    quick: ClassVar[Mapping[str, Any]] = {
+        "repeats": 3,
+        "lengths": (256, 1000, 2048, 10000),
+        "seconds_per_turn": 0.05,
+        "context": 5_000,
+        "context_layers": 2,
+    }
+
+    def __init__(self, config: ComponentConfig) -> None:
+        assert isinstance(config, ScanConfig)
+        self.config = config
+
+    def run(self, report: ReportStep) -> BenchmarkReport:
+        """See `Benchmark.run`."""
+        config = self.config
+        sizes = f"B {config.batch}, E {config.channels}, N {config.states}"
+        found = BenchmarkReport(f"selective scan, {sizes}, {config.threads} threads", "context T (tokens)")
+        names = self._contenders(found)
+        steps = 3 * len(config.lengths) + 1
+        before = torch.get_num_threads()
+        try:
+            for done, length in enumerate(config.lengths):
+                for offset, mode in enumerate(QUANTITIES):
+                    report(3 * done + offset, steps, f"{QUANTITIES[mode]}, T = {length:,}")
+                    self._measure_time(names, mode, length, found)
+                report(3 * done + 2, steps, f"memory, T = {length:,}")
+                self._measure_memory(names, length, found)
+            report(steps - 1, steps, f"a whole model over {config.context:,} tokens")
+            self._measure_context(found)
+        finally:
+            torch.set_num_threads(before)
+        self._compare(names, found)
+        report(steps, steps, "done")
+        return found
+
+    def _contenders(self, found: BenchmarkReport) -> list[str]:
+        names = []
+        for name, contender in CONTENDERS.items():
+            if not is_installed(contender):
+                found.absent.append(Absent(name, "not installed", contender.install))
+                continue
+            names.append(name)
+            if contender.why_limited and name in self.config.limits:
+                found.notes.append(f"{name}: up to T = {self.config.limits[name]:,}, since {contender.why_limited}")
+        return names
+
+    def _within_limit(self, names: list[str], length: int) -> list[str]:
+        return [name for name in names if length <= self.config.limits.get(name, length)]
+
+    def _shape(self, length: int) -> Shape:
+        return Shape(self.config.batch, length, self.config.channels, self.config.states)
+
+    def _measure_time(self, names: list[str], mode: Mode, length: int, found: BenchmarkReport) -> None:
+        config, shape = self.config, self._shape(length)
+        tokens = config.batch * length
+
+        def measured(once: Pass) -> Callable[[], float]:
+            return lambda: 1e6 * seconds_of(once, config.seconds_per_turn) / tokens
+
+        passes = {name: prepare(name, shape, mode, config.threads) for name in self._within_limit(names, length)}
+        contenders = {name: measured(once) for name, once in passes.items()}
+        for name, values in take_turns(contenders, config.repeats).items():
+            found.measurements.append(Measurement(name, QUANTITIES[mode], "µs/token", values, length))
+
+    def _measure_memory(self, names: list[str], length: int, found: BenchmarkReport) -> None:
+        for name in self._within_limit(names, length):
+            cost = in_fresh_process(prepare, name, self._shape(length), "training", self.config.threads)
+            value = cost.added_bytes / 2**20
+            found.measurements.append(Measurement(name, "peak memory added", "MiB", (value,), length))
+
+    def _measure_context(self, found: BenchmarkReport) -> None:
+        config = self.config
+        cost = in_fresh_process(
+            whole_model, config.context, config.context_model_size, config.context_layers, config.threads
+        )
+        name = f"{config.context_layers} layers x {config.context_model_size}, {config.context:,} tokens"
+        gib = cost.peak_bytes / 2**30
+        found.measurements.append(Measurement(name, QUANTITIES["training"], "s", (cost.seconds,), config.context))
+        found.measurements.append(Measurement(name, "peak memory", "GiB", (gib,), config.context))
+        found.requirements.append(
+            Requirement(f"{name}: forward + backward within", gib, CONTEXT_GIB, "GiB", gib <= CONTEXT_GIB)
+        )
+
+    def _compare(self, names: list[str], found: BenchmarkReport) -> None:
+        """Ratios, growths, and the requirements that come from them."""
+        by_place = {(each.subject, each.quantity, each.at): each for each in found.measurements}
+        rivals = {
+            "mambapy pscan": "fused scan",
+            "sequential formula": "fused scan",
+            "transformers block": "fused block",
+        }
+        for quantity in QUANTITIES.values():
+            for rival, ours in rivals.items():
+                for length in self._lengths_of(rival) if rival in names else ():
+                    pair = by_place[ours, quantity, length], by_place[rival, quantity, length]
+                    found.ratios.append(ratio(*pair, f"faster, {quantity}"))
+        pscan = [each for each in found.ratios if "mambapy" in each.subject and "backward" in each.quantity]
+        if pscan:
+            best = max(pscan, key=lambda each: each.at or 0)
+            text = f"faster than mambapy's pscan at T = {best.at:,.0f}, forward + backward"
+            found.requirements.insert(0, Requirement(text, best.median, PSCAN_FACTOR, "×", best.median >= PSCAN_FACTOR))
+        times = [each for each in found.measurements if each.subject == "fused scan" and each.unit == "µs/token"]
+        flat = [each for each in times if each.quantity == QUANTITIES["training"] and self._is_long(each)]
+        if len(flat) > 1:
+            medians = [each.median for each in flat]
+            text = f"slowest : fastest time per token, T = {flat[0].at:,.0f} … {flat[-1].at:,.0f}"
+            spread = max(medians) / min(medians)
+            found.requirements.append(Requirement(text, spread, FLATNESS, "×", spread <= FLATNESS))
+        for name in ("fused scan", "mambapy pscan"):
+            per_pass = [
+                Measurement(name, "seconds per pass", "s", tuple(v * (each.at or 1) for v in each.values), each.at)
+                for each in found.measurements
+                if each.subject == name and each.quantity == QUANTITIES["training"]
+            ]
+            if len(per_pass) > 1:
+                found.growths.append(fit_growth(per_pass))
+
+    def _lengths_of(self, name: str) -> list[int]:
+        return [length for length in self.config.lengths if length <= self.config.limits.get(name, length)]
+
+    def _is_long(self, measurement: Measurement) -> bool:
+        return (measurement.at or 0) >= self.config.flat_from

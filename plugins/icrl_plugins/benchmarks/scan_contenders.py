@@ -1,0 +1,168 @@
+"""What the selective scan is measured beside: the formula step by step, mambapy's parallel scan, transformers' Mamba.
+
+Every function prepares one pass and returns it as a call, so that it can also run in a process of its own. `mode` is
+"forward" (no gradient) or "training" (forward and backward). Letters as in `scan_kernels.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple
+
+import torch
+
+from icrl_plugins.backbones.mamba.scan_reference import scan_reference
+from icrl_plugins.backbones.mamba.selective_scan import selective_scan
+
+Tensor = torch.Tensor
+Mode = Literal["forward", "training"]
+Pass = Callable[[], object]
+
+
+class Shape(NamedTuple):
+    """Sizes of a scan."""
+
+    batch: int
+    steps: int  # T
+    channels: int  # E
+    states: int  # N
+
+
+class Contender(NamedTuple):
+    """A scan to compare with."""
+
+    prepare: Callable[[Shape, Mode, int], Pass]
+    module: str  # what must be importable, or empty
+    install: str
+    why_limited: str  # what makes it explode where `ScanConfig` gives it a limit
+
+
+def fused(shape: Shape, mode: Mode, threads: int) -> Pass:
+    """This package's kernel."""
+    return _scan_pass(lambda *given: selective_scan(*given)[0], shape, mode, threads)
+
+
+def sequential(shape: Shape, mode: Mode, threads: int) -> Pass:
+    """The formula in a Python loop over time, differentiated by autograd: mamba-ssm's reference does the same."""
+    return _scan_pass(lambda *given: scan_reference(*given, None, None, None)[0], shape, mode, threads)
+
+
+def mambapy_pscan(shape: Shape, mode: Mode, threads: int) -> Pass:
+    """mambapy's scan around which everything B x T x E x N is laid out, as its Mamba block calls it."""
+    from mambapy.pscan import pscan  # type: ignore[import-untyped]
+
+    def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
+        step = torch.nn.functional.softplus(dt)
+        decays = torch.exp(step[..., None] * A)  # (B, T, E, N)
+        inputs = step[..., None] * B[:, :, None] * x[..., None]
+        states = pscan(decays, inputs)
+        return (states @ C[..., None])[..., 0] + D * x
+
+    return _scan_pass(scan, shape, mode, threads)
+
+
+def transformers_block(shape: Shape, mode: Mode, threads: int) -> Pass:
+    """A whole block of transformers' Mamba on the path that needs no CUDA; E = 2 D."""
+    from transformers import MambaConfig, MambaModel  # type: ignore[import-not-found]
+
+    torch.set_num_threads(threads)
+    config = MambaConfig(
+        vocab_size=8, hidden_size=shape.channels // 2, state_size=shape.states, num_hidden_layers=1, use_cache=False
+    )
+    block = MambaModel(config).layers[0].mixer
+    return _block_pass(lambda tokens: block(tokens), block, shape, mode)
+
+
+def fused_block(shape: Shape, mode: Mode, threads: int) -> Pass:
+    """A whole block of this package's Mamba of the same sizes."""
+    from icrl_plugins.backbones.mamba.block import MambaBlock
+
+    torch.set_num_threads(threads)
+    block = MambaBlock(shape.channels // 2, state_size=shape.states)
+    return _block_pass(lambda tokens: block(tokens)[0], block, shape, mode)
+
+
+def whole_model(steps: int, model_size: int, layers: int, threads: int) -> Pass:
+    """A Mamba's forward and backward pass over one context of `steps` tokens."""
+    from icrl_plugins.backbones.mamba.stack import Mamba, MambaConfig
+
+    torch.set_num_threads(threads)
+    model = Mamba(MambaConfig(model_size=model_size, num_layers=layers), context_length=steps)
+    tokens = torch.randn(1, steps, model_size, generator=torch.Generator().manual_seed(0))
+    return lambda: model(tokens).square().mean().backward()
+
+
+CONTENDERS: dict[str, Contender] = {
+    "fused scan": Contender(fused, "", "", ""),
+    "mambapy pscan": Contender(mambapy_pscan, "mambapy", "pip install mambapy", "it holds arrays of B x T x E x N"),
+    "sequential formula": Contender(sequential, "", "", "its backward is quadratic in T"),
+    "fused block": Contender(fused_block, "", "", ""),
+    "transformers block": Contender(
+        transformers_block, "transformers", "pip install transformers", "its backward is quadratic in T"
+    ),
+}
+
+
+def is_installed(contender: Contender) -> bool:
+    """Whether it can be imported."""
+    return not contender.module or find_spec(contender.module) is not None
+
+
+def prepare(name: str, shape: Shape, mode: Mode, threads: int) -> Pass:
+    """The pass of the contender `name`; importable, so that a new process can begin with it."""
+    return CONTENDERS[name].prepare(shape, mode, threads)
+
+
+def _scan_pass(scan: Callable[..., Tensor], shape: Shape, mode: Mode, threads: int) -> Pass:
+    torch.set_num_threads(threads)
+    given = _inputs(shape)
+    if mode == "forward":
+
+        def forward() -> None:
+            with torch.inference_mode():
+                scan(*given)
+
+        return forward
+    upstream = torch.ones(shape.batch, shape.steps, shape.channels)
+    leaves = [tensor.requires_grad_() for tensor in given]
+
+    def training() -> None:
+        for leaf in leaves:
+            leaf.grad = None
+        scan(*leaves).backward(upstream)
+
+    return training
+
+
+def _inputs(shape: Shape) -> list[Tensor]:
+    """x, dt, A, B, C, D as a block in training gives them."""
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(*sizes: int) -> Tensor:
+        return torch.randn(sizes, generator=generator)
+
+    batch, steps, channels, states = shape
+    rates = -torch.arange(1, states + 1, dtype=torch.float32).repeat(channels, 1)
+    rows = (batch, steps)
+    return [
+        drawn(*rows, channels), drawn(*rows, channels) - 4, rates, drawn(*rows, states), drawn(*rows, states),
+        torch.ones(channels),
+    ]  # fmt: skip
+
+
+def _block_pass(run: Callable[[Tensor], Any], block: torch.nn.Module, shape: Shape, mode: Mode) -> Pass:
+    tokens = torch.randn(shape.batch, shape.steps, shape.channels // 2, generator=torch.Generator().manual_seed(0))
+    if mode == "forward":
+
+        def forward() -> None:
+            with torch.inference_mode():
+                run(tokens)
+
+        return forward
+
+    def training() -> None:
+        block.zero_grad()
+        run(tokens).square().mean().backward()
+
+    return training

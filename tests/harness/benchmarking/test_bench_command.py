@@ -1,0 +1,174 @@
+"""`icrl-bench bench`: the document, the table and the files of every benchmark at tiny sizes, and what is left out."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from icrl_bench.benchmarking.catalogue import benchmark_names, make_benchmark
+from icrl_bench.benchmarking.showing import as_document, draw, print_report
+from icrl_bench.cli.main import app
+from icrl_registry.benchmarks import Absent, BenchmarkReport, Growth, Measurement, Requirement
+from icrl_registry.errors import UnknownNameError
+
+TINY = {
+    "scan": {
+        "threads": 1, "repeats": 2, "batch": 1, "channels": 32, "lengths": (16, 40, 100), "flat_from": 40,
+        "seconds_per_turn": 0.0, "context": 64, "context_model_size": 16, "context_layers": 1,
+    },
+    "backbones": {
+        "threads": 1, "repeats": 2, "names": ("mamba", "dt", "gru"), "training_contexts": (20, 50), "tasks": 2,
+        "action_contexts": (10, 30), "actions": 2, "seconds_per_turn": 0.0,
+    },
+    "sources": {"names": ("sb3-ppo",), "repeats": 1, "warm_up": 100, "seconds": 0.01, "total_steps": 4000},
+    "run": {"repeats": 1, "jobs": 1},
+}  # fmt: skip
+NUMBER_KEYS = {
+    "subject", "quantity", "unit", "more_is_better", "at", "median", "lower_quartile", "upper_quartile", "repeats",
+}  # fmt: skip
+
+
+def assert_is_document(document: dict) -> None:
+    json.dumps(document, allow_nan=False)
+    assert set(document) == {
+        "benchmark", "title", "quick", "seconds", "machine", "versions", "axis", "measurements", "ratios", "growths",
+        "requirements", "absent", "notes",
+    }  # fmt: skip
+    for number in document["measurements"] + document["ratios"]:
+        assert set(number) == NUMBER_KEYS
+        assert number["lower_quartile"] <= number["median"] <= number["upper_quartile"]
+    assert all(set(each) == {"name", "value", "limit", "unit", "passed"} for each in document["requirements"])
+    assert all(set(each) == {"name", "reason", "remedy"} for each in document["absent"])
+
+
+def run_tiny(name: str) -> tuple[BenchmarkReport, dict]:
+    steps = []
+    report = make_benchmark(name, False, TINY[name]).run(lambda done, total, what: steps.append((done, total)))
+    assert steps == sorted(steps)
+    assert steps[-1][0] == steps[-1][1]
+    document = as_document(name, report, False, 1.0)
+    assert_is_document(document)
+    return report, document
+
+
+def test_scan_measures_time_memory_and_what_must_be_reached():
+    report, _ = run_tiny("scan")
+    ours = [each for each in report.measurements if each.subject == "fused scan"]
+    assert {each.quantity for each in ours} == {"forward", "forward + backward", "peak memory added"}
+    assert {each.at for each in ours} == {16, 40, 100}
+    wanted = {"GiB", "×"}
+    assert wanted <= {each.unit for each in report.requirements}
+    assert any("sequential formula" in each.subject for each in report.ratios)
+
+
+def test_a_rival_that_is_not_installed_is_left_out_by_name_with_the_command_that_brings_it(monkeypatch):
+    from icrl_plugins.benchmarks import scan_contenders
+
+    contender = scan_contenders.CONTENDERS["mambapy pscan"]._replace(module="no_such_module")
+    monkeypatch.setitem(scan_contenders.CONTENDERS, "mambapy pscan", contender)
+    report, _ = run_tiny("scan")
+    assert Absent("mambapy pscan", "not installed", "pip install mambapy") in report.absent
+    assert not any("mambapy" in each.subject for each in report.measurements)
+    assert not any("mambapy" in each.name for each in report.requirements)
+
+
+def test_backbones_get_speeds_actions_growth_and_ratios():
+    report, _ = run_tiny("backbones")
+    for name in ("mamba", "dt", "gru"):
+        quantities = {each.quantity for each in report.measurements if each.subject == name}
+        assert quantities == {"training speed", "time per action"}
+        assert {each.quantity for each in report.growths if each.subject == name} == {
+            "training, one pass", "time per action",
+        }  # fmt: skip
+    assert {each.subject for each in report.ratios} == {"mamba : dt", "mamba : gru"}
+
+
+def test_a_backbone_that_is_too_slow_is_tried_no_further():
+    settings = {**TINY["backbones"], "longest_pass": 1e-9, "names": ("gru",)}
+    report = make_benchmark("backbones", False, settings).run(lambda *_: None)
+    assert {each.at for each in report.measurements if each.quantity == "training speed"} == {20}
+    assert {each.at for each in report.measurements if each.quantity == "time per action"} == {10}
+
+
+def test_sources_are_measured_in_processes_of_their_own():
+    report, _ = run_tiny("sources")
+    [measured] = report.measurements
+    assert measured.subject == "sb3-ppo"
+    assert measured.median > 10
+
+
+def test_a_source_whose_rival_is_missing_is_named(monkeypatch):
+    from icrl_bench.benchmarking import sources
+
+    monkeypatch.setattr(sources, "find_spec", lambda name: None)
+    settings = {**TINY["sources"], "names": ("sbx-sac", "no-such-source")}
+    report = make_benchmark("sources", False, settings).run(lambda *_: None)
+    assert report.absent[0] == Absent("sbx-sac", "not installed", "pip install sbx-rl")
+    assert report.absent[1].name == "no-such-source"
+    assert report.measurements == []
+
+
+@pytest.mark.slow
+def test_a_run_is_split_into_its_stages():
+    report, _ = run_tiny("run")
+    seconds = {each.subject: each.median for each in report.measurements if each.unit == "s"}
+    whole = seconds.pop("whole run")
+    assert sum(seconds.values()) == pytest.approx(whole)
+    assert min(seconds[stage] for stage in ("collect", "train", "adapt")) > 0
+
+
+def sample_report(axis: str) -> BenchmarkReport:
+    places = (100.0, 50_000.0) if axis else (None,)
+    names = ["fused scan", "mambapy pscan", "sequential formula", "fused block", "transformers block"]
+    measured = [
+        Measurement(name, "forward + backward", "µs/token", (1234.5, 1300.0, 1400.0), at)
+        for name in names
+        for at in places
+    ]
+    return BenchmarkReport(
+        "selective scan", axis, measured, [Measurement("a : b", "faster", "×", (2.0, 3.0), places[0])],
+        [Growth("a", "time", 1.0, (0.9, 1.1), 100, 50_000)], [Requirement("x", 36.0, 35.0, "×", True)],
+        [Absent("c", "not installed", "pip install c")], ["a note"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", ["context T (tokens)", ""])
+def test_tables_fit_80_columns_and_plots_are_written(axis, tmp_path):
+    from rich.console import Console
+
+    console = Console(width=80, record=True, highlight=False)
+    print_report(sample_report(axis), console)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "pass  x: 36 × (limit 35 ×)" in text
+    assert "left out: c, not installed; pip install c" in text
+    assert "±" in text
+    assert "…" not in text
+    for suffix in ("svg", "png"):
+        assert draw(sample_report(axis), str(tmp_path / f"plot.{suffix}"))
+        assert (tmp_path / f"plot.{suffix}").stat().st_size > 1000
+
+
+def test_quick_settings_lie_below_those_that_are_given():
+    assert make_benchmark("run", True, {}).config.repeats == 1
+    assert make_benchmark("run", True, {"repeats": 4}).config.repeats == 4
+
+
+def test_unknown_names_and_settings_are_refused_with_the_nearest():
+    with pytest.raises(UnknownNameError) as unknown:
+        make_benchmark("scam", False, {})
+    assert "scan" in unknown.value.hint
+    with pytest.raises(UnknownNameError) as setting:
+        make_benchmark("run", False, {"repeat": 3})
+    assert "bench.repeats" in setting.value.hint
+
+
+def test_the_command_lists_names_and_prints_one_document(tmp_path):
+    names = CliRunner().invoke(app, ["bench", "list"]).stdout.split()
+    assert names == benchmark_names() == sorted({*names, "backbones", "run", "scan", "sources"})
+    sizes = [f"--set=bench.{key}={json.dumps(value)}" for key, value in TINY["backbones"].items() if key != "names"]
+    arguments = ["bench", "backbones", *sizes, '--set=bench.names=["gru"]', "--json", "--out", str(tmp_path)]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    assert_is_document(json.loads(result.stdout))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backbones.json", "backbones.png", "backbones.svg"]
