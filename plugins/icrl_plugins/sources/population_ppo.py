@@ -21,7 +21,7 @@ from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 class PopulationPPOConfig(PPOConfig):
     """PPO's hyper-parameters, and how many tasks train together."""
 
-    population: int = Field(8, ge=1, description="tasks that one process trains together at most")
+    population: int = Field(16, ge=1, description="tasks that one process trains together at most")
 
 
 class PPO(PopulationSource):
