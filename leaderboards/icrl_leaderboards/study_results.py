@@ -81,9 +81,10 @@ def print_study(study: Study, results: Sequence[CellResult]) -> None:
     console.print(Text(shorten(f"study: {study.name}", 200), style="dim"))
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), show_edge=False)
     for key in study.axes:
-        grid.add_column(Text(shorten(key.partition(".")[2] or key, _LABEL_LIMIT)), overflow="fold")
+        heading_text = shorten(key.partition(".")[2] or key, _LABEL_LIMIT).replace("_", " ")  # breaks between its words
+        grid.add_column(Text(heading_text), overflow="fold")
     for label in (*MEASURES.values(), "seeds"):
-        grid.add_column(label, justify="right", overflow="fold")
+        grid.add_column(label, justify="right", overflow="fold", no_wrap=True)
     values = [estimate.value for result in results if (estimate := result.estimate("last_episodes"))]
     decimals = {name: 2 if name == "normalised_score" else decimals_for(values) for name in MEASURES}
     for result in results:
