@@ -284,7 +284,7 @@ def _matching(wanted: str, known: Sequence[str]) -> list[str]:
 
 
 def _without_version(name: str) -> str:
-    stem, _, version = name.partition("+")[0].rpartition("-v")  # `laptop-v0+1a2b3c` is laptop-v0 with changed settings
+    stem, _, version = name.partition("+")[0].rpartition("-v")  # `laptop-v1+1a2b3c` is laptop-v1 with changed settings
     return stem if version.isdigit() else name
 
 

@@ -25,7 +25,7 @@ LeaderboardOption = Annotated[
 ]
 ProtocolOption = Annotated[
     str,
-    typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v0; or a path to a TOML file."),
+    typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file."),
 ]
 
 

@@ -1,6 +1,6 @@
 """Reads a protocol file into typed, frozen settings.
 
-A protocol is a TOML file beside this module, or any path given by the user. Its id carries a version (`laptop-v0`);
+A protocol is a TOML file beside this module, or any path given by the user. Its id carries a version (`laptop-v1`);
 whatever changes a number makes a new version. Settings for a component are layered: `[method.ad]` for every environment,
 then `[method.ad-mamba]` for that pairing, then the same two below `[environments.ID]`; backbones likewise.
 """
@@ -118,7 +118,7 @@ def list_protocols() -> list[str]:
 
 
 def resolve_protocol(name: str) -> Path:
-    """`laptop` → the file of the newest `laptop-vN`; `laptop-v0` → that file; a path to a TOML file → itself."""
+    """`laptop` → the file of the newest `laptop-vN`; `laptop-v1` → that file; a path to a TOML file → itself."""
     if name.endswith(".toml"):
         path = Path(name)
         if not path.is_file():
@@ -138,7 +138,7 @@ def resolve_protocol(name: str) -> Path:
 
 
 def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
-    """Loads a protocol by name (`laptop`), id (`laptop-v0`) or path.
+    """Loads a protocol by name (`laptop`), id (`laptop-v1`) or path.
 
     Raises:
         UnknownNameError: no such protocol. UsageError: a file that isn't a protocol, or that takes another one's id.
