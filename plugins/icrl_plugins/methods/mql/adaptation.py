@@ -111,8 +111,8 @@ def _replay_update(learner: TD3, meta: MetaTrained, propensities: Sequence[Prope
     numbers = streams.integers(replay.num_transitions, size).numpy()  # (K, B)
     weights = np.stack([each.weights[drawn] for each, drawn in zip(propensities, numbers, strict=True)])  # (K, B)
     pulls = proximal_coefficients(weights, config)
-    to_tensor = lambda values: torch.from_numpy(values.astype(np.float32)).to(replay.device)  # noqa: E731
-    weighting = Weighting(to_tensor(weights), to_tensor(pulls), meta.networks)
+    on_device = [torch.from_numpy(values.astype(np.float32)).to(replay.device) for values in (weights, pulls)]
+    weighting = Weighting(*on_device, meta.networks)
     learner.update(replay.batch(numbers, config.history_length), _noise(streams, numbers, meta), weighting)
     return pulls
 
