@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import product
 from typing import Any, ClassVar
 
 import torch
@@ -45,13 +46,14 @@ class ScanConfig(ComponentConfig):
     channels: int = Field(128, ge=2, description="Inner channels E.")
     states: int = Field(16, ge=1, description="States N per channel.")
     lengths: tuple[int, ...] = Field((256, 1000, 2048, 5000, 10000, 20000, 50000), description="Contexts T.")
+    memory_lengths: tuple[int, ...] = Field((2048, 10000, 50000), description="Contexts T at which memory is measured.")
     flat_from: int = Field(1000, ge=1, description="Shortest context of the flatness requirement.")
     limits: dict[str, int] = Field(
         {"mambapy pscan": 2048, "sequential formula": 256, "transformers block": 256, "fused block": 256},
         description="Longest context of the contenders that explode, or that are there to be compared with such a one.",
     )
     seconds_per_turn: float = Field(0.2, ge=0, description="A turn repeats its pass until so much time has gone by.")
-    context: int = Field(50_000, ge=1, description="Context of the whole model that must fit into memory.")
+    context: int = Field(50_000, ge=0, description="Context of the whole model that must fit into memory; 0: skip it.")
     context_model_size: int = Field(512, ge=16, description="Its width D.")
     context_layers: int = Field(8, ge=1, description="Its layers L.")
 
@@ -63,6 +65,7 @@ class ScanBenchmark(Benchmark):
     quick: ClassVar[Mapping[str, Any]] = {
         "repeats": 3,
         "lengths": (256, 1000, 2048, 10000),
+        "memory_lengths": (2048, 10000),
         "seconds_per_turn": 0.05,
         "context": 5_000,
         "context_layers": 2,
@@ -78,17 +81,19 @@ class ScanBenchmark(Benchmark):
         sizes = f"B {config.batch}, E {config.channels}, N {config.states}"
         found = BenchmarkReport(f"selective scan, {sizes}, {config.threads} threads", "context T (tokens)")
         names = self._contenders(found)
-        steps = 3 * len(config.lengths) + 1
+        timed, measured = len(QUANTITIES) * len(config.lengths), len(config.memory_lengths)
+        steps = timed + measured + 1
         before = torch.get_num_threads()
         try:
-            for done, length in enumerate(config.lengths):
-                for offset, mode in enumerate(QUANTITIES):
-                    report(3 * done + offset, steps, f"{QUANTITIES[mode]}, T = {length:,}")
-                    self._measure_time(names, mode, length, found)
-                report(3 * done + 2, steps, f"memory, T = {length:,}")
+            for done, (length, mode) in enumerate(product(config.lengths, QUANTITIES)):
+                report(done, steps, f"{QUANTITIES[mode]}, T = {length:,}")
+                self._measure_time(names, mode, length, found)
+            for done, length in enumerate(config.memory_lengths):
+                report(timed + done, steps, f"memory, T = {length:,}")
                 self._measure_memory(names, length, found)
-            report(steps - 1, steps, f"a whole model over {config.context:,} tokens")
-            self._measure_context(found)
+            if config.context:
+                report(steps - 1, steps, f"a whole model over {config.context:,} tokens")
+                self._measure_context(found)
         finally:
             torch.set_num_threads(before)
         self._compare(names, found)

@@ -13,7 +13,8 @@ from icrl_registry.errors import UnknownNameError
 
 TINY = {
     "scan": {
-        "threads": 1, "repeats": 2, "batch": 1, "channels": 32, "lengths": (16, 40, 100), "flat_from": 40,
+        "threads": 1, "repeats": 2, "batch": 1, "channels": 32, "lengths": (16, 40, 100), "memory_lengths": (100,),
+        "limits": {"mambapy pscan": 40, "sequential formula": 40, "fused block": 40, "transformers block": 40}, "flat_from": 40,
         "seconds_per_turn": 0.0, "context": 64, "context_model_size": 16, "context_layers": 1,
     },
     "backbones": {
@@ -66,7 +67,8 @@ def test_a_rival_that_is_not_installed_is_left_out_by_name_with_the_command_that
 
     contender = scan_contenders.CONTENDERS["mambapy pscan"]._replace(module="no_such_module")
     monkeypatch.setitem(scan_contenders.CONTENDERS, "mambapy pscan", contender)
-    report, _ = run_tiny("scan")
+    settings = {**TINY["scan"], "memory_lengths": (), "context": 0}
+    report = make_benchmark("scan", False, settings).run(lambda *_: None)
     assert Absent("mambapy pscan", "not installed", "pip install mambapy") in report.absent
     assert not any("mambapy" in each.subject for each in report.measurements)
     assert not any("mambapy" in each.name for each in report.requirements)
