@@ -106,6 +106,8 @@ def _is_drawn(report: BenchmarkReport, quantity: str, unit: str) -> bool:
 
 
 def _draw_lines(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str], axis: str) -> None:
+    from matplotlib.ticker import NullFormatter
+
     for number, subject in enumerate(subjects):
         points = sorted((each for each in rows if each.subject == subject), key=lambda each: each.at or 0)
         if not points:
@@ -114,6 +116,9 @@ def _draw_lines(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str],
         axes.fill_between(at, *zip(*(each.quartiles for each in points), strict=True), color=f"C{number}", alpha=0.25)
         axes.plot(at, [each.median for each in points], "o-", color=f"C{number}", label=subject, markersize=3, lw=1.2)
     axes.set(xscale="log", yscale="log", xlabel=axis)
+    for side in (axes.xaxis, axes.yaxis):
+        side.set_major_formatter(lambda value, place: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+        side.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.25, lw=0.5)
 
 
