@@ -7,9 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
-from torch import nn
 
-from icrl_plugins.training.checkpoints import module_tensors
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Agent, Array
 from icrl_registry.errors import PluginError
@@ -34,20 +32,30 @@ class ModelSelectionConfig(ComponentConfig):
 class ModelSelection:
     """The validations of one training and, if asked for, the best parameters so far. Part of what a kill must not lose."""
 
-    def __init__(self, config: ModelSelectionConfig, validate: Callable[[Agent], Mapping[str, float]]) -> None:
+    def __init__(
+        self,
+        config: ModelSelectionConfig,
+        validate: Callable[[Agent], Mapping[str, float]],
+        parameters: Callable[[], dict[str, Array]],
+    ) -> None:
+        """`parameters` copies those of the model as it stands, by the names that they have in the final checkpoint."""
         self.config = config
         self._validate = validate
+        self._parameters = parameters
         self.validations: list[dict[str, float]] = []
         self.best: dict[str, Array] = {}  # the parameters of the best validation, as `best.NAME`
         self.best_update: int | None = None
 
-    def due(self, update: int, num_updates: int) -> bool:
-        """Whether to validate after `update`; always after the last one, unless validation is off."""
-        every = self.config.validation_every
-        return bool(every) and (update == num_updates or update % every == 0)
+    def due(self, update: int, num_updates: int, before: int | None = None) -> bool:
+        """Whether to validate after `update`; always after the last one, unless validation is off.
 
-    def validate(self, update: int, agent: Agent, module: nn.Module) -> dict[str, float]:
-        """Lets `agent`, which acts by `module` as it stands, adapt to the validation tasks; metrics for the report.
+        `before` is the update asked about last, by default the one before: with rounds of many updates, one may be passed.
+        """
+        every, before = self.config.validation_every, update - 1 if before is None else before
+        return bool(every) and (update >= num_updates or update // every > before // every)
+
+    def validate(self, update: int, agent: Agent) -> dict[str, float]:
+        """Lets `agent`, which acts by the present parameters, adapt to the validation tasks; metrics for the report.
 
         Raises:
             PluginError: the metric to select by is not among those of the validation.
@@ -62,15 +70,15 @@ class ModelSelection:
                 )
             earlier = [entry[metric] for entry in self.validations]
             if not earlier or scores[metric] > max(earlier):
-                self.best = {_PREFIX + name: tensor for name, tensor in module_tensors(module).items()}
+                self.best = {_PREFIX + name: tensor for name, tensor in self._parameters().items()}
                 self.best_update = update
         self.validations.append({"update": update, **scores})
         return {f"validation_{name}": value for name, value in scores.items()}
 
-    def parameters(self, module: nn.Module) -> dict[str, Array]:
-        """What the final checkpoint holds: the best parameters or, without a selection, those of `module`."""
+    def parameters(self) -> dict[str, Array]:
+        """What the final checkpoint holds: the best parameters or, without a selection, the present ones."""
         best = {name.removeprefix(_PREFIX): tensor for name, tensor in self.best.items()}
-        return best or module_tensors(module)
+        return best or self._parameters()
 
     def state(self) -> dict[str, Any]:
         """The JSON-able part; `best` is the part in tensors."""

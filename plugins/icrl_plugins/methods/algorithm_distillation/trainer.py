@@ -16,7 +16,7 @@ from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistilla
 from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, masked_mean_squared_error
 from icrl_plugins.methods.algorithm_distillation.sampling import Batch, WindowSampler
 from icrl_plugins.methods.algorithm_distillation.tokens import streams_of
-from icrl_plugins.training.checkpoints import load_module
+from icrl_plugins.training.checkpoints import load_module, module_tensors
 from icrl_plugins.training.gradient_training import GradientTraining, prefetched
 from icrl_plugins.training.model_selection import ModelSelection
 from icrl_plugins.training.normalisation import Normalisation
@@ -103,7 +103,7 @@ class _Training:
         num_updates = self.config.num_updates(self.sampler.tokens_per_pass, self.context_length)
         self.training = GradientTraining(self.model, self.config, num_updates, child_seed(job.seed, _UPDATES))
         self.tokens_seen = 0
-        self.selection = ModelSelection(self.config, job.validate)
+        self.selection = ModelSelection(self.config, job.validate, lambda: module_tensors(self.model))
 
     def run(self) -> Checkpoint:
         """From the last saved progress to the end."""
@@ -139,7 +139,7 @@ class _Training:
     def _validate(self) -> dict[str, float]:
         """Lets the model adapt to the validation tasks as it stands."""
         agent = InContextAgent(self.model, self.normalisation, self.config, self.context_length, self.job.device)
-        return self.selection.validate(self.training.update, agent, self.model)
+        return self.selection.validate(self.training.update, agent)
 
     def _state(self) -> dict[str, Any]:
         return {
@@ -157,4 +157,4 @@ class _Training:
 
     def _final(self) -> Checkpoint:
         """What an agent needs: parameters (the best or the last), constants, configuration."""
-        return Checkpoint({**self.selection.parameters(self.model), **self.normalisation.tensors()}, self._state())
+        return Checkpoint({**self.selection.parameters(), **self.normalisation.tensors()}, self._state())

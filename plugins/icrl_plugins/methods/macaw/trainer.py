@@ -15,7 +15,7 @@ from icrl_plugins.methods.macaw.agent import MACAWAgent
 from icrl_plugins.methods.macaw.config import MACAWConfig
 from icrl_plugins.methods.macaw.data import BatchSampler, reward_scale, task_data
 from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
-from icrl_plugins.training.checkpoints import load_module
+from icrl_plugins.training.checkpoints import load_module, module_tensors
 from icrl_plugins.training.gradient_training import GradientTraining, prefetched
 from icrl_plugins.training.model_selection import ModelSelection
 from icrl_plugins.training.normalisation import Normalisation
@@ -122,7 +122,7 @@ class _Training:
         optimiser = build_optimiser(self.learner, config)
         seed = child_seed(job.seed, _UPDATES)
         self.training = GradientTraining(self.learner, config, config.updates, seed, optimiser)
-        self.selection = ModelSelection(config, job.validate)
+        self.selection = ModelSelection(config, job.validate, lambda: module_tensors(self.learner))
 
     def run(self) -> Checkpoint:
         """From the last saved progress to the end."""
@@ -135,11 +135,11 @@ class _Training:
             metrics = self._update(inner, outer)
             if self.selection.due(training.update, training.num_updates):
                 agent = MACAWAgent(self.learner, self.normalisation, self.job.spec, self.job.device)
-                metrics |= self.selection.validate(training.update, agent, self.learner)
+                metrics |= self.selection.validate(training.update, agent)
             self.job.report(training.update, training.num_updates, metrics)
             if training.update % config.checkpoint_every == 0:
                 self.job.checkpoints.save(training.checkpoint(self.selection.best, self._state()))
-        tensors = {**self.selection.parameters(self.learner), **self.normalisation.tensors()}
+        tensors = {**self.selection.parameters(), **self.normalisation.tensors()}
         return Checkpoint(tensors, self._state())
 
     def _update(self, inner: Batch, outer: Batch) -> dict[str, float]:

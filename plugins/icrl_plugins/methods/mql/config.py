@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from icrl_registry.configuration import ComponentConfig
+from icrl_plugins.training.model_selection import ModelSelectionConfig
 
 
-class MQLConfig(ComponentConfig):
+class MQLConfig(ModelSelectionConfig):
     """Networks, TD3, meta-training on the training tasks, and the two phases of adaptation."""
 
     # Networks
@@ -54,11 +54,6 @@ class MQLConfig(ComponentConfig):
     exploration_noise: float = Field(0.2, ge=0, description="Std of the noise on actions in meta-training.")
     replay_size: int = Field(1_000_000, ge=1, description="Transitions in the replay of all training tasks.")
     checkpoint_every: int = Field(10_000, ge=1, description="Updates between saved progress, at ends of rounds.")
-    validation_every: int = Field(
-        0, ge=0, description="Updates between adaptations to the validation tasks, at ends of rounds; 0: never."
-    )
-    select_best: bool = Field(False, description="Keep the parameters of the best validation instead of the last ones.")
-    selection_metric: str = Field("mean_return", description="The validation metric that select_best maximises.")
 
     # Adaptation
     adaptation_episodes: int = Field(
@@ -93,8 +88,6 @@ class MQLConfig(ComponentConfig):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        if self.select_best and not self.validation_every:
-            raise ValueError("select_best needs validation_every above 0")
         if self.context_size == 0 and self.propensity_features == "context":
             raise ValueError("without a context the propensity needs propensity_features=context_and_observation")
         return self

@@ -21,6 +21,7 @@ from icrl_plugins.methods.mql.episodes import EpisodeTable
 from icrl_plugins.methods.mql.networks import Networks, tuple_size
 from icrl_plugins.methods.mql.standardisation import Standardisation
 from icrl_plugins.methods.mql.td3 import TD3, load_networks
+from icrl_plugins.training.model_selection import ModelSelection
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
@@ -33,7 +34,7 @@ from icrl_registry.contracts import (
     TrainingJob,
     TrainingTasks,
 )
-from icrl_registry.errors import PluginError, UsageError
+from icrl_registry.errors import UsageError
 
 # The independent streams of one training, as children of the job's seed.
 _WEIGHTS, _INITIAL, _EPISODES, _UPDATES = 0, 1, 2, 3
@@ -109,9 +110,7 @@ class _Training:
         self.replay = EpisodeTable(config.replay_size, job.spec.action_size, row_size, job.device)
         self.round = 0  # rounds done
         self.env_steps = 0
-        self.validations: list[dict[str, float]] = []
-        self.best: dict[str, Array] = {}  # the parameters of the best validation, as `best.NAME`
-        self.best_update: int | None = None
+        self.selection = ModelSelection(config, job.validate, self._parameters)
 
     def run(self) -> Checkpoint:
         """From the last saved progress to the end."""
@@ -126,9 +125,7 @@ class _Training:
             metrics = self._round()
             done = self.learner.updates
             finished = done >= total
-            if config.validation_every and (
-                finished or done // config.validation_every > before // config.validation_every
-            ):
+            if self.selection.due(done, total, before):
                 metrics |= self._validate()
             self.job.report(min(done, total), total, metrics)
             if finished or done // config.checkpoint_every > before // config.checkpoint_every:
@@ -186,20 +183,9 @@ class _Training:
 
     def _validate(self) -> dict[str, float]:
         """Lets a copy adapt to the validation tasks; remembers the best parameters."""
-        learner, config = self.learner, self.config
-        networks, targets = learner.networks.copies(1), learner.targets.copies(1)
-        meta = MetaTrained(networks, targets, self.replay, self.num_tasks, config)
-        scores = {n: float(v) for n, v in self.job.validate(MQLAgent(meta, self.job.spec, self.job.device)).items()}
-        if config.select_best:
-            metric = config.selection_metric
-            if metric not in scores:
-                known = ", ".join(sorted(scores))
-                raise PluginError(f"validation gave no '{metric}'", f"set method.selection_metric to one of: {known}")
-            if all(scores[metric] > entry[metric] for entry in self.validations):
-                self.best = {f"best.{name}": tensor for name, tensor in self._parameters().items()}
-                self.best_update = learner.updates
-        self.validations.append({"update": learner.updates, **scores})
-        return {f"validation_{name}": value for name, value in scores.items()}
+        networks, targets = self.learner.networks.copies(1), self.learner.targets.copies(1)
+        meta = MetaTrained(networks, targets, self.replay, self.num_tasks, self.config)
+        return self.selection.validate(self.learner.updates, MQLAgent(meta, self.job.spec, self.job.device))
 
     def _parameters(self) -> dict[str, Array]:
         return {n: t for n, t in self.learner.tensors().items() if n.startswith(("model.", "target."))}
@@ -211,12 +197,11 @@ class _Training:
             "round": self.round,
             "env_steps": self.env_steps,
             "training_tasks": self.num_tasks,
-            "validations": [dict(entry) for entry in self.validations],
-            "best_update": self.best_update,
+            **self.selection.state(),
         }
 
     def _progress(self) -> Checkpoint:
-        tensors = {**self.learner.tensors(), **self.replay.tensors(), **self.best, **self._constants()}
+        tensors = {**self.learner.tensors(), **self.replay.tensors(), **self.selection.best, **self._constants()}
         return Checkpoint(tensors, self._state())
 
     def _constants(self) -> dict[str, Array]:
@@ -230,12 +215,9 @@ class _Training:
         if self.config.standardise:
             self._standardise(Standardisation.from_tensors(progress.tensors))
         self.round, self.env_steps = int(state["round"]), int(state["env_steps"])
-        self.validations = [dict(entry) for entry in state["validations"]]
-        self.best_update = state["best_update"]
-        self.best = {name: np.array(t) for name, t in progress.tensors.items() if name.startswith("best.")}
+        self.selection.resume(progress.tensors, state)
 
     def _final(self) -> Checkpoint:
         """What an agent needs: parameters and targets (the best or the last), the replay, configuration."""
-        parameters = {name.removeprefix("best."): tensor for name, tensor in self.best.items()} or self._parameters()
         replay = self.replay.tensors(self.config.adaptation_replay_size)
-        return Checkpoint({**parameters, **replay, **self._constants()}, self._state())
+        return Checkpoint({**self.selection.parameters(), **replay, **self._constants()}, self._state())

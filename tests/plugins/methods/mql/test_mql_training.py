@@ -19,7 +19,7 @@ def validate_by_play(environment: ToyPoint):
     """The mean return over two validation tasks."""
 
     def validate(agent):
-        return {"mean_return": float(play(agent, environment.tasks(2, seed=1), num_episodes=2).rewards.mean())}
+        return {"last_episodes": float(play(agent, environment.tasks(2, seed=1), num_episodes=2).rewards.mean())}
 
     return validate
 
@@ -92,7 +92,7 @@ def test_the_best_validation_is_kept(mql):
 
     def validate(agent):
         seen.append(next(iter(agent.meta.networks.parameters())).detach().numpy().copy())
-        return {"mean_return": next(scores)}
+        return {"last_episodes": next(scores)}
 
     method, checkpoint = mql.train_toy(environment, environment.tasks(4), validate=validate, **settings)
     assert checkpoint.state["best_update"] == 8
