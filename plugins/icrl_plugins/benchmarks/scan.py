@@ -45,11 +45,11 @@ class ScanConfig(ComponentConfig):
     batch: int = Field(4, ge=1, description="Sequences B.")
     channels: int = Field(128, ge=2, description="Inner channels E.")
     states: int = Field(16, ge=1, description="States N per channel.")
-    lengths: tuple[int, ...] = Field((256, 1000, 2048, 5000, 10000, 20000, 50000), description="Contexts T.")
+    lengths: tuple[int, ...] = Field((128, 1000, 2048, 5000, 10000, 20000, 50000), description="Contexts T.")
     memory_lengths: tuple[int, ...] = Field((2048, 10000, 50000), description="Contexts T at which memory is measured.")
     flat_from: int = Field(1000, ge=1, description="Shortest context of the flatness requirement.")
     limits: dict[str, int] = Field(
-        {"mambapy pscan": 2048, "sequential formula": 256, "transformers block": 256, "fused block": 256},
+        {"mambapy pscan": 2048, "sequential formula": 128, "transformers block": 128, "fused block": 128},
         description="Longest context of the contenders that explode, or that are there to be compared with such a one.",
     )
     seconds_per_turn: float = Field(0.2, ge=0, description="A turn repeats its pass until so much time has gone by.")
@@ -64,7 +64,7 @@ class ScanBenchmark(Benchmark):
     Config: ClassVar[type[ComponentConfig]] = ScanConfig
     quick: ClassVar[Mapping[str, Any]] = {
         "repeats": 3,
-        "lengths": (256, 1000, 2048, 10000),
+        "lengths": (128, 1000, 2048, 10000),
         "memory_lengths": (2048, 10000),
         "seconds_per_turn": 0.05,
         "context": 5_000,
