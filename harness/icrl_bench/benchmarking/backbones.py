@@ -109,8 +109,7 @@ class BackbonesBenchmark(Benchmark):
                 continue
 
             def make(context: int, component: Any = component, chosen: ComponentConfig = chosen) -> Any:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(0)
+                with torch.random.fork_rng(devices=[]):  # the weights' values don't matter; nobody's generator moves
                     return component(chosen, context_length=context)
 
             makers[name] = make

@@ -27,6 +27,23 @@ ProtocolOption = Annotated[
     str,
     typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file."),
 ]
+MethodOption = Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")]
+EnvOption = Annotated[
+    str, typer.Option("--env", "-e", help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.")
+]
+SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2.  [default: the protocol's]")]
+TrackOption = Annotated[str, typer.Option("--track", help="online, or offline (MACAW's published protocol).")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as method.context_length=200."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file of settings, below --set.", dir_okay=False)
+]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core]")
+]
 
 
 def home_folder(home: Path | None) -> Path:

@@ -8,12 +8,26 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, ProtocolOption, home_folder, leaderboard_url
+from icrl_bench.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    EnvOption,
+    HomeOption,
+    JobsOption,
+    JsonFlag,
+    LeaderboardOption,
+    MethodOption,
+    ProtocolOption,
+    SeedsOption,
+    SetOption,
+    TrackOption,
+    home_folder,
+    leaderboard_url,
+)
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -26,26 +40,17 @@ LARGEST_SEED = 2**31 - 1  # what every database keeps as an integer
 
 
 def run(
-    method: Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")],
-    env: Annotated[
-        str, typer.Option("--env", "-e", help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.")
-    ],
+    method: MethodOption,
+    env: EnvOption,
     protocol: ProtocolOption = "laptop",
-    seeds: Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2.  [default: the protocol's]")] = None,
-    track: Annotated[str, typer.Option("--track", help="online, or offline (MACAW's published protocol).")] = "online",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as method.context_length=200."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="A TOML file of settings, below --set.", dir_okay=False)
-    ] = None,
+    seeds: SeedsOption = None,
+    track: TrackOption = "online",
+    device: DeviceOption = "auto",
+    set_: SetOption = None,
+    config: ConfigOption = None,
     home: HomeOption = None,
     leaderboard: LeaderboardOption = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core]")
-    ] = None,
+    jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     json_: JsonFlag = False,
 ) -> None:

@@ -11,7 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, ProtocolOption, home_folder, leaderboard_url
+from icrl_bench.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    EnvOption,
+    HomeOption,
+    JobsOption,
+    JsonFlag,
+    LeaderboardOption,
+    MethodOption,
+    ProtocolOption,
+    SeedsOption,
+    SetOption,
+    TrackOption,
+    home_folder,
+    leaderboard_url,
+)
 from icrl_bench.cli.run import check_track, choose_device, parse_seeds, usable_cores
 from icrl_registry.errors import EXIT_RUN_FAILED
 
@@ -20,22 +35,18 @@ if TYPE_CHECKING:
 
 
 def sweep(
-    method: Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")],
-    env: Annotated[str, typer.Option("--env", "-e", help="An environment, such as reacher-goal.")],
+    method: MethodOption,
+    env: EnvOption,
     vary: Annotated[
         list[str],
         typer.Option("--vary", metavar="KEY=V1,V2,…", help="A setting and its values; several make a grid."),
     ],
     protocol: ProtocolOption = "laptop",
-    seeds: Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2.  [default: the protocol's]")] = None,
-    track: Annotated[str, typer.Option("--track", help="online, or offline.")] = "online",
-    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")] = "auto",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting that all cells share.")
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="A TOML file of settings, below --set.", dir_okay=False)
-    ] = None,
+    seeds: SeedsOption = None,
+    track: TrackOption = "online",
+    device: DeviceOption = "auto",
+    set_: SetOption = None,
+    config: ConfigOption = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The study's name.  [default: of method, environment and settings]")
     ] = None,
@@ -45,9 +56,7 @@ def sweep(
     ] = None,
     home: HomeOption = None,
     leaderboard: LeaderboardOption = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core]")
-    ] = None,
+    jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     json_: JsonFlag = False,
 ) -> None:

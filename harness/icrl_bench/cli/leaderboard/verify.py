@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, home_folder, leaderboard_url
+from icrl_bench.cli.options import HomeOption, JobsOption, JsonFlag, LeaderboardOption, home_folder, leaderboard_url
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ def verify(
     ] = None,
     home: HomeOption = None,
     leaderboard: LeaderboardOption = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core]")
-    ] = None,
+    jobs: JobsOption = None,
     json_: JsonFlag = False,
 ) -> None:
     """Recompute every aggregate and checksum from the episodes, and splits, settings and run ids from the protocol.
