@@ -283,11 +283,17 @@ def group_runs(runs: Sequence[RunScores], estimates: bool = True) -> list[Row]:
 
 
 def tables_of(rows: Sequence[Row]) -> list[Table]:
-    """The rows by environment, protocol and track, each with its floors and oracle."""
+    """The rows by environment, protocol and track (online first), each with its floors and oracle."""
     by_table: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in rows:
         by_table[row.table].append(row)
-    return [Table(*key, tuple(members), _references(members)) for key, members in sorted(by_table.items())]
+    keys = sorted(by_table, key=lambda key: (*key[:2], track_order(key[2])))
+    return [Table(*key, tuple(by_table[key]), _references(by_table[key])) for key in keys]
+
+
+def track_order(track: str) -> tuple[bool, str]:
+    """Sorts online, the track that every method has, before the others."""
+    return track != "online", track
 
 
 def newest_per_seed(group: Sequence[RunScores]) -> tuple[tuple[RunScores, ...], tuple[str, ...]]:

@@ -16,7 +16,7 @@ from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
 from icrl_leaderboards.report.styles import LineStyle, line_styles
 from icrl_leaderboards.report.task_figures import strip_figure
 from icrl_leaderboards.scores import RunScores
-from icrl_leaderboards.summary import Table, group_runs, tables_of
+from icrl_leaderboards.summary import Table, group_runs, tables_of, track_order
 
 #: Rows of a table that the report lists; the others are counted.
 MOST_ROWS = 400
@@ -60,7 +60,8 @@ def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> 
         by_board[table.protocol, table.track].append(table)
     boards = []
     number = 0
-    for index, ((protocol, track), tables) in enumerate(sorted(by_board.items())):
+    in_order = sorted(by_board.items(), key=lambda item: (item[0][0], track_order(item[0][1])))
+    for index, ((protocol, track), tables) in enumerate(in_order):
         sections = []
         for table in tables:
             number += 1
