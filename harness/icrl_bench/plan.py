@@ -111,11 +111,18 @@ class Plan:
     @property
     def variant(self) -> dict[str, Any]:
         """Settings of the method and its backbone that differ from the protocol's, by dotted key."""
-        return {
-            f"{section}.{key}": value
-            for section in ("method", "backbone")
-            for key, value in sorted(self.request.overrides.get(section, {}).items())
-        }
+        backbone = self.backbone.plugin.entry.name if self.backbone else None
+        names = (self.environment_id, self.method.plugin.entry.name, backbone)
+        settings = self.request.protocol.settings_for(*names)
+        found: dict[str, Any] = {}
+        for section, part in (("method", self.method), ("backbone", self.backbone)):
+            overrides = self.request.overrides.get(section, {})
+            if part is None or not overrides:
+                continue
+            plain = build_config(part.plugin.component.Config, settings.get(section, {}), section)
+            before, after = plain.model_dump(mode="json"), part.config.model_dump(mode="json")
+            found |= {f"{section}.{key}": overrides[key] for key in sorted(overrides) if before[key] != after[key]}
+        return found
 
     @property
     def config(self) -> dict[str, Any]:

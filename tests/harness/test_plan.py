@@ -164,6 +164,8 @@ def test_the_variant_lists_what_the_method_changes(plan: Callable[..., Plan]):
     overrides = {"method": {"updates": 5, "step_size": 0.1}, "adapt": {"episodes": 2}}
     assert plan(overrides).variant == {"method.step_size": 0.1, "method.updates": 5}
     assert plan().variant == {}
+    protocols_own = plan().config["method"]["updates"]
+    assert plan({"method": {"updates": protocols_own, "step_size": 0.1}}).variant == {"method.step_size": 0.1}
     assert plan(overrides).config["method"]["updates"] == 5
 
 
