@@ -1,9 +1,9 @@
 """Dense layers of N stacked networks, forward and backward, in kernels whose rows stay in registers and first-level cache.
 
-    y_n = x_n W_n + b_n (or ReLU of it)      dx_n = dy_n W_nᵀ (or times [h_n > 0])      dW_n = x_nᵀ dy_n, db_n = Σ dy_n
+    y_n = f(x_n W_n + b_n)      dx_n = dy_n W_nᵀ f'(x_n)      dW_n = x_nᵀ dy_n, db_n = Σ dy_n
 
-Batches of a few hundred rows through layers of 64 to 256 units are too small for a call of a linear-algebra library per
-network, and between two calls bias, ReLU and its mask would each pass over memory again. Here the right factor of a product
+where f is nothing, ReLU or tanh. Batches of a few hundred rows through layers of 64 to 256 units are too small for a call of
+a linear-algebra library per network, and between two calls bias, activation and its slope would each pass over memory again. Here the right factor of a product
 is packed into rows of whole vectors, blocks of four rows by four vectors are summed in registers, and the rest is done to
 a block while it is in the cache. Each network's numbers are added up in the same order wherever it stands in the stack.
 
@@ -17,7 +17,10 @@ import numpy as np
 from numba import njit
 
 from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vectors import JIT, lane_count, lane_sum, load, splat, store
+from icrl_plugins.backbones.mamba.vectors import JIT, lane_count, lane_sum, load, sigmoid, splat, store
+
+#: What is applied to a layer's outputs; the slopes of both follow from what came out.
+NOTHING, RELU, TANH = 0, 1, 2
 
 DEPTH = 64  # summands of a product between two additions to its result: 64 rows of 64 numbers fit the first-level cache
 
@@ -127,8 +130,30 @@ def _transpose(weight, column, columns, panel):  # type: ignore[no-untyped-def]
                     panel[j, c] = weight[column + c, j]
 
 
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _tanh(block):  # type: ignore[no-untyped-def]
+    """In place, by way of the logistic function: to 2e-7 in float32."""
+    two, one = splat(block.dtype.type(2.0)), splat(block.dtype.type(1.0))
+    for r in range(block.shape[0]):
+        for j in range(0, block.shape[1], lane_count(block)):
+            at = r * block.shape[1] + j
+            store(block, at, two * sigmoid(two * load(block, at)) - one)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _through(activation, gradients, active):  # type: ignore[no-untyped-def]
+    """Multiplies the gradients of a row of outputs by the activation's slope there, in place."""
+    zero, one = gradients.dtype.type(0.0), gradients.dtype.type(1.0)
+    if activation == RELU:
+        for c in range(active.size):
+            gradients[c] = gradients[c] if active[c] > zero else zero
+    elif activation == TANH:
+        for c in range(active.size):
+            gradients[c] *= one - active[c] * active[c]
+
+
 @compiled
-def forward(x, width, column, copies, weight, bias, relu, out):  # type: ignore[no-untyped-def]
+def forward(x, width, column, copies, weight, bias, activation, out):  # type: ignore[no-untyped-def]
     """x flat, weight (N, I, J), bias (N, 1, J) → out (N, B, J)."""
     networks, rows, outputs = out.shape
     inputs = weight.shape[1]
@@ -138,6 +163,7 @@ def forward(x, width, column, copies, weight, bias, relu, out):  # type: ignore[
     zero = out.dtype.type(0.0)
     for n in range(networks):
         origin = n // copies * rows * width + column
+        offset = bias[n, 0]
         for i in range(inputs):
             for j in range(outputs):
                 panel[i, j] = weight[n, i, j]
@@ -145,27 +171,32 @@ def forward(x, width, column, copies, weight, bias, relu, out):  # type: ignore[
             count = min(4, rows - first)
             _block_of_rows(x, origin + first * width, width, 1, count, panel, inputs, block)
             for r in range(count):
-                to, added, offset = out[n, first + r], block[r], bias[n, 0]
-                if relu:
+                added = block[r]
+                for j in range(outputs):
+                    added[j] += offset[j]
+            if activation == TANH:
+                _tanh(block)
+            for r in range(count):
+                to, added = out[n, first + r], block[r]
+                if activation == RELU:
                     for j in range(outputs):
-                        to[j] = max(added[j] + offset[j], zero)
+                        to[j] = max(added[j], zero)
                 else:
                     for j in range(outputs):
-                        to[j] = added[j] + offset[j]
+                        to[j] = added[j]
 
 
 @compiled
-def backward_inputs(gradients, weight, column, active, out):  # type: ignore[no-untyped-def]
+def backward_inputs(gradients, weight, column, activation, active, out):  # type: ignore[no-untyped-def]
     """gradients (N, B, J) flat, weight (N, I, J) → out (N, B, C): those of the C inputs from `column` on.
 
-    `active` (N, B, C): the inputs, if they came out of a ReLU; where they are 0, so is their gradient. Else (0, 0, 0).
+    `active` (N, B, C): the inputs, if they came out of an activation. Else it is not read.
     """
     networks, rows, columns = out.shape
     outputs = weight.shape[2]
     wide = _padded(columns, out)
     panel = np.zeros((outputs, wide), out.dtype)
     block = np.empty((4, wide), out.dtype)
-    zero = out.dtype.type(0.0)
     for n in range(networks):
         _transpose(weight[n], column, columns, panel)
         for first in range(0, rows, 4):
@@ -174,13 +205,10 @@ def backward_inputs(gradients, weight, column, active, out):  # type: ignore[no-
             _block_of_rows(gradients, origin, outputs, 1, count, panel, outputs, block)
             for r in range(count):
                 to, added = out[n, first + r], block[r]
-                if active.shape[0] > 0:
-                    held = active[n, first + r]
-                    for c in range(columns):
-                        to[c] = added[c] if held[c] > zero else zero
-                else:
-                    for c in range(columns):
-                        to[c] = added[c]
+                for c in range(columns):
+                    to[c] = added[c]
+                if activation != NOTHING:
+                    _through(activation, to, active[n, first + r])
 
 
 @compiled
@@ -210,6 +238,18 @@ def backward_parameters(x, width, column, copies, gradients, by_weight, by_bias)
 
 
 @compiled
+def sum_over_rows(values, out):  # type: ignore[no-untyped-def]
+    """values (N, B, J) → out (N, 1, J), row after row."""
+    networks, rows, columns = values.shape
+    for n in range(networks):
+        total = out[n, 0]
+        total[:] = 0
+        for b in range(rows):
+            for j in range(columns):
+                total[j] += values[n, b, j]
+
+
+@compiled
 def forward_single(x, weight, bias, out):  # type: ignore[no-untyped-def]
     """`forward` for J = 1: x (N, B, I) flat, weight (N, I), bias (N) → out (N, B)."""
     networks, rows = out.shape
@@ -228,18 +268,17 @@ def forward_single(x, weight, bias, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def backward_inputs_single(gradients, weight, active, out):  # type: ignore[no-untyped-def]
-    """`backward_inputs` for J = 1 and all inputs, which came out of a ReLU: gradients (N, B), weight (N, I)."""
+def backward_inputs_single(gradients, weight, activation, active, out):  # type: ignore[no-untyped-def]
+    """`backward_inputs` for J = 1 and all inputs, which came out of an activation: gradients (N, B), weight (N, I)."""
     networks, rows, inputs = out.shape
-    zero = out.dtype.type(0.0)
     for n in range(networks):
         factors = weight[n]
         for b in range(rows):
             gradient = gradients[n, b]
-            to, held = out[n, b], active[n, b]
+            to = out[n, b]
             for i in range(inputs):
-                product = gradient * factors[i]
-                to[i] = product if held[i] > zero else zero
+                to[i] = gradient * factors[i]
+            _through(activation, to, active[n, b])
 
 
 @compiled

@@ -20,12 +20,16 @@ from icrl_registry.contracts import Array
 
 @dataclass
 class _Block:
-    """A linear layer and what follows it up to the next one: dropout, then layer normalisation, then ReLU."""
+    """A linear layer and what follows it up to the next one: dropout, then layer normalisation, then an activation."""
 
     linear: StackedLinear
     dropout: StackedDropout | None = None
     norm: StackedLayerNorm | None = None
-    relu: bool = False
+    activation: int = dense_kernels.NOTHING
+
+    @property
+    def plain(self) -> bool:
+        return self.dropout is None and self.norm is None
 
 
 @dataclass
@@ -50,7 +54,8 @@ class ExplicitGradients:
     """The passes of N stacked networks on the CPU, float32 or float64.
 
     Args:
-        network: linear layers; after each but the last a ReLU, and before that possibly dropout, then layer normalisation.
+        network: linear layers; after each but the last a tanh, or a ReLU and before that possibly dropout, then layer
+            normalisation.
 
     Raises:
         TypeError: it has other layers, or in another order.
@@ -94,7 +99,8 @@ class ExplicitGradients:
                 if parameters:
                     _backward_parameters(block.linear, passed.inputs, gradients)
                 if index > 0:
-                    gradients = _backward_hidden(block.linear, gradients, tape.blocks[index - 1].outputs)
+                    before = self._blocks[index - 1].activation
+                    gradients = _backward_hidden(block.linear, gradients, before, tape.blocks[index - 1].outputs)
                 elif inputs is not None:
                     return _backward_inputs(block.linear, gradients, inputs)
             return None
@@ -104,17 +110,19 @@ def _blocks_of(network: nn.Sequential) -> list[_Block]:
     blocks: list[_Block] = []
     for layer in network:
         match layer:
-            case StackedLinear() if not blocks or blocks[-1].relu:
+            case StackedLinear() if not blocks or blocks[-1].activation:
                 blocks.append(_Block(layer))
-            case StackedDropout() if blocks and not (blocks[-1].norm or blocks[-1].relu):
+            case StackedDropout() if blocks and not (blocks[-1].norm or blocks[-1].activation):
                 blocks[-1].dropout = layer
-            case StackedLayerNorm() if blocks and not blocks[-1].relu:
+            case StackedLayerNorm() if blocks and not blocks[-1].activation:
                 blocks[-1].norm = layer
             case nn.ReLU() if blocks:
-                blocks[-1].relu = True
+                blocks[-1].activation = dense_kernels.RELU
+            case nn.Tanh() if blocks and blocks[-1].plain:
+                blocks[-1].activation = dense_kernels.TANH
             case _:
                 raise TypeError(f"no explicit gradient for {type(layer).__name__} at this place of {network}")
-    if not blocks or blocks[-1].relu:
+    if not blocks or blocks[-1].activation:
         raise TypeError(f"the last layer of {network} must be linear")
     return blocks
 
@@ -122,15 +130,15 @@ def _blocks_of(network: nn.Sequential) -> list[_Block]:
 def _forward(block: _Block, inputs: torch.Tensor) -> _Passed:
     weight, bias = block.linear.weight, block.linear.bias
     networks, _, outputs = weight.shape
-    plain = block.dropout is None and block.norm is None
     values = torch.empty(networks, inputs.shape[1], outputs, dtype=weight.dtype)
-    if outputs == 1 and inputs.is_contiguous() and len(inputs) == networks:
+    alone = outputs == 1 and not block.activation  # the last layer of a value network
+    if alone and inputs.is_contiguous() and len(inputs) == networks:
         dense_kernels.forward_single(_flat(inputs), _two(weight), _flat(bias), values.numpy()[..., 0])
     else:
-        source = _rows(inputs, networks)
-        dense_kernels.forward(*source, _array(weight), _array(bias), block.relu and plain, values.numpy())
+        activation = block.activation if block.plain else dense_kernels.NOTHING
+        dense_kernels.forward(*_rows(inputs, networks), _array(weight), _array(bias), activation, values.numpy())
     passed = _Passed(inputs, values)
-    if not plain:
+    if not block.plain:
         _normalise(block, passed)
     return passed
 
@@ -190,15 +198,16 @@ def _backward_parameters(linear: StackedLinear, inputs: torch.Tensor, gradients:
         dense_kernels.backward_parameters(*_rows(inputs, len(gradients)), gradients.numpy(), by_weight, by_bias)
 
 
-def _backward_hidden(linear: StackedLinear, gradients: torch.Tensor, active: torch.Tensor) -> torch.Tensor:
-    """(N, B, J) → (N, B, I): to behind the ReLU of the block before."""
+def _backward_hidden(
+    linear: StackedLinear, gradients: torch.Tensor, activation: int, active: torch.Tensor
+) -> torch.Tensor:
+    """(N, B, J) → (N, B, I): to behind the activation of the block before."""
     result = torch.empty_like(active)
+    outputs = active.numpy(), result.numpy()
     if gradients.shape[-1] == 1:
-        dense_kernels.backward_inputs_single(
-            gradients.numpy()[..., 0], _two(linear.weight), active.numpy(), result.numpy()
-        )
+        dense_kernels.backward_inputs_single(gradients.numpy()[..., 0], _two(linear.weight), activation, *outputs)
     else:
-        dense_kernels.backward_inputs(_flat(gradients), _array(linear.weight), 0, active.numpy(), result.numpy())
+        dense_kernels.backward_inputs(_flat(gradients), _array(linear.weight), 0, activation, *outputs)
     return result
 
 
@@ -206,8 +215,9 @@ def _backward_inputs(linear: StackedLinear, gradients: torch.Tensor, columns: sl
     """(N, B, J) → (N, B, columns)."""
     first, last, _ = columns.indices(linear.weight.shape[1])
     result = gradients.new_empty(*gradients.shape[:2], last - first)
-    everywhere = np.empty((0, 0, 0), dtype=result.numpy().dtype)
-    dense_kernels.backward_inputs(_flat(gradients), _array(linear.weight), first, everywhere, result.numpy())
+    unused = np.empty((0, 0, 0), dtype=result.numpy().dtype)
+    nothing = dense_kernels.NOTHING
+    dense_kernels.backward_inputs(_flat(gradients), _array(linear.weight), first, nothing, unused, result.numpy())
     return result
 
 

@@ -2,7 +2,7 @@
 
 The update is that of stable-baselines3: generalised advantage estimation with the value of the last observation where a
 time limit cut an episode, advantages normalised in every minibatch, one norm for the gradients of policy and value.
-Gradients are written out (`networks/tanh_networks.py`), since most of autograd's time would be bookkeeping. Every
+Gradients are written out (`networks/explicit_gradients.py`), since most of autograd's time would be bookkeeping. Every
 task shuffles its own minibatches, normalises its own advantages and clips its own gradient.
 """
 
@@ -16,15 +16,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from icrl_plugins.networks.alignment import aligned, round_up, sum_over_rows
-from icrl_plugins.networks.flat_parameters import clip_gradient_of_each_task, flatten_parameters
+from icrl_plugins.networks.adam import Adam
+from icrl_plugins.networks.dense_kernels import sum_over_rows
+from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
+from icrl_plugins.networks.flat_parameters import FlatParameters
 from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
-from icrl_plugins.networks.tanh_networks import TanhNetworks, Tape
 from icrl_plugins.networks.task_streams import TaskStreams
 from icrl_plugins.sources.hyperparameters import PPOConfig
 from icrl_plugins.sources.population import PopulationLearner
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.training.checkpoints import load_module, load_optimiser, module_tensors, optimiser_tensors
+from icrl_plugins.training.checkpoints import load_module, module_tensors
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 from icrl_registry.errors import UsageError
@@ -50,15 +51,14 @@ class PPOLearner(PopulationLearner):
         hidden = orthogonal(math.sqrt(2.0))
         self.policy = stacked_mlp(self.streams, (*sizes, self.action_size), nn.Tanh, hidden, orthogonal(0.01))
         self.value = stacked_mlp(self.streams, (*sizes, 1), nn.Tanh, hidden, orthogonal(1.0))
-        self.policies, self.values = TanhNetworks(self.policy), TanhNetworks(self.value)
+        self.policies, self.values = ExplicitGradients(self.policy), ExplicitGradients(self.value)
         deviations = nn.Module()
         self.log_std = nn.Parameter(torch.full((self.num_tasks, 1, self.action_size), config.log_std_init))
         deviations.register_parameter("log_std", self.log_std)
+        self.parameters = FlatParameters([deviations, self.policy, self.value])
         self.networks = nn.Module()
-        self.networks.register_parameter("flat", flatten_parameters([deviations, self.policy, self.value]))
-        self.optimiser = torch.optim.Adam(
-            self.networks.parameters(), lr=config.learning_rate, eps=ADAM_EPSILON, fused=True
-        )
+        self.networks.register_parameter("flat", self.parameters.flat)
+        self.optimiser = Adam({"flat": self.parameters.flat}, config.learning_rate, epsilon=ADAM_EPSILON)
         self.steps_in_rollout = 0
         # Of the running rollout, before they were clipped: (R, K, S, A).
         self.sampled = torch.zeros(config.rollout_length, self.num_tasks, config.num_envs, self.action_size)
@@ -92,18 +92,17 @@ class PPOLearner(PopulationLearner):
         self.steps_in_rollout = 0
         if config.learning_rate_schedule == "linear":
             taken = recorder.steps_taken * recorder.num_streams
-            self.optimiser.param_groups[0]["lr"] = config.learning_rate * (1.0 - taken / self.total_steps)
+            self.optimiser.learning_rate = config.learning_rate * (1.0 - taken / self.total_steps)
         rollout = self.rollout(recorder)  # (K, N, columns)
         num_rows = rollout.shape[1]
         rows, first_row = rollout.flatten(0, 1), torch.arange(self.num_tasks)[:, None] * num_rows
         for _ in range(config.num_epochs):
-            order = (self.streams.permutations(num_rows) + first_row).flatten()
-            shuffled = rows.index_select(0, order).view_as(rollout)
-            for minibatch in shuffled.split(config.batch_size, dim=1):
-                self.update(minibatch)
+            order = self.streams.permutations(num_rows) + first_row
+            for chosen in order.split(config.batch_size, dim=1):  # (K, B)
+                self.update(rows.index_select(0, chosen.flatten()).view(*chosen.shape, -1))
 
     def rollout(self, recorder: HistoryRecorder) -> torch.Tensor:
-        """The last R steps as rows of observation, action, its log-density, advantage, return, and unused: (K, S·R, …)."""
+        """The last R steps as rows of observation, action, its log-density, advantage and return: (K, S·R, …)."""
         config, last = self.config, recorder.steps_taken
         steps = slice(last - config.rollout_length, last)
         actions = self.sampled.permute(1, 2, 0, 3).reshape(self.num_tasks, -1, self.action_size)  # (K, S·R, A)
@@ -127,30 +126,27 @@ class PPOLearner(PopulationLearner):
         )
         columns = (torch.from_numpy(rows).reshape(self.num_tasks, -1, 1) for rows in (advantages, advantages + values))
         parts = [observations, actions, densities.unsqueeze(-1), *columns]
-        unused = round_up(sum(self.columns)) - sum(self.columns)  # so that minibatches of all tasks are aligned alike
-        return torch.cat([*parts, torch.zeros(*observations.shape[:2], unused)], dim=-1)
+        return torch.cat(parts, dim=-1)
 
     @torch.no_grad()
     def update(self, minibatch: torch.Tensor) -> None:
         """One step of Adam on a minibatch of every task, (K, B, columns of `rollout`)."""
         config = self.config
-        used = minibatch[..., : sum(self.columns)]
-        observations, actions, old_densities, advantages, returns = used.split(self.columns, dim=-1)
-        tape: Tape = []
+        observations, actions, old_densities, advantages, returns = minibatch.split(self.columns, dim=-1)
+        tape = Tape()
         inverse_std = torch.exp(-self.log_std)
         deviations = (actions - self.policies.forward(observations, tape)) * inverse_std  # (K, B, A)
         densities = gaussian_log_density(deviations, self.log_std).unsqueeze(-1)
         by_density = surrogate_gradients(densities - old_densities, advantages, config.clip_range)  # (K, B, 1)
         by_log_std = self.log_std.grad
         assert by_log_std is not None
-        sum_over_rows(aligned(by_density * (deviations.square() - 1.0)), out=by_log_std)
+        sum_over_rows((by_density * (deviations.square() - 1.0)).numpy(), by_log_std.numpy())
         by_log_std.sub_(config.entropy_coefficient)  # the entropy is Σ log σ + constants
         self.policies.backward(tape, by_density * deviations * inverse_std)
-        tape = []
+        tape = Tape()
         errors = self.values.forward(observations, tape).sub_(returns)
         self.values.backward(tape, errors.mul_(2.0 * config.value_coefficient / errors.shape[1]))
-        (flat,) = self.networks.parameters()
-        clip_gradient_of_each_task(flat, config.max_grad_norm)
+        self.parameters.clip_gradient_of_each_task(config.max_grad_norm)
         self.optimiser.step()
 
     # --- keeping ---
@@ -193,13 +189,14 @@ class PPOLearner(PopulationLearner):
         return named
 
     def save(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        tensors = module_tensors(self.networks) | optimiser_tensors(self.optimiser, self.networks)
+        tensors = module_tensors(self.networks) | self.optimiser.tensors()
         tensors["rollout.sampled"] = self.sampled.numpy().copy()
-        return tensors, {"steps_in_rollout": self.steps_in_rollout, "streams": self.streams.state()}
+        counted = {"steps_in_rollout": self.steps_in_rollout, "updates": self.optimiser.steps}
+        return tensors, {**counted, "streams": self.streams.state()}
 
     def restore(self, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> None:
         load_module(self.networks, tensors)
-        load_optimiser(self.optimiser, self.networks, tensors)
+        self.optimiser.restore(tensors, state["updates"])
         self.sampled.copy_(torch.from_numpy(np.array(tensors["rollout.sampled"])))
         self.steps_in_rollout = state["steps_in_rollout"]
         self.streams.restore(state["streams"])

@@ -11,7 +11,7 @@ from torch import nn
 
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
-from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
+from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear, stacked_mlp
 from icrl_plugins.networks.task_streams import TaskStreams
 
 K, B = 3, 40
@@ -52,6 +52,52 @@ def test_outputs_and_gradients_are_those_of_autograd(dropout, layer_norm):
     torch.testing.assert_close(by_input, inputs.grad[..., 1:4], rtol=1e-10, atol=1e-12)
     for parameter, theirs in zip(explicit.parameters(), by_autograd, strict=True):
         torch.testing.assert_close(parameter.grad, theirs, rtol=1e-10, atol=1e-12)
+
+
+def drawn(*shape: int, dtype: torch.dtype, seed: int) -> torch.Tensor:
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 20])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_tanh_networks_too(outputs, dtype, tolerance):
+    streams = TaskStreams([np.random.SeedSequence(seed) for seed in range(K)])
+    tanh_network = stacked_mlp(streams, (5, 16, 9, outputs), nn.Tanh).to(dtype)
+    # The inputs of a minibatch are some columns of it.
+    inputs, gradients = drawn(K, B, 8, dtype=dtype, seed=0)[..., 1:6], drawn(K, B, outputs, dtype=dtype, seed=1)
+    expected = tanh_network(inputs)
+    by_autograd = torch.autograd.grad(expected, list(tanh_network.parameters()), gradients)
+    passes, tape = ExplicitGradients(tanh_network), Tape()
+    torch.testing.assert_close(passes.forward(inputs, tape), expected.detach(), rtol=0, atol=tolerance)
+    passes.backward(tape, gradients.clone())
+    for parameter, theirs in zip(tanh_network.parameters(), by_autograd, strict=True):
+        torch.testing.assert_close(parameter.grad, theirs, rtol=tolerance, atol=tolerance)
+
+
+def test_tanh_saturates_like_tanh():
+    """Also where the logistic function has run out of digits."""
+    streams = TaskStreams([np.random.SeedSequence(0)])
+    one_to_one = stacked_mlp(streams, (1, 1, 1), nn.Tanh)
+    for layer in (one_to_one[0], one_to_one[2]):
+        layer.weight.data.fill_(1.0)
+        layer.bias.data.zero_()
+    values = torch.cat([torch.linspace(-30.0, 30.0, 20_001), torch.tensor([-1e4, 1e4])]).view(1, -1, 1)
+    expected = torch.tanh(values.double()).float()
+    assert (ExplicitGradients(one_to_one).forward(values) - expected).abs().max() < 2.5e-7
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (lambda linear: [linear(), nn.Sigmoid(), linear()], "no explicit gradient for Sigmoid"),
+        (lambda linear: [linear(), StackedLayerNorm(K, 4), nn.Tanh(), linear()], "no explicit gradient for Tanh"),
+        (lambda linear: [linear(), nn.Tanh()], "must be linear"),
+    ],
+)
+def test_other_networks_are_refused(layers, message):
+    streams = TaskStreams([np.random.SeedSequence(seed) for seed in range(K)])
+    with pytest.raises(TypeError, match=message):
+        ExplicitGradients(nn.Sequential(*layers(lambda: StackedLinear(streams, 4, 4))))
 
 
 def test_gradients_that_nobody_asks_for_are_not_written():

@@ -23,10 +23,12 @@ def _add_rows(start, stride, partial, total):  # type: ignore[no-untyped-def]
         width = min(COLUMNS, columns - first)
         sums[:] = 0
         for row in range(rows):
+            part = partial[row, first : first + width]
             for column in range(width):
-                sums[column] += partial[row, first + column]
+                sums[column] += part[column]
+        result = total[first : first + width]
         for column in range(width):
-            total[first + column] = sums[column]
+            result[column] = sums[column]
 
 
 def sum_partials(partial: torch.Tensor) -> torch.Tensor:

