@@ -2,10 +2,11 @@
 
     y_n = f(x_n W_n + b_n)      dx_n = dy_n W_nᵀ f'(x_n)      dW_n = x_nᵀ dy_n, db_n = Σ dy_n
 
-where f is nothing, ReLU or tanh. Batches of a few hundred rows through layers of 64 to 256 units are too small for a call of
-a linear-algebra library per network, and between two calls bias, activation and its slope would each pass over memory again. Here the right factor of a product
-is packed into rows of whole vectors, blocks of four rows by four vectors are summed in registers, and the rest is done to
-a block while it is in the cache. Each network's numbers are added up in the same order wherever it stands in the stack.
+where f is nothing, ReLU or tanh. Batches of a few hundred rows through layers of 64 to 256 units are too small for a call
+of a linear-algebra library per network, and between two calls bias, activation and its slope would each pass over memory
+again. Here the right factor of a product is packed into rows of whole vectors, blocks of four rows by four vectors are
+summed in registers, and the rest is done to a block while it is in the cache. Each network's numbers are added up in the
+same order wherever it stands in the stack.
 
 Letters: N networks, B rows, I inputs, J outputs; P is J rounded up to whole vectors. Inputs may be some columns of a wider
 array (`width` numbers a row, from `column` on), and serve `copies` neighbouring networks each.
