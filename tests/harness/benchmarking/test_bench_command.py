@@ -2,12 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from icrl_bench.benchmarking.catalogue import benchmark_names, make_benchmark
 from icrl_bench.benchmarking.showing import as_document, draw, print_report
 from icrl_bench.cli.main import app
+from icrl_plugins.benchmarks.scan import FLAT, slowest_to_fastest
 from icrl_registry.benchmarks import Absent, BenchmarkReport, Growth, Measurement, Requirement
 from icrl_registry.errors import UnknownNameError
 
@@ -55,11 +57,18 @@ def run_tiny(name: str) -> tuple[BenchmarkReport, dict]:
 def test_scan_measures_time_memory_and_what_must_be_reached():
     report, _ = run_tiny("scan")
     ours = [each for each in report.measurements if each.subject == "fused scan"]
-    assert {each.quantity for each in ours} == {"forward", "forward + backward", "peak memory added"}
+    assert {each.quantity for each in ours} == {"forward", "forward + backward", "peak memory added", FLAT}
     assert {each.at for each in ours} == {16, 40, 100}
+    assert {each.at for each in ours if each.quantity == FLAT} == {40, 100}
     wanted = {"GiB", "×"}
     assert wanted <= {each.unit for each in report.requirements}
     assert any("sequential formula" in each.subject for each in report.ratios)
+
+
+def test_a_slow_turn_is_no_slow_length():
+    turns = np.array([[1.0, 1.1, 0.9], [1.0, 1.1, 0.9], [1.2, 1.32, 1.08]])
+    assert slowest_to_fastest(turns) == pytest.approx(1.2)
+    assert slowest_to_fastest(turns * [1.0, 2.0, 5.0]) == pytest.approx(1.2)
 
 
 def test_a_rival_that_is_not_installed_is_left_out_by_name_with_the_command_that_brings_it(monkeypatch):
