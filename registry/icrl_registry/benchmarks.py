@@ -156,6 +156,16 @@ def ratio(subject: Measurement, rival: Measurement, quantity: str) -> Measuremen
     )
 
 
+def half_interval(values: Sequence[float]) -> float:
+    """Half the 95 % interval of a mean by Student's t, for two values or more."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return _student(len(numbers) - 1) * float(numbers.std(ddof=1)) / math.sqrt(len(numbers))
+
+
+def _student(freedom: int) -> float:
+    return _STUDENT[max(known for known in _STUDENT if known <= freedom)]
+
+
 def fit_growth(measurements: Sequence[Measurement]) -> Growth:
     """The exponent of a power law through the medians of one contender's quantity, by least squares in logarithms.
 
@@ -173,7 +183,7 @@ def fit_growth(measurements: Sequence[Measurement]) -> Growth:
     if freedom > 0:
         residuals = y - y.mean() - slope * centred
         error = math.sqrt(float(residuals @ residuals) / freedom / float(centred @ centred))
-        half = _STUDENT[max(known for known in _STUDENT if known <= freedom)] * error
+        half = _student(freedom) * error
         interval = (slope - half, slope + half)
     first = measurements[0]
     return Growth(first.subject, first.quantity, slope, interval, points[0][0], points[-1][0])

@@ -12,6 +12,7 @@ from icrl_registry.discovery import PluginEntry, entries_of_group, import_entry
 from icrl_registry.errors import PluginError, unknown_name
 
 BUILT_IN = {
+    "learning": "icrl_bench.benchmarking.learning:LearningBenchmark",
     "sources": "icrl_bench.benchmarking.sources:SourcesBenchmark",
     "backbones": "icrl_bench.benchmarking.backbones:BackbonesBenchmark",
     "run": "icrl_bench.benchmarking.whole_run:RunBenchmark",

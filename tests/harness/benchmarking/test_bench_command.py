@@ -25,6 +25,7 @@ TINY = {
     },
     "sources": {"names": ("sb3-ppo",), "repeats": 1, "warm_up": 100, "seconds": 0.01, "total_steps": 4000},
     "run": {"repeats": 1, "jobs": 1},
+    "learning": {"tasks": 2, "steps": 500, "settings": {"hidden_sizes": (16, 16), "batch_size": 32}},
 }  # fmt: skip
 NUMBER_KEYS = {
     "subject", "quantity", "unit", "more_is_better", "at", "median", "lower_quartile", "upper_quartile", "repeats",
@@ -63,6 +64,25 @@ def test_scan_measures_time_memory_and_what_must_be_reached():
     wanted = {"GiB", "×"}
     assert wanted <= {each.unit for each in report.requirements}
     assert any("sequential formula" in each.subject for each in report.ratios)
+
+
+def test_learning_compares_a_population_with_its_reference():
+    report, _ = run_tiny("learning")
+    assert {each.subject for each in report.measurements} == {"sac", "sb3-sac"}
+    assert {len(each.values) for each in report.measurements} == {2}
+    assert all(each.median < 0 for each in report.measurements)
+
+
+def test_learning_that_differs_is_seen():
+    """Means of 10 ± 1.84 (Student's t, three degrees of freedom) beside such that are 1 and 2 apart."""
+    benchmark = make_benchmark("learning", False, {})
+    values = np.array([9.0, 11.0, 9.0, 11.0])
+    for apart, passed in ((1.0, True), (2.0, False)):
+        found = BenchmarkReport("")
+        benchmark._compare(found, "return", ("sac", "sb3-sac"), [values, values + apart])
+        (requirement,) = found.requirements
+        assert (requirement.value, requirement.passed) == (pytest.approx(apart), passed)
+        assert requirement.limit == pytest.approx(3.182 * np.sqrt(4 / 3) / 2, rel=1e-3)
 
 
 def test_a_slow_turn_is_no_slow_length():
