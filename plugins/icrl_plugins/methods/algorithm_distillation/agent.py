@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
-from icrl_plugins.methods.algorithm_distillation.model import DistillationModel
+from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, mean_and_log_std
 from icrl_plugins.methods.algorithm_distillation.tokens import token_size
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed
@@ -63,12 +63,21 @@ class InContextAgent(Agent):
             self._rebuild_when_full()
             self._recent.append(token)
         predicted, self._state = self.model.step(token, self._state)
-        actions = predicted.float().cpu().numpy()  # (K, A)
+        actions = self._draw(predicted.float().cpu())
         if self.config.execution_noise:
             noise = self._noise.standard_normal(actions.shape, dtype=np.float32)
             actions = actions + np.float32(self.config.execution_noise) * noise
         clipped: FloatArray = np.clip(actions, -1.0, 1.0)
         return clipped
+
+    def _draw(self, predicted: torch.Tensor) -> FloatArray:
+        """(K, A or 2A) → (K, A): the predicted actions, or a sample where the head gives their distribution."""
+        if self.config.head != "gaussian":
+            return predicted.numpy()
+        mean, log_std = mean_and_log_std(predicted)
+        noise = self._noise.standard_normal(mean.shape, dtype=np.float32)
+        drawn: FloatArray = (mean + log_std.exp() * torch.from_numpy(noise)).numpy()
+        return drawn
 
     def _rebuild_when_full(self) -> None:
         """A context as long as trained starts anew from its newest half: no state holds more than was trained for."""

@@ -23,7 +23,11 @@ class AlgorithmDistillationConfig(OptimisationConfig, ModelSelectionConfig):
         "transition", description="One token per environment step, or three (action, reward, observation)."
     )
     episode_start_flag: bool = Field(False, description="Tell the model at which tokens an episode starts.")
-    head: Literal["linear", "tanh"] = Field("linear", description="Last layer of the action head; linear is clipped.")
+    head: Literal["linear", "tanh", "gaussian"] = Field(
+        "linear",
+        description="What the action head gives: actions (linear ones are clipped) for the squared error, or mean and "
+        "spread for the likelihood, from which actions are drawn.",
+    )
     targets: Literal["executed", "policy_means"] = Field(
         "executed", description="Regress on the executed actions, or on the source policy's means where recorded."
     )
@@ -59,6 +63,8 @@ class AlgorithmDistillationConfig(OptimisationConfig, ModelSelectionConfig):
     def _check_combinations(self) -> Self:
         if self.context_length != "full" and self.context_length < 1:
             raise ValueError("context_length must be at least 1, or full")
+        if self.head == "gaussian" and self.targets == "policy_means":
+            raise ValueError("head gaussian learns how executed actions spread; policy_means have no spread")
         if (self.updates is None) == (self.epochs is None):
             raise ValueError("give exactly one of updates and epochs, and set the other to none")
         return self

@@ -2,12 +2,14 @@
 
 Each part of x_t = (s_{t-1}, a_{t-1}, r_{t-1}, s_t) is embedded linearly to width e. The four are concatenated and,
 where 4e is not the backbone's width D, projected to it. In the layout "three" the parts a_{t-1}, r_{t-1}, s_t become
-one token each (Laskin et al. 2022), in this order, and the action is read at the third. The loss is the mean squared
-error of the predicted actions over all real tokens and action components.
+one token each (Laskin et al. 2022), in this order, and the action is read at the third. The loss is the mean over all real
+tokens and action components of the squared error of the predicted actions or, with the head "gaussian", of the negative
+log-likelihood of the executed ones: Laskin's equation 1 for continuous actions. Drawn from, it also explores like the source.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
@@ -15,9 +17,17 @@ from torch import nn
 
 from icrl_registry.contracts import BackboneFactory
 
+Head = Literal["linear", "tanh", "gaussian"]
+
+#: Log-deviations of the head "gaussian" are clamped to these: 0.007 to 1.6 on actions in [-1, 1].
+LOG_STD_RANGE = (-5.0, 0.5)
+
 
 class DistillationModel(nn.Module):
-    """(B, T, F) tokens → (B, T, A) actions; the output at t depends on tokens up to t only."""
+    """(B, T, F) tokens → (B, T, A) actions; the output at t depends on tokens up to t only.
+
+    With the head "gaussian" (B, T, 2A): means, then log-deviations.
+    """
 
     def __init__(
         self,
@@ -28,7 +38,7 @@ class DistillationModel(nn.Module):
         context_length: int,
         token_layout: Literal["transition", "three"],
         episode_start_flag: bool,
-        head: Literal["linear", "tanh"],
+        head: Head,
         dropout: float,
     ) -> None:
         super().__init__()
@@ -47,7 +57,7 @@ class DistillationModel(nn.Module):
                 self.projection = nn.Linear(4 * embedding, width)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(width, action_size)
+        self.head = nn.Linear(width, 2 * action_size if head == "gaussian" else action_size)
         self.squash = nn.Tanh() if head == "tanh" else nn.Identity()
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -91,3 +101,17 @@ def masked_mean_squared_error(predicted: torch.Tensor, targets: torch.Tensor, ma
     """Mean over real tokens and action components: predicted and targets (B, T, A), mask (B, T) bool → scalar."""
     squared = (predicted.float() - targets).square().mean(dim=-1)  # (B, T)
     return (squared * mask).sum() / mask.sum()
+
+
+def masked_negative_log_likelihood(predicted: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Of independent Gaussians, per real token and action component: predicted (B, T, 2A), the rest as above → scalar."""
+    mean, log_std = mean_and_log_std(predicted.float())
+    squared = ((targets - mean) * torch.exp(-log_std)).square()
+    surprise = (0.5 * squared + log_std + 0.5 * math.log(2.0 * math.pi)).mean(dim=-1)  # (B, T)
+    return (surprise * mask).sum() / mask.sum()
+
+
+def mean_and_log_std(predicted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(…, 2A) → means and clamped log-deviations, (…, A) each."""
+    mean, log_std = predicted.chunk(2, dim=-1)
+    return mean, log_std.clamp(*LOG_STD_RANGE)

@@ -1,7 +1,7 @@
 """Algorithm Distillation as a method: meta-training on learning histories, agents from checkpoints.
 
-Laskin et al. 2022, equation 1, with the Gaussian of fixed variance that continuous actions suggest: the mean squared
-error between the source's actions and those predicted from the across-episode history before them.
+Laskin et al. 2022, equation 1, for continuous actions: the likelihood of the source's actions given the across-episode
+history before them, under a Gaussian of learnt spread, or of fixed spread, which is the mean squared error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ import torch
 
 from icrl_plugins.methods.algorithm_distillation.agent import InContextAgent
 from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
-from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, masked_mean_squared_error
+from icrl_plugins.methods.algorithm_distillation.model import (
+    DistillationModel,
+    masked_mean_squared_error,
+    masked_negative_log_likelihood,
+)
 from icrl_plugins.methods.algorithm_distillation.sampling import Batch, WindowSampler
 from icrl_plugins.methods.algorithm_distillation.tokens import streams_of
 from icrl_plugins.training.checkpoints import load_module, module_tensors
@@ -102,6 +106,8 @@ class _Training:
         self.model = method.build_model(self.config, job.spec, self.context_length, seed).to(job.device)
         num_updates = self.config.num_updates(self.sampler.tokens_per_pass, self.context_length)
         self.training = GradientTraining(self.model, self.config, num_updates, child_seed(job.seed, _UPDATES))
+        gaussian = self.config.head == "gaussian"
+        self.loss = masked_negative_log_likelihood if gaussian else masked_mean_squared_error
         self.tokens_seen = 0
         self.selection = ModelSelection(self.config, job.validate, lambda: module_tensors(self.model))
 
@@ -129,7 +135,7 @@ class _Training:
             enabled = self.config.precision == "bfloat16"
             with torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=enabled):
                 predicted = self.model(tokens)
-            return masked_mean_squared_error(predicted, targets, mask)
+            return self.loss(predicted, targets, mask)
 
         rate = self.training.learning_rate
         loss = self.training.step(compute_loss)

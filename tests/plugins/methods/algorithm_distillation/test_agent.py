@@ -103,6 +103,18 @@ def test_actions_are_clipped_and_noise_is_the_agents_own(toy) -> None:
     assert 0.3 < difference.std() < 0.7
 
 
+def test_a_gaussian_head_is_drawn_from(toy) -> None:
+    agent = make_agent(toy, head="gaussian")
+    with torch.no_grad():
+        agent.model.head.weight.zero_()
+        agent.model.head.bias.copy_(torch.tensor([0.2, -0.1, np.log(0.05), np.log(0.2)]))
+    once, again, other = (live(agent, 9, seed=seed)["actions"] for seed in (0, 0, 1))
+    np.testing.assert_array_equal(once, again)
+    assert not np.array_equal(once, other)
+    np.testing.assert_allclose(once.mean(axis=(0, 1)), [0.2, -0.1], atol=0.04)  # 135 draws
+    np.testing.assert_allclose(once.std(axis=(0, 1)), [0.05, 0.2], rtol=0.2)
+
+
 def test_a_full_context_is_rebuilt_from_its_newest_half(toy) -> None:
     agent = make_agent(toy, context_length=6, context_overflow="rebuild")
     plain = make_agent(toy, context_length=6)

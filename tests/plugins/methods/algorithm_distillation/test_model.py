@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, masked_mean_squared_error
+from icrl_plugins.methods.algorithm_distillation.model import (
+    LOG_STD_RANGE,
+    DistillationModel,
+    masked_mean_squared_error,
+    masked_negative_log_likelihood,
+)
 from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of, token_size, write_tokens
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import default_generator, torch_generator
@@ -129,3 +134,21 @@ def test_the_loss_is_a_mean_over_real_tokens_and_components() -> None:
     assert loss.item() == pytest.approx((1 + 9 + 0 + 0 + 4 + 0) / 6)
     loss.backward()
     assert not predicted.grad[1, 0].any()
+
+
+def test_the_likelihood_is_that_of_independent_gaussians() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, targets = torch.randn(2, 3, 4, generator=generator), torch.randn(2, 3, 2, generator=generator)
+    predicted.requires_grad_()
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    mean, log_std = predicted[..., :2], predicted[..., 2:].clamp(*LOG_STD_RANGE)
+    surprise = -torch.distributions.Normal(mean, log_std.exp()).log_prob(targets)  # (2, 3, 2)
+    loss = masked_negative_log_likelihood(predicted, targets, mask)
+    torch.testing.assert_close(loss, surprise[mask].mean())
+    loss.backward()
+    assert not predicted.grad[1, 1:].any()
+
+
+def test_the_gaussian_head_gives_means_and_deviations(toy) -> None:
+    model = make_model(toy, head="gaussian")
+    assert model(torch.zeros(1, 5, 7)).shape == (1, 5, 4)
