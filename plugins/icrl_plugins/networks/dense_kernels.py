@@ -17,8 +17,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vectors import JIT, lane_count, lane_sum, load, sigmoid, splat, store
+from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.vectors import JIT, lane_count, lane_sum, load, sigmoid, splat, store
 
 #: What is applied to a layer's outputs; the slopes of both follow from what came out.
 NOTHING, RELU, TANH = 0, 1, 2

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import conv_kernels
-from icrl_plugins.backbones.mamba.jit import rows, run_tasks
 from icrl_plugins.backbones.mamba.partial_sums import sum_partials
-from icrl_plugins.backbones.mamba.vectors import LANES
+from icrl_plugins.kernels.jit import rows, run_tasks
+from icrl_plugins.kernels.vectors import LANES
 
 Tensor = torch.Tensor
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vectors import JIT, lane_count, load, sigmoid, splat, store
+from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.vectors import JIT, lane_count, load, sigmoid, splat, store
 
 ROWS = 32  # steps of a task
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 
-from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vectors import lane_count, lane_sum, load, splat, store
+from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.vectors import lane_count, lane_sum, load, splat, store
 
 ROWS = 64  # rows of a task
 

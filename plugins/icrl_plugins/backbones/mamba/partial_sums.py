@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from icrl_plugins.backbones.mamba.jit import compiled, run_tasks
+from icrl_plugins.kernels.jit import compiled, run_tasks
 
 COLUMNS = 1024  # columns of a task
 

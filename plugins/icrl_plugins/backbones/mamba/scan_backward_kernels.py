@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.backbones.mamba.jit import compiled
 from icrl_plugins.backbones.mamba.scan_kernels import (
     BLOCK,
     CHUNK,
@@ -26,7 +25,8 @@ from icrl_plugins.backbones.mamba.scan_kernels import (
     store_rows,
     store_states,
 )
-from icrl_plugins.backbones.mamba.vectors import (
+from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.vectors import (
     JIT,
     LANES,
     decay,

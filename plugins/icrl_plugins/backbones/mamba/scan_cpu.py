@@ -9,8 +9,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import scan_backward_kernels, scan_kernels
-from icrl_plugins.backbones.mamba.jit import rows, run_tasks
 from icrl_plugins.backbones.mamba.partial_sums import sum_partials
+from icrl_plugins.kernels.jit import rows, run_tasks
 
 Tensor = torch.Tensor
 Grad = Tensor | None

@@ -21,8 +21,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vectors import (
+from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.vectors import (
     JIT,
     decay,
     decay_scale,

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.backbones.mamba.jit import compiled
-from icrl_plugins.backbones.mamba.vectors import JIT, decay, decay_scale, exponential, sigmoid, softplus
+from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.vectors import JIT, decay, decay_scale, exponential, sigmoid, softplus
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]

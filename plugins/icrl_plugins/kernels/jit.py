@@ -1,8 +1,8 @@
 """Compiling numba kernels with a cache on disk where one can be written, and sharing their tasks among threads.
 
 Numba looks at the age of a kernel's own file to tell whether a cached binary is current, not at the files that it imports.
-So the cache lies in a directory named after the contents of this whole package, below the user's cache directory or
-`NUMBA_CACHE_DIR`.
+So the cache lies in a directory named after the contents of all files that kernels import from, below the user's cache
+directory or `NUMBA_CACHE_DIR`: those of this folder, and every file with `kernel` in its name.
 
 Kernels take `start` and `stride` as their first arguments and do every stride-th task from `start`. They release the
 interpreter's lock, so plain Python threads run them side by side. That needs no threading layer of numba's own, which
@@ -24,7 +24,7 @@ import torch
 from numba import config, njit
 from platformdirs import user_cache_dir
 
-from icrl_plugins.backbones.mamba.vectors import JIT
+from icrl_plugins.kernels.vectors import JIT
 
 #: Below this many state updates a second thread costs more than it saves.
 SERIAL_WORK = 200_000
@@ -34,7 +34,8 @@ SERIAL_WORK = 200_000
 def _cache_directory() -> str:
     """Where compiled kernels of exactly these sources are kept."""
     contents = hashlib.sha256()
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    here = Path(__file__).parent
+    for source in sorted({*here.glob("*.py"), *here.parent.rglob("*kernel*.py")}):
         contents.update(source.read_bytes())
     base = config.CACHE_DIR or user_cache_dir("icrl-bench")
     return str(Path(base) / "kernels" / contents.hexdigest()[:16])

@@ -1,0 +1,1 @@
+"""Compiled kernels for the CPU: how they are compiled and share threads, and vectors of lanes."""
