@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from pydantic import Field
 
 from icrl_plugins.sources.evaluation import GreedyPolicy, population_returns, require_finite_policy
 from icrl_plugins.sources.hyperparameters import SourceConfig
@@ -57,6 +58,14 @@ class PopulationLearner(Protocol):
         """The policy of the task at `index`, by name."""
 
     @abstractmethod
+    def load_policy(self, tensors: Mapping[str, Array], index: int = 0) -> None:
+        """Puts a policy in the place of the one at `index`.
+
+        Raises:
+            UsageError: the tensors don't belong to such a policy.
+        """
+
+    @abstractmethod
     def save(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Tensors and JSON-able state: everything that acting and learning depend on."""
 
@@ -65,18 +74,27 @@ class PopulationLearner(Protocol):
         """Goes on from what `save` gave."""
 
 
+class PopulationConfig(SourceConfig):
+    """How many tasks train together."""
+
+    population: int = Field(16, ge=1, description="tasks that one process trains together at most")
+
+
 class PopulationSource(Source):
     """A source whose tasks train as one population; a subclass makes the learners."""
 
-    config: SourceConfig
+    config: PopulationConfig
+
+    def __init__(self, config: PopulationConfig) -> None:
+        self.config = config
 
     @abstractmethod
     def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> PopulationLearner:
         """Untrained learners, one a seed."""
 
-    @abstractmethod
     def group_size(self) -> int:
         """How many tasks train together at most."""
+        return self.config.population
 
     def total_steps(self) -> int:
         """Environment steps a task: `total_steps`, rounded down so that all streams are equally long."""
@@ -123,13 +141,19 @@ class PopulationSource(Source):
         for index in range(len(tasks)):
             yield SourceRun(population.history(index), policies[index], statistics[index])
 
-    @abstractmethod
     def greedy_policy(self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec) -> GreedyPolicy:
         """Rebuilds a trained policy from the tensors of `SourceRun.policy`.
 
         Raises:
             UsageError: the tensors don't belong to a policy of this source and configuration.
         """
+        learner = self.make_learner(environment_spec, [np.random.SeedSequence(0)])  # its weights are overwritten
+        learner.load_policy(policy_tensors)
+
+        def act(observations: FloatArray) -> FloatArray:
+            return learner.act_greedily(observations)
+
+        return act
 
 
 def _train(

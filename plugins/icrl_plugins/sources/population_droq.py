@@ -11,21 +11,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
 from torch import nn
 
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
 from icrl_plugins.networks.task_streams import Streams
 from icrl_plugins.sources.hyperparameters import DroQConfig
+from icrl_plugins.sources.population import PopulationConfig
 from icrl_plugins.sources.population_sac import SAC
 from icrl_plugins.sources.sac_learner import SACLearner
 from icrl_registry.contracts import EnvironmentSpec
 
 
-class PopulationDroQConfig(DroQConfig):
+class PopulationDroQConfig(DroQConfig, PopulationConfig):
     """DroQ's hyper-parameters, and how many tasks train together."""
-
-    population: int = Field(16, ge=1, description="tasks that one process trains together at most")
 
 
 class DroQLearner(SACLearner):
@@ -58,9 +56,6 @@ class DroQ(SAC):
     Config = PopulationDroQConfig
     config: PopulationDroQConfig
     conformance_settings: ClassVar[Mapping[str, Any]] = {**SAC.conformance_settings, "gradient_steps": 2}
-
-    def __init__(self, config: PopulationDroQConfig) -> None:
-        self.config = config
 
     def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> DroQLearner:
         return DroQLearner(spec, self.config, self.total_steps(), seeds)

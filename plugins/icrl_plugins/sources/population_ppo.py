@@ -9,19 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from icrl_plugins.sources.evaluation import GreedyPolicy
 from icrl_plugins.sources.hyperparameters import PPOConfig
-from icrl_plugins.sources.population import PopulationSource
+from icrl_plugins.sources.population import PopulationConfig, PopulationSource
 from icrl_plugins.sources.ppo_learner import PPOLearner
-from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
+from icrl_registry.contracts import EnvironmentSpec
 
 
-class PopulationPPOConfig(PPOConfig):
+class PopulationPPOConfig(PPOConfig, PopulationConfig):
     """PPO's hyper-parameters, and how many tasks train together."""
-
-    population: int = Field(16, ge=1, description="tasks that one process trains together at most")
 
 
 class PPO(PopulationSource):
@@ -42,20 +38,5 @@ class PPO(PopulationSource):
         "evaluation_episodes": 2,
     }
 
-    def __init__(self, config: PopulationPPOConfig) -> None:
-        self.config = config
-
-    def group_size(self) -> int:
-        return self.config.population
-
     def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> PPOLearner:
         return PPOLearner(spec, self.config, self.total_steps(), seeds)
-
-    def greedy_policy(self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec) -> GreedyPolicy:
-        learner = self.make_learner(environment_spec, [np.random.SeedSequence(0)])  # its weights are overwritten
-        learner.load_policy(policy_tensors)
-
-        def act(observations: FloatArray) -> FloatArray:
-            return learner.act_greedily(observations)
-
-        return act

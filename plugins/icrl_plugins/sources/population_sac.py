@@ -9,19 +9,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field
 
-from icrl_plugins.sources.evaluation import GreedyPolicy
 from icrl_plugins.sources.hyperparameters import SACConfig
-from icrl_plugins.sources.population import PopulationSource
+from icrl_plugins.sources.population import PopulationConfig, PopulationSource
 from icrl_plugins.sources.sac_learner import SACLearner
-from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
+from icrl_registry.contracts import EnvironmentSpec
 
 
-class PopulationSACConfig(SACConfig):
+class PopulationSACConfig(SACConfig, PopulationConfig):
     """SAC's hyper-parameters, and how many tasks train together."""
-
-    population: int = Field(16, ge=1, description="tasks that one process trains together at most")
 
 
 class SAC(PopulationSource):
@@ -38,20 +34,5 @@ class SAC(PopulationSource):
         "evaluation_episodes": 2,
     }
 
-    def __init__(self, config: PopulationSACConfig) -> None:
-        self.config = config
-
-    def group_size(self) -> int:
-        return self.config.population
-
     def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> SACLearner:
         return SACLearner(spec, self.config, self.total_steps(), seeds)
-
-    def greedy_policy(self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec) -> GreedyPolicy:
-        learner = self.make_learner(environment_spec, [np.random.SeedSequence(0)])  # its weights are overwritten
-        learner.load_policy(policy_tensors)
-
-        def act(observations: FloatArray) -> FloatArray:
-            return learner.act_greedily(observations)
-
-        return act
