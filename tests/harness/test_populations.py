@@ -24,7 +24,7 @@ TIMEOUT = 300
 
 @pytest.fixture
 def population(toy: Path) -> list[str | Path]:
-    """Arguments for runs with the toy population: 7 tasks in groups of 2, 2 and 3, eight rounds of 10 steps each."""
+    """Arguments for runs with the toy population: 7 tasks in groups of 1, 2, 2 and 2, eight rounds of 10 steps each."""
     protocol = toy / "population.toml"
     protocol.write_text((toy / "toy.toml").read_text().replace("toy-source", "toy-population"))
     return ["-p", protocol]
@@ -37,7 +37,7 @@ def histories_below(home: Path) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.parametrize(("size", "expected"), [(1, [1] * 7), (3, [2, 2, 3]), (4, [3, 4]), (7, [7]), (50, [7])])
+@pytest.mark.parametrize(("size", "expected"), [(1, [1] * 7), (3, [1, 2, 2, 2]), (4, [3, 4]), (7, [7]), (50, [7])])
 def test_groups_are_in_order_few_and_equal(size: int, expected: list[int]):
     tasks = ToyPoint().tasks(7)
     groups = cut_groups(tasks, size)
@@ -50,14 +50,14 @@ def test_what_is_missing_is_made_again_in_the_same_company(run: Callable[..., An
     home = tmp_path / "home"
     dataset = run(*population, "--json").document["runs"][0]["dataset"]
     whole, kind, store = histories_below(home), f"datasets/{dataset}", Store(home)
-    assert store.manifest(kind, "train-001")["group"] == ["train-000", "train-001"]
-    assert store.manifest(kind, "test-001")["group"] == ["validation-001", "test-000", "test-001"]
+    assert store.manifest(kind, "train-001")["group"] == ["train-001", "train-002"]
+    assert store.manifest(kind, "test-001")["group"] == ["test-000", "test-001"]
     before = {path: path.stat().st_mtime_ns for path in home.glob("datasets/*/*/manifest.json")}
     for label in ("train-001", "test-000"):
         store.discard(kind, label)
     again = run(*population).err
     assert "(20 were there before)" not in again
-    assert re.search(r"collect: done, 400 env steps in .* \(160 were there before\)", again)  # the group in the middle
+    assert re.search(r"collect: done, 320 env steps in .* \(240 were there before\)", again)  # the other two groups
     assert histories_below(home) == whole
     changed = {path.parent.name for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert changed == {"train-001", "test-000"}

@@ -52,8 +52,14 @@ def collect_histories(store: Store, plan: Plan, num_workers: int, progress: Prog
 
 
 def cut_groups(tasks: Sequence[Task], size: int) -> list[list[Task]]:
-    """The tasks in order, in as few groups of at most `size` as there can be, all as equal as can be."""
+    """The tasks in order, in few groups of at most `size`, all as equal as can be.
+
+    More than one group are an even number, where there are as many tasks: three would leave one of two cores idle for half
+    the time. How many cores there are must not matter, since the groups decide the last bits of histories.
+    """
     count = -(-len(tasks) // size)
+    if count > 1:
+        count = min(count + count % 2, len(tasks))
     bounds = [len(tasks) * group // count for group in range(count + 1)]
     return [list(tasks[first:last]) for first, last in itertools.pairwise(bounds)]
 
