@@ -39,11 +39,11 @@ def print_report(report: BenchmarkReport, console: Any) -> None:
 
     console.print(Text(report.title, style="bold"))
     console.print(Text("medians ± half the distance of the quartiles"))
-    for quantity, unit in _quantities(report.measurements):
+    for quantity, unit in quantities(report.measurements):
         rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
         if len(rows) > 1:
             console.print(Text(f"\n{quantity} ({unit})", style="italic"), _table(rows, report.axis), sep="\n")
-    for quantity, unit in _quantities(report.ratios):
+    for quantity, unit in quantities(report.ratios):
         rows = [each for each in report.ratios if (each.quantity, each.unit) == (quantity, unit)]
         console.print(Text(f"\nhow many times {quantity}", style="italic"), _table(rows, report.axis), sep="\n")
     for line in (*map(growth_in_words, report.growths), *report.notes):
@@ -79,13 +79,13 @@ def draw(report: BenchmarkReport, path: str) -> bool:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    quantities = [pair for pair in _quantities(report.measurements) if _is_drawn(report, *pair)]
-    if not quantities:
+    drawn = [pair for pair in quantities(report.measurements) if _is_drawn(report, *pair)]
+    if not drawn:
         return False
     subjects = list(dict.fromkeys(each.subject for each in report.measurements))
     with pyplot.rc_context({"svg.hashsalt": "icrl-bench", "svg.fonttype": "none", "font.size": 9}):
-        figure, places = pyplot.subplots(1, len(quantities), figsize=(3.7 * len(quantities), 3.2), squeeze=False)
-        for axes, (quantity, unit) in zip(places[0], quantities, strict=True):
+        figure, places = pyplot.subplots(1, len(drawn), figsize=(3.7 * len(drawn), 3.2), squeeze=False)
+        for axes, (quantity, unit) in zip(places[0], drawn, strict=True):
             rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
             (_draw_lines if report.axis else _draw_bars)(axes, rows, subjects, report.axis)
             axes.set_title(f"{quantity} ({unit})", fontsize=9, loc="left")
@@ -130,7 +130,8 @@ def _draw_bars(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str], 
     axes.invert_yaxis()
 
 
-def _quantities(measurements: Iterable[Measurement]) -> list[tuple[str, str]]:
+def quantities(measurements: Iterable[Measurement]) -> list[tuple[str, str]]:
+    """What was measured, with its unit, in the order in which it first comes."""
     return list(dict.fromkeys((each.quantity, each.unit) for each in measurements))
 
 
@@ -143,17 +144,18 @@ def _table(rows: Sequence[Measurement], axis: str) -> Any:
     if not axis:
         table = Table(Column(""), Column(rows[0].unit, justify="right"), **style, show_header=False)
         for each in rows:
-            table.add_row(each.subject, _cell(each))
+            table.add_row(each.subject, cell(each))
         return table
     columns = [Column(subject, justify="right") for subject in subjects]
     table = Table(Column(axis.partition(" (")[0], justify="right", no_wrap=True), *columns, **style)
     for place in sorted({each.at or 0.0 for each in rows}):
         here = {each.subject: each for each in rows if (each.at or 0.0) == place}
-        table.add_row(f"{place:,.0f}", *(_cell(here[name]) if name in here else "" for name in subjects))
+        table.add_row(f"{place:,.0f}", *(cell(here[name]) if name in here else "" for name in subjects))
     return table
 
 
-def _cell(measurement: Measurement) -> str:
+def cell(measurement: Measurement) -> str:
+    """`4.31 ±2%`."""
     if len(measurement.values) < 2:
         return _short(measurement.median)
     low, high = measurement.quartiles

@@ -26,7 +26,7 @@ def bench(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A size, such as bench.repeats=9.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for NAME.json, NAME.svg and NAME.png.", file_okay=False)
+        Path | None, typer.Option("--out", help="Folder for NAME.json, .md, .svg and .png.", file_okay=False)
     ] = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -70,9 +70,11 @@ def _run(name: str, benchmark: Benchmark, quiet: bool) -> BenchmarkReport:
 
 
 def _write(folder: Path, name: str, report: BenchmarkReport, document: dict[str, object]) -> None:
+    from icrl_bench.benchmarking.markdown import as_markdown
     from icrl_bench.benchmarking.showing import draw
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    (folder / f"{name}.md").write_text(as_markdown(name, report, document), encoding="utf-8")
     for suffix in FORMATS:
         draw(report, str(folder / f"{name}.{suffix}"))

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from icrl_bench.benchmarking.catalogue import benchmark_names, make_benchmark
+from icrl_bench.benchmarking.markdown import as_markdown
 from icrl_bench.benchmarking.showing import as_document, draw, print_report
 from icrl_bench.cli.main import app
 from icrl_plugins.benchmarks.scan import FLAT, slowest_to_fastest
@@ -83,6 +84,26 @@ def test_learning_that_differs_is_seen():
         (requirement,) = found.requirements
         assert (requirement.value, requirement.passed) == (pytest.approx(apart), passed)
         assert requirement.limit == pytest.approx(3.182 * np.sqrt(4 / 3) / 2, rel=1e-3)
+
+
+def test_markdown_has_every_number_of_the_tables():
+    report = BenchmarkReport(
+        "speeds", "context (tokens)",
+        measurements=[
+            Measurement("mamba", "time", "s", (1.0, 2.0, 3.0), 100),
+            Measurement("dt", "time", "s", (4.0,), 100),
+            Measurement("mamba", "time", "s", (2.5,), 1000),
+        ],
+        ratios=[Measurement("mamba : dt", "faster", "×", (4.0,), 100)],
+        requirements=[Requirement("memory within", 3.0, 16.0, "GiB", True)],
+        absent=[Absent("gru", "not installed", "pip install gru")],
+    )  # fmt: skip
+    text = as_markdown("backbones", report, as_document("backbones", report, True, 12.0))
+    assert "`icrl-bench bench backbones --quick`" in text
+    assert "- pass  memory within: 3 GiB (limit 16 GiB)" in text
+    assert "| context (tokens) | mamba | dt |\n|---|--:|--:|\n| 100 | 2 ±25% | 4 |\n| 1,000 | 2.5 |  |" in text
+    assert "## How many times faster\n\n| context (tokens) | mamba : dt |" in text
+    assert "left out: gru, not installed" in text
 
 
 def test_a_slow_turn_is_no_slow_length():
@@ -202,4 +223,6 @@ def test_the_command_lists_names_and_prints_one_document(tmp_path):
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert_is_document(json.loads(result.stdout))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["backbones.json", "backbones.png", "backbones.svg"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"backbones.{suffix}" for suffix in ("json", "md", "png", "svg")
+    ]
