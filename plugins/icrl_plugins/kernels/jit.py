@@ -4,8 +4,8 @@ Numba looks at the age of a kernel's own file to tell whether a cached binary is
 So the cache lies in a directory named after the contents of all files that kernels import from, below the user's cache
 directory or `NUMBA_CACHE_DIR`: those of this folder, and every file with `kernel` in its name.
 
-Kernels take `start` and `stride` as their first arguments and do every stride-th task from `start`. They release the
-interpreter's lock, so plain Python threads run them side by side. That needs no threading layer of numba's own, which
+Kernels take the counters of `tasks.py` as their first argument and do the tasks that nobody else has taken. They release
+the interpreter's lock, so plain Python threads run them side by side. That needs no threading layer of numba's own, which
 would compete with PyTorch's OpenMP threads and abort in forked processes, and all thread counts run the same machine
 code, so they give the same bits.
 """
@@ -24,6 +24,7 @@ import torch
 from numba import config, njit
 from platformdirs import user_cache_dir
 
+from icrl_plugins.kernels.tasks import look_for_the_end, new_counters
 from icrl_plugins.kernels.vectors import JIT
 
 #: Below this many state updates a second thread costs more than it saves.
@@ -41,7 +42,7 @@ def _cache_directory() -> str:
     return str(Path(base) / "kernels" / contents.hexdigest()[:16])
 
 
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """`numba.njit`, cached on disk; where no cache directory can be written, compiled anew in each process."""
     given = config.CACHE_DIR
     config.CACHE_DIR = _cache_directory()  # read once, when a function is decorated
@@ -51,6 +52,9 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
         return njit(**JIT)(function)  # type: ignore[no-any-return]
     finally:
         config.CACHE_DIR = given
+
+
+soon_done = compiled(look_for_the_end)
 
 
 class _Workers:
@@ -76,19 +80,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def run_tasks(kernel: Callable[..., None], num_tasks: int, work: int, *arguments: Any) -> None:
-    """Runs `kernel(start, stride, *arguments)` so that all `num_tasks` tasks are done, on `torch.get_num_threads()` threads.
+    """Runs `kernel(counters, *arguments)` on `torch.get_num_threads()` threads until all `num_tasks` tasks are done.
 
-    `work` is the number of state updates in all; little work stays on the calling thread.
+    `work` is the number of state updates in all; little work stays on the calling thread. A thread that wakes up when
+    everything is taken is not waited for.
     """
     threads = min(torch.get_num_threads(), num_tasks) if work >= SERIAL_WORK else 1
+    counters = new_counters()
     if threads == 1:
-        kernel(0, 1, *arguments)
+        kernel(counters, *arguments)
         return
     pool = _WORKERS.pool(threads - 1)
-    others = [pool.submit(kernel, start, threads, *arguments) for start in range(1, threads)]
-    kernel(0, threads, *arguments)
-    for other in others:
-        other.result()
+    others = [pool.submit(kernel, counters, *arguments) for _ in range(1, threads)]
+    kernel(counters, *arguments)
+    if not soon_done(counters, num_tasks):
+        for other in others:
+            other.result()
 
 
 def rows(tensor: torch.Tensor) -> tuple[Any, int]:

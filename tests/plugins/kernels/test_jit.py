@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
+import pytest
+import torch
 
 from icrl_plugins.kernels import jit
+from icrl_plugins.kernels.tasks import new_counters, tasks
 
 
 def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
@@ -20,8 +25,8 @@ def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):
 
     monkeypatch.setattr(jit, "njit", refuses_a_cache)
 
-    def double(start, stride, values):
-        for i in range(start, values.size, stride):
+    def double(counters, values):
+        for i in tasks(counters, values.size):
             values[i] *= 2
 
     values = np.arange(5.0)
@@ -34,9 +39,10 @@ def test_a_forked_process_makes_its_own_threads():
     code = """
 import os, torch
 from icrl_plugins.kernels.jit import SERIAL_WORK, run_tasks
+from icrl_plugins.kernels.tasks import tasks
 torch.set_num_threads(2)
-def kernel(start, stride, values):
-    for i in range(start, len(values), stride):
+def kernel(counters, values):
+    for i in tasks(counters, len(values)):
         values[i] += 1
 before = [0] * 4
 run_tasks(kernel, 4, SERIAL_WORK, before)
@@ -64,3 +70,41 @@ def test_cache_is_bound_to_the_contents_of_the_kernels(tmp_path):
     assert directory.parent.parent == tmp_path
     assert directory.name == Path(jit._cache_directory()).name
     assert list(directory.rglob("*_add_rows*.nbc"))
+
+
+def test_every_task_is_done_once_however_many_threads(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
+
+    def count(counters, done):
+        for i in tasks(counters, done.size):
+            done[i] += 1
+
+    kernel = jit.compiled(count)
+    for size in (1, 3, 4, 1000):
+        done = np.zeros(size, dtype=np.int64)
+        jit.run_tasks(kernel, size, jit.SERIAL_WORK, done)
+        assert (done == 1).all()
+
+
+def test_an_error_in_a_thread_is_raised_and_nobody_waits_forever(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    caller = threading.get_ident()
+
+    def fails_elsewhere(counters, values):
+        if threading.get_ident() == caller:
+            time.sleep(0.2)  # the other thread comes first
+        for _ in tasks(counters, len(values)):
+            if threading.get_ident() != caller:
+                raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        jit.run_tasks(fails_elsewhere, 2, jit.SERIAL_WORK, [0, 0])
+
+
+def test_tasks_that_others_took_are_left_out():
+    counters = new_counters()
+    first = tasks(counters, 3)
+    assert next(first) == 0
+    assert list(tasks(counters, 3)) == [1, 2]
+    assert list(first) == []
+    assert counters[1] == 3

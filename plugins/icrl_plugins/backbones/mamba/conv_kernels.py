@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 
 from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import JIT, lane_count, load, sigmoid, splat, store
 
 ROWS = 32  # steps of a task
@@ -42,14 +43,14 @@ def _convolve(rows, taps, bias, count, gated, c):  # type: ignore[no-untyped-def
 
 
 @compiled
-def forward(start, stride, x, column, before, taps, bias, out):  # type: ignore[no-untyped-def]
+def forward(counters, x, column, before, taps, bias, out):  # type: ignore[no-untyped-def]
     """x (b, T, ≥ column + E), before (b, W - 1, E), taps (W, P), bias (P) → out (b, T, E)."""
     batch, steps, channels = out.shape
     width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
     rows = np.zeros((ROWS + width - 1, padded), out.dtype)
     c = np.empty((ROWS, padded), out.dtype)
-    for task in range(start, batch * chunks, stride):
+    for task in tasks(counters, batch * chunks):
         b = task // chunks
         begin = (task % chunks) * ROWS
         end = min(begin + ROWS, steps)
@@ -109,7 +110,7 @@ def _input_gradient(gc, taps, step, available, gx):  # type: ignore[no-untyped-d
 
 @compiled
 def backward(  # type: ignore[no-untyped-def]
-    start, stride, x, column, before, taps, bias, grad_out, grad_x, grad_before, grad_taps, grad_bias
+    counters, x, column, before, taps, bias, grad_out, grad_x, grad_before, grad_taps, grad_bias
 ):
     """grad_x (b, T, E), grad_before (b, W - 1, E); grad_taps (tasks, W, P) and grad_bias (tasks, P) are partial sums."""
     batch, steps, channels = grad_out.shape
@@ -118,7 +119,7 @@ def backward(  # type: ignore[no-untyped-def]
     rows = np.zeros((ROWS + 2 * (width - 1), padded), grad_out.dtype)
     gc = np.zeros((ROWS + width - 1, padded), grad_out.dtype)
     gx = np.empty(padded, grad_out.dtype)
-    for task in range(start, batch * chunks, stride):
+    for task in tasks(counters, batch * chunks):
         b = task // chunks
         begin = (task % chunks) * ROWS
         end = min(begin + ROWS, steps)

@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 
 from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import lane_count, lane_sum, load, splat, store
 
 ROWS = 64  # rows of a task
 
 
 @compiled
-def forward(start, stride, x, weight, epsilon, out, scale):  # type: ignore[no-untyped-def]
+def forward(counters, x, weight, epsilon, out, scale):  # type: ignore[no-untyped-def]
     """x (M, D), weight (D) → out (M, D) and the rows' r as scale (M)."""
     count, size = x.shape
     lanes = lane_count(x)
     zero = x.dtype.type(0)
-    for task in range(start, (count + ROWS - 1) // ROWS, stride):
+    for task in tasks(counters, (count + ROWS - 1) // ROWS):
         for row in range(task * ROWS, min((task + 1) * ROWS, count)):
             squares = splat(zero)
             for v in range(0, size, lanes):
@@ -34,12 +35,12 @@ def forward(start, stride, x, weight, epsilon, out, scale):  # type: ignore[no-u
 
 
 @compiled
-def backward(start, stride, x, weight, scale, grad_out, grad_x, grad_weight):  # type: ignore[no-untyped-def]
+def backward(counters, x, weight, scale, grad_out, grad_x, grad_weight):  # type: ignore[no-untyped-def]
     """grad_x (M, D); grad_weight (tasks, D) holds partial sums and must begin at zero."""
     count, size = x.shape
     lanes = lane_count(x)
     zero = x.dtype.type(0)
-    for task in range(start, (count + ROWS - 1) // ROWS, stride):
+    for task in tasks(counters, (count + ROWS - 1) // ROWS):
         for row in range(task * ROWS, min((task + 1) * ROWS, count)):
             r = scale[row]
             products = splat(zero)

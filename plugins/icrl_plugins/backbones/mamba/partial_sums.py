@@ -9,16 +9,18 @@ import numpy as np
 import torch
 
 from icrl_plugins.kernels.jit import compiled, run_tasks
+from icrl_plugins.kernels.tasks import tasks
 
 COLUMNS = 1024  # columns of a task
+ADDITIONS = 8  # take as long as a state update
 
 
 @compiled
-def _add_rows(start, stride, partial, total):  # type: ignore[no-untyped-def]
+def _add_rows(counters, partial, total):  # type: ignore[no-untyped-def]
     """total (M) = the sum of the rows of partial (P, M), accumulated in float64."""
     rows, columns = partial.shape
     sums = np.empty(COLUMNS, np.float64)
-    for task in range(start, (columns + COLUMNS - 1) // COLUMNS, stride):
+    for task in tasks(counters, (columns + COLUMNS - 1) // COLUMNS):
         first = task * COLUMNS
         width = min(COLUMNS, columns - first)
         sums[:] = 0
@@ -34,6 +36,12 @@ def _add_rows(start, stride, partial, total):  # type: ignore[no-untyped-def]
 def sum_partials(partial: torch.Tensor) -> torch.Tensor:
     """(P, …) contiguous → (…), the sum over P."""
     total = partial.new_empty(partial.shape[1:])
-    tasks = -(-total.numel() // COLUMNS)
-    run_tasks(_add_rows, tasks, partial.numel(), partial.view(partial.shape[0], -1).numpy(), total.view(-1).numpy())
+    blocks = -(-total.numel() // COLUMNS)
+    run_tasks(
+        _add_rows,
+        blocks,
+        partial.numel() // ADDITIONS,
+        partial.view(partial.shape[0], -1).numpy(),
+        total.view(-1).numpy(),
+    )
     return total

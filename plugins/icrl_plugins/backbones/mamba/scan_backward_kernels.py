@@ -26,6 +26,7 @@ from icrl_plugins.backbones.mamba.scan_kernels import (
     store_states,
 )
 from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import (
     JIT,
     LANES,
@@ -149,10 +150,10 @@ def _through_inputs(skip, unscale, xs, pre, ds, gs, count, sum_b, sum_d, grad_bi
 
 @compiled
 def backward(  # type: ignore[no-untyped-def]
-    start, stride, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, borders, grad_out, grad_last,
+    counters, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, borders, grad_out, grad_last,
     grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_initial,
 ):  # fmt: skip
-    """Tasks start, start + stride, … of the backward pass.
+    """The backward pass.
 
     As `forward`, and: grad_A, grad_initial (b, E, N), grad_D, grad_bias (b, E), grad_B, grad_C (blocks, b, T, N).
     """
@@ -166,7 +167,7 @@ def backward(  # type: ignore[no-untyped-def]
     totals = np.empty((2, num_states, LANES), x.dtype)
     xs, pre, zs, gs, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
     bias, skip, gbias, gskip = np.empty((4, BLOCK), x.dtype)
-    for task in range(start, batch * blocks, stride):
+    for task in tasks(counters, batch * blocks):
         b = task // blocks
         block = task % blocks
         first = block * BLOCK

@@ -22,6 +22,7 @@ import numpy as np
 from numba import njit
 
 from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import (
     JIT,
     decay,
@@ -128,9 +129,9 @@ def _skip_and_gate(skip, has_z, xs, zs, count, ys):  # type: ignore[no-untyped-d
 
 @compiled
 def forward(  # type: ignore[no-untyped-def]
-    start, stride, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, initial, keep, out, last, borders
+    counters, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, initial, keep, out, last, borders
 ):
-    """Tasks start, start + stride, … of the forward pass.
+    """The forward pass.
 
     x, dt, out (b, T, E); A (E, N); B, C (b, T, N); D, dt_bias (E); z (b, T, ≥ z_column + E); initial, last (b, E, N);
     borders (b, blocks, c, N, BLOCK): the state before each chunk, written if `keep`.
@@ -142,7 +143,7 @@ def forward(  # type: ignore[no-untyped-def]
     h = np.empty((num_states, BLOCK), x.dtype)
     xs, pre, zs, ds, du, ys = np.empty((6, CHUNK, BLOCK), x.dtype)
     bias, skip = np.empty((2, BLOCK), x.dtype)
-    for task in range(start, batch * blocks, stride):
+    for task in tasks(counters, batch * blocks):
         b = task // blocks
         block = task % blocks
         first = block * BLOCK
