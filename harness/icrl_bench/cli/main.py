@@ -50,9 +50,6 @@ def callback(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Ends the process with a documented exit code."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    # Read by PyTorch when it is imported: large tensors in huge pages. A training step of 16,000 tokens through the laptop
-    # protocols' Mamba has a twelfth of the page faults, and takes 7 % less time (median of ten pairs).
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     sys.exit(_run(arguments))
 
 

@@ -57,6 +57,7 @@ class ScanConfig(ComponentConfig):
     lengths: tuple[int, ...] = Field((128, 1000, 2048, 5000, 10000, 20000, 50000), description="Contexts T.")
     memory_lengths: tuple[int, ...] = Field((2048, 10000, 50000), description="Contexts T at which memory is measured.")
     flat_from: int = Field(1000, ge=1, description="Shortest context of the flatness requirement.")
+    flat_turns: int = Field(21, ge=1, description="Turns of that requirement, whose limit is narrow.")
     limits: dict[str, int] = Field(
         {"mambapy pscan": 2048, "sequential formula": 128, "transformers block": 128, "fused block": 128},
         description="Longest context of the contenders that explode, or that are there to be compared with such a one.",
@@ -76,6 +77,7 @@ class ScanBenchmark(Benchmark):
         "lengths": (128, 1000, 2048, 10000),
         "memory_lengths": (2048, 10000),
         "seconds_per_turn": 0.05,
+        "flat_turns": 9,
         "context": 5_000,
         "context_layers": 2,
     }
@@ -157,7 +159,7 @@ class ScanBenchmark(Benchmark):
             once = prepare("fused scan", self._shape(length), "training", config.threads)
             return lambda: 1e6 * seconds_of(once, config.seconds_per_turn) / (config.batch * length)
 
-        timed = take_turns({str(length): measured(length) for length in lengths}, config.repeats)
+        timed = take_turns({str(length): measured(length) for length in lengths}, config.flat_turns)
         turns = np.array(list(timed.values()))  # (lengths, repeats)
         for length, values in zip(lengths, turns, strict=True):
             found.measurements.append(Measurement("fused scan", FLAT, "µs/token", tuple(values), length))

@@ -141,18 +141,6 @@ def _tanh(block):  # type: ignore[no-untyped-def]
             store(block, at, two * sigmoid(two * load(block, at)) - one)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _through(activation, gradients, active):  # type: ignore[no-untyped-def]
-    """Multiplies the gradients of a row of outputs by the activation's slope there, in place."""
-    zero, one = gradients.dtype.type(0.0), gradients.dtype.type(1.0)
-    if activation == RELU:
-        for c in range(active.size):
-            gradients[c] = gradients[c] if active[c] > zero else zero
-    elif activation == TANH:
-        for c in range(active.size):
-            gradients[c] *= one - active[c] * active[c]
-
-
 @compiled
 def forward(x, width, column, copies, weight, bias, activation, out):  # type: ignore[no-untyped-def]
     """x flat, weight (N, I, J), bias (N, 1, J) → out (N, B, J)."""
@@ -171,20 +159,23 @@ def forward(x, width, column, copies, weight, bias, activation, out):  # type: i
         for first in range(0, rows, 4):
             count = min(4, rows - first)
             _block_of_rows(x, origin + first * width, width, 1, count, panel, inputs, block)
-            for r in range(count):
-                added = block[r]
-                for j in range(outputs):
-                    added[j] += offset[j]
             if activation == TANH:
+                for r in range(count):
+                    added = block[r]
+                    for j in range(outputs):
+                        added[j] += offset[j]
                 _tanh(block)
             for r in range(count):
                 to, added = out[n, first + r], block[r]
                 if activation == RELU:
                     for j in range(outputs):
-                        to[j] = max(added[j], zero)
-                else:
+                        to[j] = max(added[j] + offset[j], zero)
+                elif activation == TANH:
                     for j in range(outputs):
                         to[j] = added[j]
+                else:
+                    for j in range(outputs):
+                        to[j] = added[j] + offset[j]
 
 
 @compiled
@@ -198,6 +189,7 @@ def backward_inputs(gradients, weight, column, activation, active, out):  # type
     wide = _padded(columns, out)
     panel = np.zeros((outputs, wide), out.dtype)
     block = np.empty((4, wide), out.dtype)
+    zero, one = out.dtype.type(0.0), out.dtype.type(1.0)
     for n in range(networks):
         _transpose(weight[n], column, columns, panel)
         for first in range(0, rows, 4):
@@ -206,10 +198,17 @@ def backward_inputs(gradients, weight, column, activation, active, out):  # type
             _block_of_rows(gradients, origin, outputs, 1, count, panel, outputs, block)
             for r in range(count):
                 to, added = out[n, first + r], block[r]
-                for c in range(columns):
-                    to[c] = added[c]
-                if activation != NOTHING:
-                    _through(activation, to, active[n, first + r])
+                if activation == NOTHING:
+                    for c in range(columns):
+                        to[c] = added[c]
+                elif activation == RELU:
+                    held = active[n, first + r]
+                    for c in range(columns):
+                        to[c] = added[c] if held[c] > zero else zero
+                else:
+                    held = active[n, first + r]
+                    for c in range(columns):
+                        to[c] = added[c] * (one - held[c] * held[c])
 
 
 @compiled
@@ -272,14 +271,20 @@ def forward_single(x, weight, bias, out):  # type: ignore[no-untyped-def]
 def backward_inputs_single(gradients, weight, activation, active, out):  # type: ignore[no-untyped-def]
     """`backward_inputs` for J = 1 and all inputs, which came out of an activation: gradients (N, B), weight (N, I)."""
     networks, rows, inputs = out.shape
+    zero, one = out.dtype.type(0.0), out.dtype.type(1.0)
     for n in range(networks):
         factors = weight[n]
         for b in range(rows):
             gradient = gradients[n, b]
             to = out[n, b]
-            for i in range(inputs):
-                to[i] = gradient * factors[i]
-            _through(activation, to, active[n, b])
+            held = active[n, b]
+            if activation == RELU:
+                for i in range(inputs):
+                    product = gradient * factors[i]
+                    to[i] = product if held[i] > zero else zero
+            else:
+                for i in range(inputs):
+                    to[i] = gradient * factors[i] * (one - held[i] * held[i])
 
 
 @compiled

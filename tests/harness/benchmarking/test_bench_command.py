@@ -18,7 +18,7 @@ TINY = {
     "scan": {
         "threads": 1, "repeats": 2, "batch": 1, "channels": 32, "lengths": (16, 40, 100), "memory_lengths": (100,),
         "limits": {"mambapy pscan": 40, "sequential formula": 40, "fused block": 40, "transformers block": 40}, "flat_from": 40,
-        "seconds_per_turn": 0.0, "context": 64, "context_model_size": 16, "context_layers": 1,
+        "seconds_per_turn": 0.0, "flat_turns": 2, "context": 64, "context_model_size": 16, "context_layers": 1,
     },
     "backbones": {
         "threads": 1, "repeats": 2, "names": ("mamba", "dt", "gru"), "training_contexts": (20, 50), "tasks": 2,
