@@ -100,13 +100,17 @@ def draw(report: BenchmarkReport, path: str) -> bool:
 
 
 def _is_drawn(report: BenchmarkReport, quantity: str, unit: str) -> bool:
+    """What has more than one place or bar; with an axis, and several subjects, what at least two of them have."""
     rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
-    places = {each.at for each in rows}
-    return len(places) > 1 if report.axis else len(rows) > 1
+    if not report.axis:
+        return len(rows) > 1
+    along = {each.subject for each in report.measurements if each.at is not None}
+    compared = len({each.subject for each in rows}) > 1 or len(along) == 1
+    return compared and len({each.at for each in rows}) > 1
 
 
 def _draw_lines(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str], axis: str) -> None:
-    from matplotlib.ticker import NullFormatter
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     for number, subject in enumerate(subjects):
         points = sorted((each for each in rows if each.subject == subject), key=lambda each: each.at or 0)
@@ -119,6 +123,9 @@ def _draw_lines(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str],
     for side in (axes.xaxis, axes.yaxis):
         side.set_major_formatter(lambda value, place: f"{value:,.0f}" if value >= 1 else f"{value:g}")
         side.set_minor_formatter(NullFormatter())
+        low, high = side.get_view_interval()
+        if high < 30 * low:  # else a scale within one decade would have no number on it
+            side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axes.grid(alpha=0.25, lw=0.5)
 
 
