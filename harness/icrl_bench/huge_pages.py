@@ -1,7 +1,7 @@
 """Huge pages for the large tensors of a run.
 
-A training step of 16,000 tokens through the laptop protocol's Mamba has a twelfth of the page faults, and takes 7 % less time
-(medians of twelve pairs). It is asked for where methods are trained, not where they are measured beside what else can be
+A training step of 16,000 tokens through the laptop protocol's Mamba has a tenth of the page faults, and takes 8 % less time
+(medians of ten pairs). It is asked for where methods are trained, not where they are measured beside what else can be
 installed: that gets the memory that its users get.
 """
 

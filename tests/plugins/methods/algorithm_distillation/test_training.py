@@ -192,3 +192,8 @@ def test_bfloat16_trains_float32_parameters(toy, histories) -> None:
     np.testing.assert_allclose(
         checkpoint.tensors["model.head.weight"], exact.tensors["model.head.weight"], rtol=0, atol=5e-3
     )
+
+
+def test_a_gaussian_head_needs_actions_that_spread() -> None:
+    with pytest.raises(ValueError, match="policy_means have no spread"):
+        AlgorithmDistillation.Config(head="gaussian", targets="policy_means")
