@@ -28,7 +28,7 @@ from icrl_bench.cli.options import (
     home_folder,
     leaderboard_url,
 )
-from icrl_bench.huge_pages import use_huge_pages
+from icrl_bench.cpu_settings import set_for_training
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def run(
 
     Artefacts that exist are not made again: the same command continues after any interruption.
     """
-    use_huge_pages()
+    set_for_training()
     from icrl_bench.execution import describe, execute, stage_names
     from icrl_bench.plan import Request, make_plan
     from icrl_bench.progress import Progress

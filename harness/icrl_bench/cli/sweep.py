@@ -28,7 +28,7 @@ from icrl_bench.cli.options import (
     leaderboard_url,
 )
 from icrl_bench.cli.run import check_track, choose_device, parse_seeds, usable_cores
-from icrl_bench.huge_pages import use_huge_pages
+from icrl_bench.cpu_settings import set_for_training
 from icrl_registry.errors import EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def sweep(
 
     The same command continues after an interruption. A cell that fails stops no other; exit code 1 if any failed.
     """
-    use_huge_pages()
+    set_for_training()
     from icrl_bench.plan import Request
     from icrl_bench.progress import Progress
     from icrl_bench.store import Store

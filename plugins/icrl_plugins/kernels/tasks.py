@@ -48,6 +48,13 @@ def tasks(counters, total):  # type: ignore[no-untyped-def]
         task = _fetch_add(counters, _TAKEN, 1)
 
 
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def wait_for(counters, parts):  # type: ignore[no-untyped-def]
+    """Returns when the first `parts` tasks are done; only for a task after them, which no other waits for."""
+    while _fetch_add(counters, _DONE, 0) < parts:
+        pass
+
+
 def look_for_the_end(counters, total):  # type: ignore[no-untyped-def]
     """Whether all tasks are done by now or very soon: waking a sleeping thread takes longer than many a task."""
     for _ in range(_LOOKS):  # noqa: SIM110 (numba knows no any() of a generator)

@@ -59,8 +59,8 @@ assert before == [1] * 4 and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) 
 def test_cache_is_bound_to_the_contents_of_the_kernels(tmp_path):
     """Compiled kernels lie in a directory that a change to any file of the package renames."""
     code = (
-        "from icrl_plugins.backbones.mamba import partial_sums; from icrl_plugins.kernels import jit; import torch;"
-        "partial_sums.sum_partials(torch.ones(2, 3)); print(jit._cache_directory())"
+        "from icrl_plugins.backbones.mamba.norm_cpu import rms_norm_cpu; from icrl_plugins.kernels import jit; import torch;"
+        "rms_norm_cpu(torch.ones(2, 16), torch.ones(16), 1e-5); print(jit._cache_directory())"
     )
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
     ran = subprocess.run(
@@ -69,7 +69,7 @@ def test_cache_is_bound_to_the_contents_of_the_kernels(tmp_path):
     directory = Path(ran.stdout.strip())
     assert directory.parent.parent == tmp_path
     assert directory.name == Path(jit._cache_directory()).name
-    assert list(directory.rglob("*_add_rows*.nbc"))
+    assert list(directory.rglob("norm_kernels.forward*.nbc"))
 
 
 def test_every_task_is_done_once_however_many_threads(monkeypatch):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import conv_kernels
-from icrl_plugins.backbones.mamba.partial_sums import sum_partials
+from icrl_plugins.backbones.mamba.partial_sum_kernels import num_sums
 from icrl_plugins.kernels.jit import rows, run_tasks
 from icrl_plugins.kernels.vectors import LANES
 
@@ -55,12 +55,13 @@ class _ConvSilu(torch.autograd.Function):
         x, taps, bias, before = ctx.saved_tensors
         tasks = x.shape[0] * -(-x.shape[1] // conv_kernels.ROWS)
         grad_x, grad_before = x.new_empty(x.shape), torch.empty_like(before)
-        grad_taps, grad_bias = x.new_empty(tasks, *taps.shape), x.new_empty(tasks, *bias.shape)
+        grad_taps, grad_bias = torch.empty_like(taps), torch.empty_like(bias)
+        partials = tuple(x.new_empty(tasks, total.numel()).numpy() for total in (grad_taps, grad_bias))
+        totals = tuple(total.view(-1).numpy() for total in (grad_taps, grad_bias))
         run_tasks(
-            conv_kernels.backward, tasks, 8 * x.numel(),
+            conv_kernels.backward, tasks + num_sums(totals), 8 * x.numel(),
             *rows(x), before.numpy(), taps.numpy(), bias.numpy(), grad_out.contiguous().numpy(),
-            grad_x.numpy(), grad_before.numpy(), grad_taps.numpy(), grad_bias.numpy(),
+            grad_x.numpy(), grad_before.numpy(), partials, totals,
         )  # fmt: skip
         channels = x.shape[2]
-        grad_weight = sum_partials(grad_taps)[:, :channels].t()[:, None]  # (E, 1, W)
-        return grad_x, grad_weight, sum_partials(grad_bias)[:channels], grad_before
+        return grad_x, grad_taps[:, :channels].t()[:, None], grad_bias[:channels], grad_before  # weight: (E, 1, W)

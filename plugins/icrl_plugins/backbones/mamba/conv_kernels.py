@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from icrl_plugins.backbones.mamba.partial_sum_kernels import add_up, num_sums
 from icrl_plugins.kernels.jit import compiled
 from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import JIT, lane_count, load, sigmoid, splat, store
@@ -110,16 +111,23 @@ def _input_gradient(gc, taps, step, available, gx):  # type: ignore[no-untyped-d
 
 @compiled
 def backward(  # type: ignore[no-untyped-def]
-    counters, x, column, before, taps, bias, grad_out, grad_x, grad_before, grad_taps, grad_bias
+    counters, x, column, before, taps, bias, grad_out, grad_x, grad_before, partials, totals
 ):
-    """grad_x (b, T, E), grad_before (b, W - 1, E); grad_taps (tasks, W, P) and grad_bias (tasks, P) are partial sums."""
+    """grad_x (b, T, E), grad_before (b, W - 1, E); totals: the gradients of taps (W P) and bias (P).
+
+    partials: scratch of the same with a row for each of the tasks, (b ⌈T / ROWS⌉, W P) and (b ⌈T / ROWS⌉, P).
+    """
     batch, steps, channels = grad_out.shape
     width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
     rows = np.zeros((ROWS + 2 * (width - 1), padded), grad_out.dtype)
     gc = np.zeros((ROWS + width - 1, padded), grad_out.dtype)
     gx = np.empty(padded, grad_out.dtype)
-    for task in tasks(counters, batch * chunks):
+    grad_taps = partials[0].reshape((batch * chunks, width, padded))
+    for task in tasks(counters, batch * chunks + num_sums(totals)):
+        if task >= batch * chunks:
+            add_up(counters, batch * chunks, task - batch * chunks, partials, totals)
+            continue
         b = task // chunks
         begin = (task % chunks) * ROWS
         end = min(begin + ROWS, steps)
@@ -127,7 +135,7 @@ def backward(  # type: ignore[no-untyped-def]
         _load_rows(x, column, before, b, begin, beyond, rows)
         _convolve(rows, taps, bias, beyond - begin, False, gc)
         _slopes(grad_out, b, begin, beyond, gc)
-        _parameter_gradients(rows, gc, end - begin, grad_taps[task], grad_bias[task])
+        _parameter_gradients(rows, gc, end - begin, grad_taps[task], partials[1][task])
         for t in range(begin if begin > 0 else 1 - width, end):
             _input_gradient(gc, taps, t - begin, beyond - begin, gx)
             to = grad_before[b, t + width - 1] if t < 0 else grad_x[b, t]

@@ -11,7 +11,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import norm_kernels
-from icrl_plugins.backbones.mamba.partial_sums import sum_partials
+from icrl_plugins.backbones.mamba.partial_sum_kernels import num_sums
 from icrl_plugins.kernels.jit import run_tasks
 from icrl_plugins.kernels.vectors import LANES
 
@@ -50,10 +50,11 @@ class _RmsNorm(torch.autograd.Function):
         x, weight, scale = ctx.saved_tensors
         flat = x.view(-1, x.shape[-1])
         tasks = -(-len(flat) // norm_kernels.ROWS)
-        grad_x, grad_weight = torch.empty_like(x), x.new_zeros(tasks, x.shape[-1])
+        grad_x, grad_weight = torch.empty_like(x), torch.empty_like(weight)
+        partials, totals = (x.new_zeros(tasks, x.shape[-1]).numpy(),), (grad_weight.numpy(),)
         run_tasks(
-            norm_kernels.backward, tasks, 2 * _OPERATIONS * x.numel(),
+            norm_kernels.backward, tasks + num_sums(totals), 2 * _OPERATIONS * x.numel(),
             flat.numpy(), weight.numpy(), scale.numpy(), grad_out.contiguous().view(flat.shape).numpy(),
-            grad_x.view(flat.shape).numpy(), grad_weight.numpy(),
+            grad_x.view(flat.shape).numpy(), partials, totals,
         )  # fmt: skip
-        return grad_x, sum_partials(grad_weight), None
+        return grad_x, grad_weight, None

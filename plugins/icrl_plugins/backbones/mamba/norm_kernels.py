@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+from icrl_plugins.backbones.mamba.partial_sum_kernels import add_up, num_sums
 from icrl_plugins.kernels.jit import compiled
 from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import lane_count, lane_sum, load, splat, store
@@ -35,12 +36,17 @@ def forward(counters, x, weight, epsilon, out, scale):  # type: ignore[no-untype
 
 
 @compiled
-def backward(counters, x, weight, scale, grad_out, grad_x, grad_weight):  # type: ignore[no-untyped-def]
-    """grad_x (M, D); grad_weight (tasks, D) holds partial sums and must begin at zero."""
+def backward(counters, x, weight, scale, grad_out, grad_x, partials, totals):  # type: ignore[no-untyped-def]
+    """grad_x (M, D); totals: the gradient of weight (D). partials: scratch of it, (⌈M / ROWS⌉, D), which begins at zero."""
     count, size = x.shape
     lanes = lane_count(x)
     zero = x.dtype.type(0)
-    for task in tasks(counters, (count + ROWS - 1) // ROWS):
+    grad_weight = partials[0]
+    parts = len(grad_weight)
+    for task in tasks(counters, parts + num_sums(totals)):
+        if task >= parts:
+            add_up(counters, parts, task - parts, partials, totals)
+            continue
         for row in range(task * ROWS, min((task + 1) * ROWS, count)):
             r = scale[row]
             products = splat(zero)

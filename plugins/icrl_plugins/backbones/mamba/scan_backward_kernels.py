@@ -6,7 +6,7 @@ recomputes the states inside one, and runs the adjoint recurrence back through i
     q_t[n, e] = exp(dt_{t+1}[e] A[e, n]) q_{t+1}[n, e] + C_t[n] dLoss/dy_t[e]
 
 Sums over channels (for B and C) are left as one partial sum per block, and sums over the batch (for A, D and the bias) as
-one per sequence; they are added afterwards in a fixed order, so no number depends on how many threads share the tasks.
+one per sequence; the last tasks add them in a fixed order, so no number depends on how many threads share the tasks.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from icrl_plugins.backbones.mamba.partial_sum_kernels import add_up, num_sums
 from icrl_plugins.backbones.mamba.scan_kernels import (
     BLOCK,
     CHUNK,
@@ -74,19 +75,19 @@ def _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys):  # type: ig
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
 def _adjoint_chunk(  # type: ignore[no-untyped-def]
-    B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, grad_a, grad_B, grad_C, sum_b, sum_d, totals
+    B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, grad_a, grad_B, grad_C, sum_b, sum_d, by_lane
 ):
     """The adjoint recurrence back over a chunk: gh (N, BLOCK), dLoss/dh of the step before, is carried.
 
     gs (CHUNK, BLOCK) is dLoss/dy. With q = dLoss/dh_t: sum_b[i, e] = sum_n q B[n], sum_d[i, e] = sum_n q decay h_{t-1} a.
-    totals (2, N, LANES) holds the sums over channels until the lanes are added.
+    by_lane (2, N, LANES) holds the sums over channels until the lanes are added.
     """
     lanes = lane_count(gs)
     num_states = a.shape[0]
     stride = num_states * BLOCK
     for t in range(end - 1, begin - 1, -1):
         i = t - begin
-        totals[:, :, :] = 0
+        by_lane[:, :, :] = 0
         for v in range(0, BLOCK, lanes):
             dt = load(ds, i * BLOCK + v)
             dt_x = load(du, i * BLOCK + v)
@@ -97,9 +98,9 @@ def _adjoint_chunk(  # type: ignore[no-untyped-def]
                 at = n * BLOCK + v
                 q = load(gh, at) + g * splat(C[b, t, n])
                 b_sum += q * splat(B[b, t, n])
-                store(totals, n * LANES, load(totals, n * LANES) + q * dt_x)
+                store(by_lane, n * LANES, load(by_lane, n * LANES) + q * dt_x)
                 of_c = (num_states + n) * LANES
-                store(totals, of_c, load(totals, of_c) + g * load(h, (i + 1) * stride + at))
+                store(by_lane, of_c, load(by_lane, of_c) + g * load(h, (i + 1) * stride + at))
                 carried = q * load(decays, i * stride + at)
                 store(gh, at, carried)
                 w = carried * load(h, i * stride + at)
@@ -108,8 +109,8 @@ def _adjoint_chunk(  # type: ignore[no-untyped-def]
             store(sum_b, i * BLOCK + v, b_sum)
             store(sum_d, i * BLOCK + v, d_sum)
         for n in range(num_states):
-            grad_B[block, b, t, n] = lane_sum(load(totals, n * LANES))
-            grad_C[block, b, t, n] = lane_sum(load(totals, (num_states + n) * LANES))
+            grad_B[block, b, t, n] = lane_sum(load(by_lane, n * LANES))
+            grad_C[block, b, t, n] = lane_sum(load(by_lane, (num_states + n) * LANES))
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -151,23 +152,31 @@ def _through_inputs(skip, unscale, xs, pre, ds, gs, count, sum_b, sum_d, grad_bi
 @compiled
 def backward(  # type: ignore[no-untyped-def]
     counters, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, borders, grad_out, grad_last,
-    grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_initial,
+    grad_x, grad_dt, grad_z, grad_initial, partials, totals,
 ):  # fmt: skip
     """The backward pass.
 
-    As `forward`, and: grad_A, grad_initial (b, E, N), grad_D, grad_bias (b, E), grad_B, grad_C (blocks, b, T, N).
+    As `forward`, and: grad_initial (b, E, N); totals, flat: the gradients of A, B, C, D and dt_bias. partials: scratch of
+    the same with a row for each part of a sum, (b, E N), (blocks, b T N) twice, (b, E) twice.
     """
     batch, steps, channels = x.shape
     num_states = A.shape[1]
     blocks = (channels + BLOCK - 1) // BLOCK
+    grad_A = partials[0].reshape((batch, channels, num_states))
+    grad_B = partials[1].reshape((blocks, batch, steps, num_states))
+    grad_C = partials[2].reshape((blocks, batch, steps, num_states))
+    grad_D, grad_bias = partials[3], partials[4]
     unscale = A.dtype.type(1) / decay_scale(A[0, 0])
     a, gh, ga = np.empty((3, num_states, BLOCK), x.dtype)
     h = np.empty((CHUNK + 1, num_states, BLOCK), x.dtype)
     decays = np.empty((CHUNK, num_states, BLOCK), x.dtype)
-    totals = np.empty((2, num_states, LANES), x.dtype)
+    by_lane = np.empty((2, num_states, LANES), x.dtype)
     xs, pre, zs, gs, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
     bias, skip, gbias, gskip = np.empty((4, BLOCK), x.dtype)
-    for task in tasks(counters, batch * blocks):
+    for task in tasks(counters, batch * blocks + num_sums(totals)):
+        if task >= batch * blocks:
+            add_up(counters, batch * blocks, task - batch * blocks, partials, totals)
+            continue
         b = task // blocks
         block = task % blocks
         first = block * BLOCK
@@ -196,7 +205,7 @@ def backward(  # type: ignore[no-untyped-def]
             if has_z:
                 store_rows(ys, b, begin, end, first, width, grad_z)
             _adjoint_chunk(
-                B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, ga, grad_B, grad_C, sum_b, sum_d, totals
+                B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, ga, grad_B, grad_C, sum_b, sum_d, by_lane
             )
             _through_inputs(skip, unscale, xs, pre, ds, gs, end - begin, sum_b, sum_d, gbias)
             store_rows(sum_d, b, begin, end, first, width, grad_dt)

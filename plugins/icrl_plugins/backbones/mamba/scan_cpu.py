@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import scan_backward_kernels, scan_kernels
-from icrl_plugins.backbones.mamba.partial_sums import sum_partials
+from icrl_plugins.backbones.mamba.buffers import empty
+from icrl_plugins.backbones.mamba.partial_sum_kernels import num_sums
 from icrl_plugins.kernels.jit import rows, run_tasks
 
 Tensor = torch.Tensor
@@ -39,13 +39,6 @@ def _arrays(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().numpy() for tensor in tensors]
 
 
-def _empty(dtype: torch.dtype, *shape: int) -> Tensor:
-    """Uninitialised memory. NumPy asks the system for huge pages, without which a long context's time goes to page faults:
-    half as much again from 20,000 tokens on.
-    """
-    return torch.from_numpy(np.empty(shape, np.float64 if dtype == torch.float64 else np.float32))
-
-
 class _FusedScan(torch.autograd.Function):
     """`keep` says whether a backward will come: only then are the states at chunk borders kept."""
 
@@ -59,37 +52,42 @@ class _FusedScan(torch.autograd.Function):
         start = x.new_zeros(batch, channels, num_states) if initial is None else initial.contiguous()
         blocks = -(-channels // scan_kernels.BLOCK)
         chunks = -(-steps // scan_kernels.CHUNK) if keep else 0
-        borders = _empty(x.dtype, batch, blocks, chunks, num_states, scan_kernels.BLOCK)
-        out, last = _empty(x.dtype, *x.shape), _empty(x.dtype, *start.shape)
+        kind = _arrays(x)[0].dtype
+        borders = empty(kind, batch, blocks, chunks, num_states, scan_kernels.BLOCK)
+        out, last = empty(kind, *x.shape), empty(kind, *start.shape)
         gate = (*rows(x if z is None else z), z is not None)
         run_tasks(
             scan_kernels.forward, batch * blocks, x.numel() * num_states,
-            *_arrays(x, dt, A, B, C, D), *gate, *_arrays(bias, start), keep, *_arrays(out, last, borders),
+            *_arrays(x, dt, A, B, C, D), *gate, *_arrays(bias, start), keep, out, last, borders,
         )  # fmt: skip
         if keep:
-            ctx.save_for_backward(x, dt, A, B, C, D, z, bias, borders)
-        return out, last
+            ctx.save_for_backward(x, dt, A, B, C, D, z, bias, torch.from_numpy(borders))
+        return torch.from_numpy(out), torch.from_numpy(last)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad_out: Tensor, grad_last: Tensor) -> tuple[Grad, ...]:
         x, dt, A, B, C, D, z, bias, borders = ctx.saved_tensors
-        batch, steps, channels = x.shape
-        num_states, blocks = A.shape[1], borders.shape[1]
-        grad_x, grad_dt = (_empty(x.dtype, *x.shape) for _ in range(2))
-        grad_z = _empty(x.dtype, *(x.shape if z is not None else (1, 1, 1)))
-        grad_A, grad_initial = (_empty(x.dtype, batch, channels, num_states) for _ in range(2))
-        grad_B, grad_C = (_empty(x.dtype, blocks, batch, steps, num_states) for _ in range(2))
-        grad_D, grad_bias = (_empty(x.dtype, batch, channels) for _ in range(2))
+        batch, blocks = borders.shape[:2]
+        kind = borders.numpy().dtype
+        grad_x, grad_dt = empty(kind, *x.shape), empty(kind, *x.shape)
+        grad_z = empty(kind, *(x.shape if z is not None else (1, 1, 1)))
+        grad_initial = empty(kind, batch, *A.shape)
+        sums = [empty(kind, *tensor.shape) for tensor in (A, B, C, D, bias)]
+        parts = (batch, blocks, blocks, batch, batch)
+        partials = tuple(empty(kind, count, total.size) for count, total in zip(parts, sums, strict=True))
+        totals = tuple(total.reshape(-1) for total in sums)
         gate = (*rows(x if z is None else z), z is not None)
         run_tasks(
-            scan_backward_kernels.backward, batch * blocks, 3 * x.numel() * num_states,
+            scan_backward_kernels.backward, batch * blocks + num_sums(totals), 3 * x.numel() * A.shape[1],
             *_arrays(x, dt, A, B, C, D), *gate, *_arrays(bias, borders, grad_out.contiguous(), grad_last.contiguous()),
-            *_arrays(grad_x, grad_dt, grad_A, grad_B, grad_C, grad_D, grad_z, grad_bias, grad_initial),
+            grad_x, grad_dt, grad_z, grad_initial, partials, totals,
         )  # fmt: skip
+        of_A, of_B, of_C, of_D, of_bias = map(torch.from_numpy, sums)
         needs_z, needs_bias, needs_initial = ctx.needs_input_grad[7:]
         return (
-            None, grad_x, grad_dt, *(sum_partials(part) for part in (grad_A, grad_B, grad_C, grad_D)),
-            grad_z if needs_z else None, sum_partials(grad_bias) if needs_bias else None,
-            grad_initial if needs_initial else None,
+            None, torch.from_numpy(grad_x), torch.from_numpy(grad_dt), of_A, of_B, of_C, of_D,
+            torch.from_numpy(grad_z) if needs_z else None,
+            of_bias if needs_bias else None,
+            torch.from_numpy(grad_initial) if needs_initial else None,
         )  # fmt: skip

@@ -1,26 +1,27 @@
-"""Huge pages are asked for before PyTorch is there, and whoever set the variable keeps the last word."""
+"""The CPU's settings are made before PyTorch is there, and whoever set a variable keeps the last word."""
 
 import os
 import subprocess
 import sys
 
-from icrl_bench.huge_pages import use_huge_pages
+from icrl_bench.cpu_settings import SETTINGS, set_for_training
 
 
 def test_what_is_set_stays(monkeypatch):
-    monkeypatch.delenv("THP_MEM_ALLOC_ENABLE", raising=False)
-    use_huge_pages()
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "1"
-    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
-    use_huge_pages()
-    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
+    for name in SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    set_for_training()
+    assert all(os.environ[name] == value for name, value in SETTINGS.items())
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    set_for_training()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
-def test_a_run_asks_before_pytorch_is_imported():
+def test_a_run_sets_them_before_pytorch_is_imported():
     code = (
         "import sys; from icrl_bench.cli import run, sweep;"
         "asked = lambda: sys.exit(1 if 'torch' in sys.modules else 0);"
-        "run.use_huge_pages = sweep.use_huge_pages = asked;"
+        "run.set_for_training = sweep.set_for_training = asked;"
         "from icrl_bench.cli.main import main;"
         "main(sys.argv[1:])"
     )
