@@ -149,6 +149,7 @@ def test_actions_outside_the_range_are_refused_with_their_place(store: Store, va
 
 def test_actions_at_the_bounds_are_fine(store: Store):
     save(store, broken("actions", (0, 0, 0), -1.0))
+    assert store.exists(dataset_kind("d"), "train-003")
     save(store, broken("actions", (0, 0, 0), 1.0))
 
 
