@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
@@ -29,65 +30,73 @@ def scan_cpu(
 ) -> tuple[Tensor, Tensor]:
     """Arguments and results as `selective_scan` has them; float32 or float64, other dtypes are computed in float32."""
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    given = (x, dt, A, B, C, D, z, dt_bias, initial_state)
+    given = [
+        tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
+        for tensor in (x, dt, A, B, C, D, z, dt_bias, initial_state)
+    ]
     keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)
-    out, last = _FusedScan.apply(keep, *(None if tensor is None else tensor.to(dtype) for tensor in given))
-    return out.to(x.dtype), last
+    out, last = _FusedScan.apply(keep, *given)
+    return (out if out.dtype == x.dtype else out.to(x.dtype)), last
 
 
 def _arrays(*tensors: Tensor) -> list[Any]:
     return [tensor.detach().numpy() for tensor in tensors]
 
 
+def _or_zeros(tensor: Tensor | None, like: Any, *shape: int) -> Any:
+    """The tensor as an array, or zeros of that shape and the dtype of `like`."""
+    return np.zeros(shape, like.dtype) if tensor is None else tensor.detach().contiguous().numpy()
+
+
 class _FusedScan(torch.autograd.Function):
-    """`keep` says whether a backward will come: only then are the states at chunk borders kept."""
+    """`keep` says whether a backward will come: only then are the states at chunk borders kept.
+
+    A call of PyTorch costs several times as much when a kernel has just filled the caches, and at 1,000 tokens those around
+    the kernels are a tenth of a pass: hence few of them, and arrays where a tensor isn't needed.
+    """
 
     @staticmethod
     def forward(ctx: Any, keep: bool, *given: Tensor | None) -> tuple[Tensor, Tensor]:
-        x, dt, A, B, C, D = (tensor.contiguous() for tensor in given[:6])  # type: ignore[union-attr]
+        tensors = [tensor.contiguous() for tensor in given[:6]]  # type: ignore[union-attr]
         z, dt_bias, initial = given[6:]
+        arrays = _arrays(*tensors)
+        x, A = arrays[0], arrays[2]
         batch, steps, channels = x.shape
-        num_states = A.shape[1]
-        bias = x.new_zeros(channels) if dt_bias is None else dt_bias.contiguous()
-        start = x.new_zeros(batch, channels, num_states) if initial is None else initial.contiguous()
         blocks = -(-channels // scan_kernels.BLOCK)
         chunks = -(-steps // scan_kernels.CHUNK) if keep else 0
-        kind = _arrays(x)[0].dtype
-        borders = empty(kind, batch, blocks, chunks, num_states, scan_kernels.BLOCK)
-        out, last = empty(kind, *x.shape), empty(kind, *start.shape)
-        gate = (*rows(x if z is None else z), z is not None)
+        borders = empty(x.dtype, batch, blocks, chunks, A.shape[1], scan_kernels.BLOCK)
+        out, last = empty(x.dtype, *x.shape), empty(x.dtype, batch, *A.shape)
+        gate = (x, 0, False) if z is None else (*rows(z), True)
         run_tasks(
-            scan_kernels.forward, batch * blocks, x.numel() * num_states,
-            *_arrays(x, dt, A, B, C, D), *gate, *_arrays(bias, start), keep, out, last, borders,
+            scan_kernels.forward, batch * blocks, x.size * A.shape[1],
+            *arrays, *gate, _or_zeros(dt_bias, x, channels), _or_zeros(initial, x, *last.shape), keep, out, last, borders,
         )  # fmt: skip
         if keep:
-            ctx.save_for_backward(x, dt, A, B, C, D, z, bias, torch.from_numpy(borders))
+            ctx.save_for_backward(*tensors, z, dt_bias, torch.from_numpy(borders))
+            ctx.set_materialize_grads(False)
         return torch.from_numpy(out), torch.from_numpy(last)
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grad_out: Tensor, grad_last: Tensor) -> tuple[Grad, ...]:
-        x, dt, A, B, C, D, z, bias, borders = ctx.saved_tensors
+    def backward(ctx: Any, grad_out: Tensor | None, grad_last: Tensor | None) -> tuple[Grad, ...]:
+        *tensors, z, dt_bias, kept = ctx.saved_tensors
+        arrays, borders = _arrays(*tensors), kept.numpy()
+        x, _, A, B, C, D = arrays
         batch, blocks = borders.shape[:2]
-        kind = borders.numpy().dtype
-        grad_x, grad_dt = empty(kind, *x.shape), empty(kind, *x.shape)
-        grad_z = empty(kind, *(x.shape if z is not None else (1, 1, 1)))
-        grad_initial = empty(kind, batch, *A.shape)
-        sums = [empty(kind, *tensor.shape) for tensor in (A, B, C, D, bias)]
+        bias = _or_zeros(dt_bias, x, *D.shape)
+        grad_x, grad_dt = empty(x.dtype, *x.shape), empty(x.dtype, *x.shape)
+        grad_z = empty(x.dtype, *(x.shape if z is not None else (1, 1, 1)))
+        grad_initial = empty(x.dtype, batch, *A.shape)
+        sums = [empty(x.dtype, *array.shape) for array in (A, B, C, D, bias)]
         parts = (batch, blocks, blocks, batch, batch)
-        partials = tuple(empty(kind, count, total.size) for count, total in zip(parts, sums, strict=True))
+        partials = tuple(empty(x.dtype, count, total.size) for count, total in zip(parts, sums, strict=True))
         totals = tuple(total.reshape(-1) for total in sums)
-        gate = (*rows(x if z is None else z), z is not None)
+        gate = (x, 0, False) if z is None else (*rows(z), True)
         run_tasks(
-            scan_backward_kernels.backward, batch * blocks + num_sums(totals), 3 * x.numel() * A.shape[1],
-            *_arrays(x, dt, A, B, C, D), *gate, *_arrays(bias, borders, grad_out.contiguous(), grad_last.contiguous()),
+            scan_backward_kernels.backward, batch * blocks + num_sums(totals), 3 * x.size * A.shape[1],
+            *arrays, *gate, bias, borders, _or_zeros(grad_out, x, *x.shape), _or_zeros(grad_last, x, batch, *A.shape),
             grad_x, grad_dt, grad_z, grad_initial, partials, totals,
         )  # fmt: skip
-        of_A, of_B, of_C, of_D, of_bias = map(torch.from_numpy, sums)
-        needs_z, needs_bias, needs_initial = ctx.needs_input_grad[7:]
-        return (
-            None, torch.from_numpy(grad_x), torch.from_numpy(grad_dt), of_A, of_B, of_C, of_D,
-            torch.from_numpy(grad_z) if needs_z else None,
-            of_bias if needs_bias else None,
-            torch.from_numpy(grad_initial) if needs_initial else None,
-        )  # fmt: skip
+        grads = (grad_x, grad_dt, *sums[:4], grad_z, sums[4], grad_initial)
+        needed = ctx.needs_input_grad[1:]
+        return None, *(torch.from_numpy(grad) if needs else None for grad, needs in zip(grads, needed, strict=True))
