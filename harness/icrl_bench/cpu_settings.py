@@ -6,8 +6,8 @@ for new work in a loop for milliseconds before they go to sleep, on the cores th
 look shorter, a step takes a fifth less time (209 ms for 257, medians of four), and one through the decision transformer,
 which is all PyTorch, as long as before.
 
-All this is set where methods are trained, not where they are measured beside what else can be installed: that gets what its
-users get.
+All this is set where methods are trained (`run`, `sweep`, and the benchmarks of these), not where a part is measured beside
+what else can be installed: that gets what its users get.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from icrl_bench.cpu_settings import SETTINGS, set_for_training
 
 
@@ -17,17 +19,27 @@ def test_what_is_set_stays(monkeypatch):
     assert os.environ["GOMP_SPINCOUNT"] == "7"
 
 
-def test_a_run_sets_them_before_pytorch_is_imported():
+PLAN = ["--method", "ad-mamba", "--env", "reacher-goal", "--dry-run"]
+
+
+@pytest.mark.parametrize(
+    ("command", "settings_made"),
+    [
+        (["run", *PLAN], True),
+        (["sweep", "--vary", "method.updates=1,2", *PLAN], True),
+        (["bench", "backbones", "--set", "bench.names=nobodys"], True),
+        (["bench", "scan", "--set", "bench.threads=0"], False),
+    ],
+)
+def test_they_are_made_before_pytorch_is_imported_where_methods_are_trained(command, settings_made):
     code = (
-        "import sys; from icrl_bench.cli import run, sweep;"
+        "import sys; from icrl_bench.cli import bench, run, sweep;"
         "asked = lambda: sys.exit(1 if 'torch' in sys.modules else 0);"
-        "run.set_for_training = sweep.set_for_training = asked;"
+        "bench.set_for_training = run.set_for_training = sweep.set_for_training = asked;"
         "from icrl_bench.cli.main import main;"
         "main(sys.argv[1:])"
     )
-    for command in (["run"], ["sweep", "--vary", "method.updates=1,2"]):
-        arguments = [*command, "--method", "ad-mamba", "--env", "reacher-goal", "--dry-run"]
-        done = subprocess.run(
-            [sys.executable, "-c", code, *arguments], timeout=120, capture_output=True, text=True, check=False
-        )
-        assert "called sys.exit(0)" in done.stderr, done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", code, *command], timeout=120, capture_output=True, text=True, check=False
+    )
+    assert ("called sys.exit(0)" in done.stderr) == settings_made, done.stderr

@@ -12,11 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icrl_bench.cli.options import JsonFlag
+from icrl_bench.cpu_settings import set_for_training
 
 if TYPE_CHECKING:
     from icrl_registry.benchmarks import Benchmark, BenchmarkReport
 
 FORMATS = ("svg", "png")
+#: Measure what `run` does, and so with what `run` sets.
+AS_IN_A_RUN = ("backbones", "run")
 
 
 def bench(
@@ -31,6 +34,8 @@ def bench(
     json_: JsonFlag = False,
 ) -> None:
     """Measure this machine in one run, contenders taking turns: medians, spreads, ratios, and what must be reached."""
+    if name in AS_IN_A_RUN:
+        set_for_training()
     from icrl_bench.benchmarking.catalogue import benchmark_names, make_benchmark
     from icrl_bench.benchmarking.showing import as_document, print_report
     from icrl_registry.configuration import parse_assignments
