@@ -46,19 +46,6 @@ def slowest_to_fastest(turns: Array) -> float:
     return float(beside_mean.max() / beside_mean.min())
 
 
-def _require_flatness(
-    subject: str, timed: Mapping[int, Callable[[], float]], num_turns: int, found: BenchmarkReport
-) -> None:
-    """Lengths take turns; what each takes a token, and the requirement on their spread."""
-    taken = take_turns({str(length): measure for length, measure in timed.items()}, num_turns)
-    turns = np.array(list(taken.values()))  # (lengths, turns)
-    for length, values in zip(timed, turns, strict=True):
-        found.measurements.append(Measurement(subject, FLAT, "µs/token", tuple(values), length))
-    spread = slowest_to_fastest(turns)
-    text = f"{subject}: slowest : fastest time per token, T = {min(timed):,} … {max(timed):,}, {FLAT}"
-    found.requirements.append(Requirement(text, spread, FLATNESS, "×", spread <= FLATNESS))
-
-
 class ScanConfig(ComponentConfig):
     """Sizes of the scan benchmark."""
 
@@ -79,11 +66,6 @@ class ScanConfig(ComponentConfig):
     context: int = Field(50_000, ge=0, description="Context of the whole model that must fit into memory; 0: skip it.")
     context_model_size: int = Field(512, ge=16, description="Its width D.")
     context_layers: int = Field(8, ge=1, description="Its layers L.")
-    context_from: int = Field(
-        1000, ge=1, description="Shorter context of that model to compare its time per token with."
-    )
-    context_turns: int = Field(2, ge=1, description="Turns of that comparison.")
-    context_seconds: float = Field(5.0, ge=0, description="A turn of the shorter context lasts so long.")
 
 
 class ScanBenchmark(Benchmark):
@@ -98,7 +80,6 @@ class ScanBenchmark(Benchmark):
         "flat_turns": 9,
         "context": 5_000,
         "context_layers": 2,
-        "context_seconds": 0.5,
     }
 
     def __init__(self, config: ComponentConfig) -> None:
@@ -178,8 +159,13 @@ class ScanBenchmark(Benchmark):
             once = prepare("fused scan", self._shape(length), "training", config.threads)
             return lambda: 1e6 * seconds_of(once, config.seconds_per_turn) / (config.batch * length)
 
-        timed = {length: measured(length) for length in lengths}
-        _require_flatness("fused scan", timed, config.flat_turns, found)
+        timed = take_turns({str(length): measured(length) for length in lengths}, config.flat_turns)
+        turns = np.array(list(timed.values()))  # (lengths, repeats)
+        for length, values in zip(lengths, turns, strict=True):
+            found.measurements.append(Measurement("fused scan", FLAT, "µs/token", tuple(values), length))
+        spread = slowest_to_fastest(turns)
+        text = f"slowest : fastest time per token, T = {lengths[0]:,} … {lengths[-1]:,}, {FLAT}"
+        found.requirements.append(Requirement(text, spread, FLATNESS, "×", spread <= FLATNESS))
 
     def _measure_context(self, found: BenchmarkReport) -> None:
         config = self.config
@@ -193,15 +179,6 @@ class ScanBenchmark(Benchmark):
         found.requirements.append(
             Requirement(f"{name}: forward + backward within", gib, CONTEXT_GIB, "GiB", gib <= CONTEXT_GIB)
         )
-
-        def measured(length: int) -> Callable[[], float]:
-            once = whole_model(length, config.context_model_size, config.context_layers, config.threads)
-            return lambda: 1e6 * seconds_of(once, config.context_seconds) / length
-
-        if config.context_from < config.context:
-            timed = {length: measured(length) for length in (config.context_from, config.context)}
-            model = f"{config.context_layers} layers x {config.context_model_size}"
-            _require_flatness(model, timed, config.context_turns, found)
 
     def _compare(self, names: list[str], found: BenchmarkReport) -> None:
         """Ratios, growths, and the requirements that come from them."""

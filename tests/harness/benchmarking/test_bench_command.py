@@ -19,7 +19,6 @@ TINY = {
         "threads": 1, "repeats": 2, "batch": 1, "channels": 32, "lengths": (16, 40, 100), "memory_lengths": (100,),
         "limits": {"mambapy pscan": 40, "sequential formula": 40, "fused block": 40, "transformers block": 40}, "flat_from": 40,
         "seconds_per_turn": 0.0, "flat_turns": 2, "context": 64, "context_model_size": 16, "context_layers": 1,
-        "context_from": 16, "context_turns": 1, "context_seconds": 0.0,
     },
     "backbones": {
         "threads": 1, "repeats": 2, "names": ("mamba", "dt", "gru"), "training_contexts": (20, 50), "tasks": 2,
@@ -63,13 +62,8 @@ def test_scan_measures_time_memory_and_what_must_be_reached():
     assert {each.quantity for each in ours} == {"forward", "forward + backward", "peak memory added", FLAT}
     assert {each.at for each in ours} == {16, 40, 100}
     assert {each.at for each in ours if each.quantity == FLAT} == {40, 100}
-    model = [each for each in report.measurements if (each.subject, each.quantity) == ("1 layers x 16", FLAT)]
-    assert {each.at for each in model} == {16, 64}
-    pscan, flat, memory, model_flat = (each.name for each in report.requirements)
-    assert "pscan" in pscan
-    assert "fused scan: slowest : fastest" in flat
-    assert "forward + backward within" in memory
-    assert "1 layers x 16: slowest : fastest" in model_flat
+    wanted = {"GiB", "×"}
+    assert wanted <= {each.unit for each in report.requirements}
     assert any("sequential formula" in each.subject for each in report.ratios)
 
 
