@@ -51,6 +51,15 @@ def test_the_longest_unused_goes_when_too_many_are_kept(pool):
     assert pool.kept_bytes == kept
 
 
+def test_a_busy_pool_lets_a_buffer_go(pool):
+    """A garbage collection in the midst of `take` must neither wait for it nor change what it looks through."""
+    held = buffers.empty(KIND, *SHAPE)
+    with pool._lock:
+        del held
+    assert pool.kept_bytes == 0
+    assert buffers.empty(KIND, *SHAPE).shape == SHAPE
+
+
 def test_small_arrays_are_left_to_numpy(pool):
     small = buffers.empty(KIND, 3, 5)
     assert small.shape == (3, 5)

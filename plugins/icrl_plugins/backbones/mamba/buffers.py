@@ -8,6 +8,7 @@ freed buffers are kept, up to `KEPT_BYTES` in all; the longest unused one goes f
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections import deque
 from typing import Any
@@ -18,8 +19,6 @@ import numpy as np
 KEPT_BYTES = 512 * 2**20
 #: The C library keeps smaller blocks itself.
 POOLED_BYTES = 64 * 2**10
-
-
 #: Where a buffer begins: at a cache line, so that no vector lies across two.
 LINE_BYTES = 64
 
@@ -29,7 +28,11 @@ class BufferPool:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._lock = threading.RLock()  # reentrant: a garbage collection inside may free one more buffer
+        self.forget()
+
+    def forget(self) -> None:
+        """Lets go of all buffers; in a forked process, whose copy of the lock a thread may hold that isn't there."""
+        self._lock = threading.Lock()
         self._free: deque[Any] = deque()  # bytes arrays, the longest unused first
         self._kept = 0
 
@@ -52,14 +55,20 @@ class BufferPool:
         return block[first : first + size]
 
     def give_back(self, buffer: Any) -> None:
-        """Keeps a buffer for the next `take` of its size."""
-        if buffer.nbytes > self._limit:
+        """Keeps a buffer for the next `take` of its size.
+
+        Called when an array dies, which a garbage collection may bring about anywhere, in the midst of `take` too: a pool
+        that is busy lets the buffer go.
+        """
+        if buffer.nbytes > self._limit or not self._lock.acquire(blocking=False):
             return
-        with self._lock:
+        try:
             self._free.append(buffer)
             self._kept += buffer.nbytes
             while self._kept > self._limit:
                 self._kept -= self._free.popleft().nbytes
+        finally:
+            self._lock.release()
 
 
 class _Lease:
@@ -74,6 +83,8 @@ class _Lease:
 
 
 _POOL = BufferPool(KEPT_BYTES)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_POOL.forget)
 
 
 def empty(dtype: Any, *shape: int) -> Any:
