@@ -23,7 +23,9 @@ AS_IN_A_RUN = ("backbones", "run")
 
 
 def bench(
-    name: Annotated[str, typer.Argument(help="scan, sources, backbones, run, or a plugin's; list: show all.")],
+    name: Annotated[
+        str, typer.Argument(help="scan, sources, learning, backbones, run, or a plugin's; list: show all.")
+    ],
     quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes: within a minute.")] = False,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A size, such as bench.repeats=9.")
