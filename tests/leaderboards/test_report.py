@@ -126,6 +126,9 @@ def assert_harmless(page: Page) -> None:
     assert targets <= set(ids)
 
 
+ANT, REACHER = "results-ant-dir-v1-laptop-v0-online", "results-reacher-goal-v1-laptop-v0-online"
+
+
 @pytest.fixture
 def records(make_record):
     runs = [
@@ -141,8 +144,8 @@ def test_the_page_holds_everything(records, tmp_path):
     paths = write_report(records, tmp_path / "new" / "report")
     plots = {path.name for path in paths[2:]}
     assert [path.name for path in paths[:2]] == ["index.html", "report.md"]
-    assert {"results-1.svg", "results-2.svg", "results-2-tasks.svg", "results-2-profile.svg"} <= plots
-    assert {"results-2-sweep-1-ends.svg", "results-2-cost-parameters.svg", "results-2-cost-action.svg"} <= plots
+    ends = ("", "-tasks", "-profile", "-sweep-1-ends", "-cost-parameters", "-cost-action")
+    assert {f"{ANT}.svg", *(f"{REACHER}{end}.svg" for end in ends)} <= plots
     page = parse(paths[0])
     assert_harmless(page)
     text = " ".join(page.text)
@@ -196,7 +199,7 @@ def test_plots_have_a_text_alternative_and_their_numbers(records, tmp_path):
     page = parse(write_report(records, tmp_path)[0])
     plots = [value for tag, name, value in page.attributes if tag == "svg" and name == "aria-labelledby"]
     ids = {value for _, name, value in page.attributes if name == "id"}
-    assert {"results-1-title results-1-desc", "results-2-tasks-title results-2-tasks-desc"} <= set(plots)
+    assert {f"{ANT}-title {ANT}-desc", f"{REACHER}-tasks-title {REACHER}-tasks-desc"} <= set(plots)
     assert all(part in ids for labels in plots for part in labels.split())
     text = " ".join(page.text)
     assert "ad-mamba goes from" in text
@@ -216,6 +219,7 @@ def test_every_plot_is_a_file_of_its_own_that_opens(records, tmp_path):
 def test_plots_of_an_earlier_report_are_removed(records, tmp_path):
     (tmp_path / "results-of-mine.svg").write_text("<svg/>")
     (tmp_path / "results-1.svg.bak").write_text("kept")
+    (tmp_path / "results-7-cost-steps.svg").write_text("of a report that numbered its tables")
     first = write_report(records, tmp_path)
     second = write_report(records[-1:], tmp_path)
     assert len(second) < len(first)
@@ -224,6 +228,21 @@ def test_plots_of_an_earlier_report_are_removed(records, tmp_path):
         "results-of-mine.svg",
         "results-1.svg.bak",
     }
+
+
+def test_a_table_keeps_its_plots_names_when_others_join(records, make_record, tmp_path):
+    alone = {path.name for path in write_report(records, tmp_path / "a")[2:]}
+    names = {path.name for path in write_report([*records, make_record(environment="aaa-v1")], tmp_path / "b")[2:]}
+    assert alone < names
+    assert "results-aaa-v1-laptop-v0-online.svg" in names
+
+
+def test_names_that_differ_in_signs_only_have_plots_of_their_own(make_record, tmp_path):
+    names = ("Some/Body v1", "some-body-v1", "x" * 500)
+    runs = [make_record(environment=name, run_id=f"run-{index}") for index, name in enumerate(names)]
+    plots = {path.name for path in write_report(runs, tmp_path)[2:]}
+    first = "results-some-body-v1-laptop-v0-online"
+    assert {f"{first}.svg", f"{first}-2.svg", f"results-{'x' * 60}-laptop-v0-online.svg"} <= plots
 
 
 def test_only_the_newest_runs_have_a_fold_out(make_record, tmp_path, monkeypatch):
@@ -339,7 +358,7 @@ def test_a_report_shows_the_tables_with_the_newest_runs(make_record, tmp_path, m
     for path in paths[:2]:
         text = path.read_text(encoding="utf-8")
         assert headline in text
-        assert "results-2" in text
+        assert "results-c-v1" in text
         assert "b-v1" not in text.replace("reacher-goal-v1", "")
 
 

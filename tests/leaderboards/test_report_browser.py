@@ -33,7 +33,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-SECTION = "#results-2"  # reacher-goal-v1, online
+SECTION = "#results-reacher-goal-v1-laptop-v0-online"
 RESULTS = f"{SECTION} .results"
 
 
@@ -226,7 +226,7 @@ def test_filtering_by_words(report, visit):
     methods = opened.page.locator(f"{RESULTS} tr[data-method]:not([hidden])")
     assert [each.get_attribute("data-method") for each in methods.all()] == ["ad-mamba", "ad-mamba"]
     assert opened.page.locator("#filter-status").inner_text() == f"2 of {total} rows"
-    assert not opened.page.locator("#results-3").is_visible()
+    assert not opened.page.locator("#results-reacher-goal-v1-laptop-v0-offline").is_visible()
     curves = opened.page.locator(f"{SECTION} figure").first.locator("g.series path.curve")
     assert [curve.is_visible() for curve in curves.all()].count(True) == 1
     assert opened.rows(".ranking") == ["ad-mamba"]
@@ -234,7 +234,7 @@ def test_filtering_by_words(report, visit):
     assert opened.page.locator("#filter-status").inner_text() == f"1 of {total} rows"
     opened.page.click("#filter-reset")
     assert opened.page.locator("#filter-status").inner_text() == ""
-    assert opened.page.locator("#results-3").is_visible()
+    assert opened.page.locator("#results-reacher-goal-v1-laptop-v0-offline").is_visible()
     opened.assert_quiet(report)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.report.cost_figures import cost_figures
@@ -24,6 +26,8 @@ MOST_ROWS = 400
 MOST_TABLES = 60
 #: Rows of which every statistic is shown.
 MOST_MEASURED = 50
+#: Characters of an environment's, a protocol's or a track's name that a link keeps.
+LONGEST_PART = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,13 +63,14 @@ def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> 
     for table in newest_tables(tables_of(rows)):
         by_board[table.protocol, table.track].append(table)
     boards = []
-    number = 0
+    taken: set[str] = set()
     in_order = sorted(by_board.items(), key=lambda item: (item[0][0], track_order(item[0][1])))
     for index, ((protocol, track), tables) in enumerate(in_order):
         sections = []
         for table in tables:
-            number += 1
-            sections.append(_section(table, styles, records, by_id, f"results-{number}"))
+            anchor = anchor_of(table, taken)
+            taken.add(anchor)
+            sections.append(_section(table, styles, records, by_id, anchor))
         boards.append(Board(f"board-{index + 1}", protocol, track, tuple(sections)))
     return boards
 
@@ -75,6 +80,18 @@ def newest_tables(tables: Sequence[Table]) -> list[Table]:
     newest = sorted(tables, key=lambda table: max(run.created_at for row in table.rows for run in row.runs))
     kept = {id(table) for table in newest[-MOST_TABLES:]}
     return [table for table in tables if id(table) in kept]
+
+
+def anchor_of(table: Table, taken: Collection[str] = ()) -> str:
+    """What links to a table and its plots' files are called, whatever other tables there are.
+
+    Made of lower-case letters, digits and hyphens: `results-ant-dir-v1-laptop-v1-online`; numbered if it is `taken`.
+    """
+    parts = (table.environment, table.protocol, table.track)
+    words = (re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-")[:LONGEST_PART] for part in parts)
+    anchor = "-".join(["results", *words])
+    numbered = (f"{anchor}-{number}" for number in count(2))
+    return next(name for name in chain([anchor], numbered) if name not in taken)
 
 
 def _section(

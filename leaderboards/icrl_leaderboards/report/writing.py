@@ -19,8 +19,8 @@ from icrl_registry.hooks import ReportSection
 
 #: Runs whose provenance and configuration the page shows, the newest of all; more would make it too large to open.
 MOST_DETAILED = 300
-#: What an earlier report may have left in its folder.
-_PLOT_FILE = re.compile(r"results-\d+(-[a-z0-9-]+)?\.svg")
+#: What an earlier report may have left in its folder (before they had names, tables were numbered).
+_PLOT_FILE = re.compile(r"results-(\d+|[a-z0-9-]+-(online|offline))(-[a-z0-9-]+)?\.svg")
 
 
 def write_report(
