@@ -7,6 +7,7 @@ quartiles: two runs of a machine that other people use differ by more than most 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import time
@@ -107,6 +108,7 @@ class BenchmarkReport:
     requirements: list[Requirement] = field(default_factory=list)
     absent: list[Absent] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    over: str = "turns, which the contenders take"  # what a measurement's values are
 
 
 @runtime_checkable
@@ -194,7 +196,7 @@ class Cost:
     """What a call in a process of its own took."""
 
     seconds: float
-    peak_bytes: int  # of the whole process
+    peak_bytes: int  # of the whole process, during the call where the system can tell that apart
     added_bytes: int  # above what the process held before the call
 
 
@@ -227,6 +229,7 @@ def in_fresh_process(function: Callable[..., Callable[[], object]], *arguments: 
 def _measure(answers: Any, function: Callable[..., Callable[[], object]], arguments: tuple[Any, ...]) -> None:
     try:
         call = function(*arguments)
+        _forget_peak()
         before, started = _memory("VmRSS"), time.perf_counter()
         call()
         seconds = time.perf_counter() - started
@@ -235,6 +238,12 @@ def _measure(answers: Any, function: Callable[..., Callable[[], object]], argume
     except Exception as error:
         answers.send(f"{type(error).__name__}: {error}")
     answers.close()
+
+
+def _forget_peak() -> None:
+    """Lets Linux measure the peak (VmHWM) anew; elsewhere it stays that of the process's whole life."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 def _memory(name: str) -> int:

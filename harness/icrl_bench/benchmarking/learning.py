@@ -2,7 +2,8 @@
 
 It stands beside `bench sources`: a population is worth its speed only if its learning histories are those of the reference.
 Per task it takes the mean return of all episodes (the area under the learning curve, by its length) and that of the last
-tenth; both means must lie in the other's 95 % interval over tasks (Student's t).
+tenth; each implementation's mean must lie in the other's 95 % interval over tasks (Student's t). Tasks differ more than
+implementations do, so the differences task by task are held to their own interval as well, which must hold 0.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class LearningBenchmark(Benchmark):
         jobs, names = self._jobs()
         total = 2 * config.tasks * config.steps
         found = BenchmarkReport(
-            f"{names[0]} and {names[1]} on {config.tasks} tasks of {config.env}, {config.steps:,} steps"
+            f"{names[0]} and {names[1]} on {config.tasks} tasks of {config.env}, {config.steps:,} steps", over="tasks"
         )
         returns: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in names}
         for name, scores in run_jobs(
@@ -98,15 +99,18 @@ class LearningBenchmark(Benchmark):
         halves = [half_interval(numbers.tolist()) for numbers in values]
         means = [float(numbers.mean()) for numbers in values]
         differences = values[0] - values[1]
+        difference, paired = float(differences.mean()), half_interval(differences.tolist())
         words = " and ".join(
             f"{name} {mean:.2f} ± {half:.2f}" for name, mean, half in zip(names, means, halves, strict=True)
         )
-        found.notes.append(
-            f"{quantity}: {words}; task by task {differences.mean():+.2f} ± {half_interval(differences.tolist()):.2f}"
-        )
+        found.notes.append(f"{quantity}: {words}; task by task {difference:+.2f} ± {paired:.2f}")
         apart, limit = abs(means[0] - means[1]), min(halves)
         found.requirements.append(
             Requirement(f"{quantity}: each within the other's interval", apart, limit, UNIT, apart <= limit)
+        )
+        alike = abs(difference) <= paired
+        found.requirements.append(
+            Requirement(f"{quantity}: difference task by task", abs(difference), paired, UNIT, alike)
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from icrl_bench.benchmarking.showing import cell, growth_in_words, quantities, requirement_in_words
@@ -12,11 +14,14 @@ from icrl_registry.benchmarks import BenchmarkReport, Measurement
 def as_markdown(name: str, report: BenchmarkReport, document: dict[str, Any]) -> str:
     """Title, machine and command, what must be reached, then a table for each quantity and each kind of ratio."""
     machine = document["machine"]
-    quick = " --quick" if document["quick"] else ""
+    command = ["icrl-bench", "bench", name, *(["--quick"] if document["quick"] else [])]
+    command += [
+        part for key, value in document["settings"].items() for part in ("--set", f"bench.{key}={_toml(value)}")
+    ]
     parts = [
         f"# {report.title}",
-        f"`icrl-bench bench {name}{quick}` on {machine['processor']}, {machine['cores']} cores; {document['seconds']:.0f} s. "
-        "Medians ± half the distance of the quartiles; contenders took turns.",
+        f"`{shlex.join(command)}` on {machine['processor']}, {machine['cores']} cores; {document['seconds']:.0f} s. "
+        f"Medians ± half the distance of the quartiles over {report.over}.",
         _bullets([requirement_in_words(each) for each in report.requirements]),
     ]
     for prefix, measurements in (("", report.measurements), ("How many times ", report.ratios)):
@@ -27,6 +32,13 @@ def as_markdown(name: str, report: BenchmarkReport, document: dict[str, Any]) ->
     left_out = [f"left out: {each.name}, {each.reason}" for each in report.absent]
     parts.append(_bullets([*map(growth_in_words, report.growths), *report.notes, *left_out]))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """As `--set` reads it; but for tables, JSON is TOML."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{json.dumps(key)} = {_toml(each)}' for key, each in value.items())}}}"
+    return json.dumps(value)
 
 
 def _bullets(lines: Sequence[str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -12,18 +12,22 @@ from icrl_registry.benchmarks import BenchmarkReport, Growth, Measurement, Requi
 _SPEEDS = ("tokens/s", "env steps/s", "×")
 
 
-def as_document(name: str, report: BenchmarkReport, quick: bool, seconds: float) -> dict[str, Any]:
-    """What `--json` prints."""
+def as_document(
+    name: str, report: BenchmarkReport, quick: bool, seconds: float, settings: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What `--json` prints; `settings` are those that were given by hand."""
     from icrl_bench.provenance import hardware, package_versions
 
     return {
         "benchmark": name,
         "title": report.title,
         "quick": quick,
+        "settings": dict(settings or {}),
         "seconds": round(seconds, 1),
         "machine": hardware("cpu"),
         "versions": {**package_versions(), **_rival_versions()},
         "axis": report.axis,
+        "over": report.over,
         "measurements": [_number(each) for each in report.measurements],
         "ratios": [_number(each) for each in report.ratios],
         "growths": [asdict(each) for each in report.growths],
@@ -38,11 +42,10 @@ def print_report(report: BenchmarkReport, console: Any) -> None:
     from rich.text import Text
 
     console.print(Text(report.title, style="bold"))
-    console.print(Text("medians ± half the distance of the quartiles"))
+    console.print(Text(f"medians ± half the distance of the quartiles over {report.over}"))
     for quantity, unit in quantities(report.measurements):
         rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
-        if len(rows) > 1:
-            console.print(Text(f"\n{quantity} ({unit})", style="italic"), _table(rows, report.axis), sep="\n")
+        console.print(Text(f"\n{quantity} ({unit})", style="italic"), _table(rows, report.axis), sep="\n")
     for quantity, unit in quantities(report.ratios):
         rows = [each for each in report.ratios if (each.quantity, each.unit) == (quantity, unit)]
         console.print(Text(f"\nhow many times {quantity}", style="italic"), _table(rows, report.axis), sep="\n")
@@ -172,9 +175,9 @@ def cell(measurement: Measurement) -> str:
 
 def _short(value: float) -> str:
     """Three significant digits, with a comma at the thousands."""
-    if value >= 1000:
+    if abs(value) >= 1000:
         return f"{value:,.0f}"
-    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+    return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"
 
 
 def _number(measurement: Measurement) -> dict[str, Any]:

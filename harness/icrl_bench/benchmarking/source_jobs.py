@@ -18,7 +18,11 @@ class _Enough(Exception):
 
 
 class _Stopwatch:
-    """Environment steps per second between the first report after the warm-up and the last one."""
+    """Environment steps per second between the first report beyond the warm-up and the last one.
+
+    Stable-Baselines3 and sbx report a step before they learn from it. A warm-up of whole rollouts is therefore over when
+    the next report comes: the first update, in which JAX compiles, lies before the clock, and whole rounds under it.
+    """
 
     def __init__(self, warm_up_steps: int, seconds: float) -> None:
         self.warm_up_steps, self.seconds = warm_up_steps, seconds
@@ -29,10 +33,10 @@ class _Stopwatch:
         """Counts `steps` more.
 
         Raises:
-            _Enough: two reports and so many seconds after the warm-up.
+            _Enough: two reports more and so many seconds after the clock started.
         """
         self.steps += steps
-        if self.steps < self.warm_up_steps:
+        if self.steps <= self.warm_up_steps:
             return
         self._marks.append((time.perf_counter(), self.steps))
         if len(self._marks) > 2 and self._marks[-1][0] - self._marks[0][0] >= self.seconds:
@@ -61,11 +65,10 @@ def time_source(
     """Environment steps per second of a source, over all tasks of one `collect` call."""
     _stay_on_one_core()
     family, trained = environment(environment_config), source(config)
-    count = max(1, min(num_tasks, trained.group_size()))
-    drawn = family.sample_training_parameters(count, np.random.default_rng(0))
+    drawn = family.sample_training_parameters(num_tasks, np.random.default_rng(0))
     tasks = [Task(tuple(map(float, parameters)), "train", index) for index, parameters in enumerate(drawn)]
-    watch = _Stopwatch(warm_up * count, seconds)
-    seeds = [np.random.SeedSequence(index) for index in range(count)]
+    watch = _Stopwatch(warm_up * num_tasks, seconds)
+    seeds = [np.random.SeedSequence(index) for index in range(num_tasks)]
     try:
         for _ in trained.collect(family, tasks, seeds, watch.report):
             continue

@@ -40,7 +40,7 @@ class SourcesConfig(ComponentConfig):
 
     env: str = Field("reacher-goal", description="Environment whose tasks are trained on.")
     names: tuple[str, ...] = Field((), description="Sources; none: all that are registered, and sbx.")
-    tasks: int = Field(32, ge=1, description="Tasks for a source that trains tasks together.")
+    tasks: int = Field(16, ge=1, description="Tasks for a source that trains tasks together, at most.")
     repeats: int = Field(3, ge=1, description="Turns; medians and quartiles are over them.")
     warm_up: int = Field(1000, ge=0, description="Environment steps per task before the clock starts.")
     seconds: float = Field(8.0, gt=0, description="Least time that the clock runs in a turn.")
@@ -58,6 +58,7 @@ class SourcesBenchmark(Benchmark):
     def __init__(self, config: ComponentConfig) -> None:
         assert isinstance(config, SourcesConfig)
         self.config = config
+        self.tasks_at_once: dict[str, int] = {}
 
     def run(self, report: ReportStep) -> BenchmarkReport:
         """See `Benchmark.run`."""
@@ -81,9 +82,9 @@ class SourcesBenchmark(Benchmark):
         self._compare(found)
         for algorithm in sorted({_algorithm(name) for name in speeds} & SETTINGS.keys()):
             found.notes.append(f"{algorithm}: {_in_words(SETTINGS[algorithm])}")
-        together = [name for name in speeds if not name.startswith((REFERENCE, JAX))]
+        together = [f"{name} {count}" for name, count in self.tasks_at_once.items() if count > 1]
         if together:
-            found.notes.append(f"tasks at once: up to {config.tasks} in {', '.join(together)}, one in the others")
+            found.notes.append(f"tasks at once: {', '.join(together)}; one in the others")
         report(steps, steps, "done")
         return found
 
@@ -104,7 +105,9 @@ class SourcesBenchmark(Benchmark):
                     source = load("source", name).component
                     known = {key: value for key, value in settings.items() if key in source.Config.model_fields}
                     chosen = build_config(source.Config, known, "source")
-                    jobs[name] = (time_source, (source, chosen, *place, config.tasks, *clock))
+                    count = max(1, min(config.tasks, source(chosen).group_size()))
+                    self.tasks_at_once[name] = count
+                    jobs[name] = (time_source, (source, chosen, *place, count, *clock))
             except BenchError as error:
                 found.absent.append(Absent(name, error.message, error.hint))
         return jobs

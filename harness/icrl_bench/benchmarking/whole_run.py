@@ -40,7 +40,8 @@ class RunBenchmark(Benchmark):
     def run(self, report: ReportStep) -> BenchmarkReport:
         """See `Benchmark.run`."""
         config = self.config
-        found = BenchmarkReport(f"{config.method} on {config.env}, {config.protocol} protocol, from an empty home")
+        title = f"{config.method} on {config.env}, {config.protocol} protocol, from an empty home"
+        found = BenchmarkReport(title, over="runs")
         turns: list[dict[str, float]] = []
         for turn in range(config.repeats):
             report(turn, config.repeats, f"run {turn + 1}")

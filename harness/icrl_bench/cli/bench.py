@@ -49,7 +49,7 @@ def bench(
     started = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
         report = _run(name, make_benchmark(name, quick, settings), quiet=json_)
-        document = as_document(name, report, quick, time.monotonic() - started)
+        document = as_document(name, report, quick, time.monotonic() - started, settings)
     if out is not None:
         _write(out, name, report, document)
     if json_:

@@ -1,17 +1,20 @@
 """`icrl-bench bench`: the document, the table and the files of every benchmark at tiny sizes, and what is left out."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from icrl_bench.benchmarking import backbones, source_jobs
 from icrl_bench.benchmarking.catalogue import benchmark_names, make_benchmark
 from icrl_bench.benchmarking.markdown import as_markdown
 from icrl_bench.benchmarking.showing import as_document, draw, print_report
 from icrl_bench.cli.main import app
 from icrl_plugins.benchmarks.scan import FLAT, slowest_to_fastest
 from icrl_registry.benchmarks import Absent, BenchmarkReport, Growth, Measurement, Requirement
+from icrl_registry.configuration import parse_assignments
 from icrl_registry.errors import UnknownNameError
 
 TINY = {
@@ -37,7 +40,7 @@ def assert_is_document(document: dict) -> None:
     json.dumps(document, allow_nan=False)
     assert set(document) == {
         "benchmark", "title", "quick", "seconds", "machine", "versions", "axis", "measurements", "ratios", "growths",
-        "requirements", "absent", "notes",
+        "requirements", "absent", "notes", "settings", "over",
     }  # fmt: skip
     for number in document["measurements"] + document["ratios"]:
         assert set(number) == NUMBER_KEYS
@@ -64,6 +67,8 @@ def test_scan_measures_time_memory_and_what_must_be_reached():
     assert {each.at for each in ours if each.quantity == FLAT} == {40, 100}
     wanted = {"GiB", "×"}
     assert wanted <= {each.unit for each in report.requirements}
+    [added] = [each.median for each in ours if each.quantity == "peak memory added"]
+    assert added < 32  # MiB: what a first call imports and compiles is no part of it
     assert any("sequential formula" in each.subject for each in report.ratios)
 
 
@@ -81,9 +86,22 @@ def test_learning_that_differs_is_seen():
     for apart, passed in ((1.0, True), (2.0, False)):
         found = BenchmarkReport("")
         benchmark._compare(found, "return", ("sac", "sb3-sac"), [values, values + apart])
-        (requirement,) = found.requirements
+        requirement, paired = found.requirements
         assert (requirement.value, requirement.passed) == (pytest.approx(apart), passed)
         assert requirement.limit == pytest.approx(3.182 * np.sqrt(4 / 3) / 2, rel=1e-3)
+        assert (paired.value, paired.limit, paired.passed) == (pytest.approx(apart), 0.0, False)  # on every task alike
+
+
+def test_a_difference_on_every_task_is_seen_though_tasks_differ_more():
+    benchmark = make_benchmark("learning", False, {})
+    values, noise = np.array([-500.0, -300.0, -100.0, -50.0]), np.array([1.0, -1.0, 1.0, -1.0])
+    for apart, passed in ((1.0, True), (2.0, False)):  # beside 1.84, as above
+        found = BenchmarkReport("")
+        benchmark._compare(found, "return", ("sac", "sb3-sac"), [values, values + noise + apart])
+        by_mean, by_task = found.requirements
+        assert by_mean.passed
+        assert by_task.passed is passed
+        assert by_task.limit == pytest.approx(3.182 * np.sqrt(4 / 3) / 2, rel=1e-3)
 
 
 def test_markdown_has_every_number_of_the_tables():
@@ -100,10 +118,21 @@ def test_markdown_has_every_number_of_the_tables():
     )  # fmt: skip
     text = as_markdown("backbones", report, as_document("backbones", report, True, 12.0))
     assert "`icrl-bench bench backbones --quick`" in text
+    assert "over turns, which the contenders take" in text
     assert "- pass  memory within: 3 GiB (limit 16 GiB)" in text
     assert "| context (tokens) | mamba | dt |\n|---|--:|--:|\n| 100 | 2 ±25% | 4 |\n| 1,000 | 2.5 |  |" in text
     assert "## How many times faster\n\n| context (tokens) | mamba : dt |" in text
     assert "left out: gru, not installed" in text
+
+
+def test_markdown_names_the_command_with_its_settings():
+    report = BenchmarkReport("learning", over="tasks")
+    settings = {"env": "ant-dir", "steps": 60_000, "settings": {"num_envs": 5}}
+    text = as_markdown("learning", report, as_document("learning", report, False, 1.0, settings))
+    words = shlex.split(text.split("`")[1])
+    assert words[:4] == ["icrl-bench", "bench", "learning", "--set"]
+    assert parse_assignments(words[4::2], sections=("bench",))["bench"] == settings
+    assert "over tasks." in text
 
 
 def test_a_slow_turn_is_no_slow_length():
@@ -135,6 +164,44 @@ def test_backbones_get_speeds_actions_growth_and_ratios():
     assert {each.subject for each in report.ratios} == {"mamba : dt", "mamba : gru"}
 
 
+def test_backbones_are_compared_speed_by_speed_and_time_by_time():
+    report = BenchmarkReport("", "context (tokens)")
+    for name, speed, seconds in (("mamba", 600.0, 2.0), ("dt", 100.0, 8.0)):
+        report.measurements.append(Measurement(name, "training speed", "tokens/s", (speed,), 50))
+        report.measurements.append(Measurement(name, "time per action", "ms", (seconds,), 50))
+    ratios = {each.quantity: each.median for each in backbones._ratios_to_first(report, ["dt", "mamba"])}
+    assert ratios == {"faster, training speed": 6.0, "faster, time per action": 4.0}
+
+
+def test_actions_are_timed_around_the_context_that_is_named():
+    """The second and third turn of 10 actions of a context of 100 go from 90 to 110."""
+    lengths = []
+    benchmark = make_benchmark(
+        "backbones", False, {"names": ("mamba",), "repeats": 2, "actions": 10, "action_contexts": (100,)}
+    )
+    found = BenchmarkReport("")
+    makers = benchmark._makers(found)
+
+    def make(context):
+        backbone = makers["mamba"](context)
+        step, prefill, seen = backbone.step, backbone.prefill, [0]
+
+        def counted(tokens, state):
+            seen[0] += 1
+            lengths.append(seen[0])
+            return step(tokens, state)
+
+        def filled(tokens, state):
+            seen[0] += tokens.shape[1]
+            return prefill(tokens, state)
+
+        backbone.step, backbone.prefill = counted, filled
+        return backbone
+
+    benchmark._measure_actions({"mamba": make}, found, lambda *_: None)
+    assert lengths == list(range(81, 111))
+
+
 def test_a_backbone_that_is_too_slow_is_tried_no_further():
     settings = {**TINY["backbones"], "longest_pass": 1e-9, "names": ("gru",)}
     report = make_benchmark("backbones", False, settings).run(lambda *_: None)
@@ -147,6 +214,48 @@ def test_sources_are_measured_in_processes_of_their_own():
     [measured] = report.measurements
     assert measured.subject == "sb3-ppo"
     assert measured.median > 10
+
+
+def test_sources_are_held_to_how_many_times_the_references_speed_they_must_reach():
+    benchmark = make_benchmark("sources", False, {})
+    for speed, passed in ((501.0, True), (499.0, False)):
+        found = BenchmarkReport("")
+        for name, rate in (("sac", speed), ("sb3-sac", 100.0), ("sbx-sac", 250.0), ("ppo", 1.0)):
+            found.measurements.append(Measurement(name, "training", "env steps/s", (rate, rate)))
+        benchmark._compare(found)
+        assert {each.subject: each.median for each in found.ratios} == {
+            "sac : sb3-sac": pytest.approx(speed / 100), "sac : sbx-sac": pytest.approx(speed / 250),
+        }  # fmt: skip
+        [requirement] = found.requirements
+        assert (requirement.limit, requirement.passed) == (5.0, passed)
+
+
+def test_a_first_update_is_no_part_of_a_sources_speed(monkeypatch):
+    """Ten rollouts of 100 steps in 1 s; after each an update of 1 s, the first of 50 s. Reports precede the updates."""
+    now = 0.0
+    monkeypatch.setattr(source_jobs.time, "perf_counter", lambda: now)
+    watch = source_jobs._Stopwatch(warm_up_steps=100, seconds=7.5)
+
+    def train():
+        nonlocal now
+        for step in range(1, 1001):
+            now += 0.01
+            watch.report(1)
+            if step % 100 == 0:
+                now += 50.0 if step == 100 else 1.0
+
+    with pytest.raises(source_jobs._Enough):
+        train()
+    assert watch.rate == pytest.approx(50.0, rel=0.05)
+
+
+def test_a_source_trains_as_many_tasks_at_once_as_it_takes_and_the_report_says_so():
+    from icrl_bench.benchmarking.sources import SourcesBenchmark, SourcesConfig
+
+    benchmark = SourcesBenchmark(SourcesConfig(names=("sac", "sb3-sac"), tasks=3))
+    jobs = benchmark._jobs(BenchmarkReport(""))
+    assert benchmark.tasks_at_once == {"sac": 3, "sb3-sac": 1}
+    assert [arguments[4] for _, arguments in jobs.values()] == [3, 1]
 
 
 def test_a_source_whose_rival_is_missing_is_named(monkeypatch):
