@@ -1,6 +1,7 @@
 """Compiled kernels: their cache on disk, and their threads."""
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -56,8 +57,8 @@ assert before == [1] * 4 and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) 
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
-def test_cache_is_bound_to_the_contents_of_the_kernels(tmp_path):
-    """Compiled kernels lie in a directory that a change to any file of the package renames."""
+def test_compiled_kernels_are_kept_for_other_processes(tmp_path):
+    """Compiled kernels lie in a directory of this package's, the same in another process."""
     code = (
         "from icrl_plugins.backbones.mamba.norm_cpu import rms_norm_cpu; from icrl_plugins.kernels import jit; import torch;"
         "rms_norm_cpu(torch.ones(2, 16), torch.ones(16), 1e-5); print(jit._cache_directory())"
@@ -70,6 +71,21 @@ def test_cache_is_bound_to_the_contents_of_the_kernels(tmp_path):
     assert directory.parent.parent == tmp_path
     assert directory.name == Path(jit._cache_directory()).name
     assert list(directory.rglob("norm_kernels.forward*.nbc"))
+
+
+@pytest.mark.parametrize(
+    "changed", ["kernels/tasks.py", "backbones/mamba/scan_kernels.py", "networks/dense_kernels.py"]
+)
+def test_a_change_to_a_kernel_renames_the_cache(changed, tmp_path, monkeypatch):
+    package = Path(jit.__file__).parent.parent
+    shutil.copytree(package, tmp_path / "copy", ignore=shutil.ignore_patterns("__pycache__"))
+    original = jit._cache_directory()
+    monkeypatch.setattr(jit, "__file__", str(tmp_path / "copy" / "kernels" / "jit.py"))
+    named = jit._cache_directory.__wrapped__  # it is asked once for every process
+    assert named() == original
+    with (tmp_path / "copy" / changed).open("a", encoding="utf-8") as file:
+        file.write("#")
+    assert named() != original
 
 
 def test_every_task_is_done_once_however_many_threads(monkeypatch):
