@@ -137,6 +137,28 @@ def lane_sum(typing_context: Any, vector: Any) -> Any:
     return vector.dtype(vector), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def where_positive(typing_context: Any, condition: Any, vector: Any) -> Any:
+    """The vector's lanes where those of `condition` are above 0; elsewhere, and where they are NaN, 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zeros = ir.Constant(arguments[0].type, [0.0] * arguments[0].type.count)
+        return builder.select(builder.fcmp_ordered(">", arguments[0], zeros), arguments[1], zeros)
+
+    return vector(condition, vector), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def ramp(typing_context: Any, vector: Any) -> Any:
+    """The rectifier max(x, 0) of every lane; NaN stays NaN."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        zeros = ir.Constant(arguments[0].type, [0.0] * arguments[0].type.count)
+        return builder.select(builder.fcmp_ordered("<", arguments[0], zeros), zeros, arguments[0])
+
+    return vector(vector), generate
+
+
 def _elementwise(instruction: str, *operators: Callable[..., Any]) -> None:
     """Gives vectors the operators by one instruction of LLVM's."""
 

@@ -2,20 +2,26 @@
 
 The products of networks with two hidden layers of 64 units take so little time that autograd's bookkeeping, and the
 gradients that a step does not ask for, cost more than they do. `ExplicitGradients` runs a `torch.nn.Sequential` of
-`stacked_layers` through the kernels of `dense_kernels.py`, outside autograd, and writes the gradients into `.grad`.
+`stacked_layers` through the kernels of `network_kernels.py`, outside autograd, and writes the gradients into `.grad`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from icrl_plugins.networks import dense_kernels
+from icrl_plugins.networks import network_kernels
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
 from icrl_registry.contracts import Array
+
+Arrays = tuple[Array, ...]
+"""One a layer."""
+_Layers = tuple[Arrays, Arrays, Arrays, Arrays]
+"""Weights and biases of the linear layers, then of the layer normalisations."""
 
 
 @dataclass
@@ -25,7 +31,7 @@ class _Block:
     linear: StackedLinear
     dropout: StackedDropout | None = None
     norm: StackedLayerNorm | None = None
-    activation: int = dense_kernels.NOTHING
+    activation: int = network_kernels.NOTHING
 
     @property
     def plain(self) -> bool:
@@ -33,21 +39,19 @@ class _Block:
 
 
 @dataclass
-class _Passed:
-    """What the backward pass needs of a block."""
+class _Pass:
+    """What the kernels need of a forward pass, as `network_kernels.py` names it."""
 
-    inputs: torch.Tensor
-    outputs: torch.Tensor  # (N, B, J)
-    dropped: torch.Tensor | None = None  # (N, B, J)
-    normalised: torch.Tensor | None = None  # (N, B, J)
-    deviations: torch.Tensor | None = None  # (N, B), one over them
+    inputs: tuple[Array, int, int, int]
+    masks: Arrays
+    passed: tuple[Arrays, Arrays, Arrays]
 
 
 @dataclass
 class Tape:
     """What one forward pass leaves for its backward pass."""
 
-    blocks: list[_Passed] = field(default_factory=list)
+    kept: _Pass | None = None
 
 
 class ExplicitGradients:
@@ -63,20 +67,30 @@ class ExplicitGradients:
 
     def __init__(self, network: nn.Sequential) -> None:
         self._blocks = _blocks_of(network)
+        self._norms = [block.norm for block in self._blocks]
+        self._parameters = list(network.parameters())
+        self._places: list[int] = []
+        self._held: _Layers = ((), (), (), ())
+        self._kinds = (
+            np.array([block.activation for block in self._blocks]),
+            np.array([1.0 if block.dropout is None else block.dropout.kept_scale for block in self._blocks]),
+            np.array([0.0 if norm is None else norm.epsilon for norm in self._norms]),
+        )
 
     def forward(self, inputs: torch.Tensor, tape: Tape | None = None) -> torch.Tensor:
         """(K, B, in) → (N, B, out), where each row of inputs serves N / K neighbouring networks. Fills `tape`.
 
         `inputs` may be some neighbouring columns of a contiguous tensor.
         """
-        with torch.no_grad():
-            values = inputs
-            for block in self._blocks:
-                passed = _forward(block, values)
-                values = passed.outputs
-                if tape is not None:
-                    tape.blocks.append(passed)
-            return values
+        networks, _, size = self._blocks[-1].linear.weight.shape
+        batch = inputs.shape[1]
+        result = inputs.new_empty(networks, batch, size)
+        own = 1 if tape is None else networks  # networks whose activations are kept
+        passed = _Pass(_rows(inputs, networks), self._draw_masks(batch), self._room(own, batch, result))
+        network_kernels.forward(passed.inputs, self._layers(), self._kinds, passed.masks, passed.passed)
+        if tape is not None:
+            tape.kept = passed
+        return result
 
     def backward(
         self, tape: Tape, gradients: torch.Tensor, parameters: bool = True, inputs: slice | None = None
@@ -92,133 +106,80 @@ class ExplicitGradients:
         Returns:
             (N, B, columns), or None.
         """
-        with torch.no_grad():
-            for index in range(len(self._blocks) - 1, -1, -1):
-                block, passed = self._blocks[index], tape.blocks[index]
-                _backward_normalisation(block, passed, gradients, parameters)
-                if parameters:
-                    _backward_parameters(block.linear, passed.inputs, gradients)
-                if index > 0:
-                    before = self._blocks[index - 1].activation
-                    gradients = _backward_hidden(block.linear, gradients, before, tape.blocks[index - 1].outputs)
-                elif inputs is not None:
-                    return _backward_inputs(block.linear, gradients, inputs)
-            return None
+        kept = tape.kept
+        assert kept is not None, "the forward pass was given no tape"
+        first, last, _ = (inputs or slice(0, 0)).indices(self._blocks[0].linear.weight.shape[1])
+        result = gradients.new_empty(*gradients.shape[:2], last - first)
+        network_kernels.backward(
+            kept.inputs, self._layers(), self._kinds, kept.masks, kept.passed, gradients.numpy(),
+            parameters, self._gradients(parameters), first, result.numpy(),
+        )  # fmt: skip
+        return None if inputs is None else result
+
+    def _draw_masks(self, batch: int) -> Arrays:
+        dropouts = [block.dropout for block in self._blocks]
+        sizes = [block.linear.weight.shape[2] for block in self._blocks]
+        drawn = [None if drop is None else drop.draw((batch, size)) for drop, size in zip(dropouts, sizes, strict=True)]
+        return tuple(_NO_MASK if mask is None else mask.numpy() for mask in drawn)
+
+    def _room(self, networks: int, batch: int, result: torch.Tensor) -> tuple[Arrays, Arrays, Arrays]:
+        """For what a pass leaves, with `result` as the last layer's outputs."""
+        hidden = [result.new_empty(networks, batch, block.linear.weight.shape[2]) for block in self._blocks[:-1]]
+        outputs = tuple(tensor.numpy() for tensor in (*hidden, result))
+        normalised = tuple(
+            out[:0] if norm is None else np.empty_like(out) for out, norm in zip(outputs, self._norms, strict=True)
+        )
+        return outputs, normalised, tuple(np.empty(each.shape[:2], each.dtype) for each in normalised)
+
+    def _layers(self) -> _Layers:
+        """The parameters' memory, looked up again where a parameter was given another (a cast, a flattening)."""
+        places = [parameter.data_ptr() for parameter in self._parameters]
+        if places != self._places:
+            self._places, self._held = places, self._each_layer(lambda parameter: parameter.detach().numpy())
+        return self._held
+
+    def _gradients(self, wanted: bool) -> _Layers:
+        """Where the gradients of `_layers` go; if they are not wanted, room for those that the way back passes by."""
+        if wanted:
+            return self._each_layer(_gradient)
+        weights, biases, *by_norms = self._layers()
+        room = [tuple(np.empty_like(array) for array in arrays) for arrays in by_norms]
+        return weights, biases, room[0], room[1]
+
+    def _each_layer(self, take: Callable[[nn.Parameter], Array]) -> _Layers:
+        linears = [block.linear for block in self._blocks]
+        weights = tuple(take(linear.weight) for linear in linears)
+        nothing = weights[0][:0]
+        return (
+            weights,
+            tuple(take(linear.bias) for linear in linears),
+            tuple(nothing if norm is None else take(norm.weight) for norm in self._norms),
+            tuple(nothing if norm is None else take(norm.bias) for norm in self._norms),
+        )
 
 
-def _blocks_of(network: nn.Sequential) -> list[_Block]:
+_NO_MASK: Array = np.empty((0, 0, 0), dtype=np.bool_)
+
+
+def _blocks_of(network: Sequence[nn.Module] | nn.Sequential) -> list[_Block]:
     blocks: list[_Block] = []
     for layer in network:
         match layer:
             case StackedLinear() if not blocks or blocks[-1].activation:
                 blocks.append(_Block(layer))
-            case StackedDropout() if blocks and not (blocks[-1].norm or blocks[-1].activation):
+            case StackedDropout() if blocks and blocks[-1].plain and not blocks[-1].activation:
                 blocks[-1].dropout = layer
-            case StackedLayerNorm() if blocks and not blocks[-1].activation:
+            case StackedLayerNorm() if blocks and not (blocks[-1].norm or blocks[-1].activation):
                 blocks[-1].norm = layer
-            case nn.ReLU() if blocks:
-                blocks[-1].activation = dense_kernels.RELU
-            case nn.Tanh() if blocks and blocks[-1].plain:
-                blocks[-1].activation = dense_kernels.TANH
+            case nn.ReLU() if blocks and not blocks[-1].activation:
+                blocks[-1].activation = network_kernels.RELU
+            case nn.Tanh() if blocks and blocks[-1].plain and not blocks[-1].activation:
+                blocks[-1].activation = network_kernels.TANH
             case _:
                 raise TypeError(f"no explicit gradient for {type(layer).__name__} at this place of {network}")
-    if not blocks or blocks[-1].activation:
+    if not blocks or blocks[-1].activation or not blocks[-1].plain:
         raise TypeError(f"the last layer of {network} must be linear")
     return blocks
-
-
-def _forward(block: _Block, inputs: torch.Tensor) -> _Passed:
-    weight, bias = block.linear.weight, block.linear.bias
-    networks, _, outputs = weight.shape
-    values = torch.empty(networks, inputs.shape[1], outputs, dtype=weight.dtype)
-    alone = outputs == 1 and not block.activation  # the last layer of a value network
-    if alone and inputs.is_contiguous() and len(inputs) == networks:
-        dense_kernels.forward_single(_flat(inputs), _two(weight), _flat(bias), values.numpy()[..., 0])
-    else:
-        activation = block.activation if block.plain else dense_kernels.NOTHING
-        dense_kernels.forward(*_rows(inputs, networks), _array(weight), _array(bias), activation, values.numpy())
-    passed = _Passed(inputs, values)
-    if not block.plain:
-        _normalise(block, passed)
-    return passed
-
-
-def _normalise(block: _Block, passed: _Passed) -> None:
-    values = passed.outputs
-    passed.dropped = None if block.dropout is None else block.dropout.draw(values.shape[1:])
-    scale = 1.0 if block.dropout is None else block.dropout.kept_scale
-    if block.norm is None:
-        if passed.dropped is not None:
-            values.mul_(scale).masked_fill_(passed.dropped, 0.0)
-        values.relu_()
-        return
-    passed.normalised, passed.deviations = torch.empty_like(values), values.new_empty(values.shape[:2])
-    dense_kernels.normalise(
-        values.numpy(),
-        _mask(passed.dropped),
-        scale,
-        _array(block.norm.weight),
-        _array(block.norm.bias),
-        block.norm.epsilon,
-        passed.normalised.numpy(),
-        passed.deviations.numpy(),
-    )
-
-
-def _backward_normalisation(block: _Block, passed: _Passed, gradients: torch.Tensor, parameters: bool) -> None:
-    """In place, from behind the ReLU (whose mask is applied already) to the linear layer's outputs."""
-    scale = 1.0 if block.dropout is None else block.dropout.kept_scale
-    if block.norm is None:
-        if passed.dropped is not None:
-            gradients.mul_(scale).masked_fill_(passed.dropped, 0.0)
-        return
-    assert passed.normalised is not None
-    assert passed.deviations is not None
-    wanted = (block.norm.weight, block.norm.bias)
-    by_weight, by_bias = (_gradient(of) if parameters else np.empty_like(_array(of)) for of in wanted)
-    dense_kernels.backward_normalise(
-        gradients.numpy(),
-        _mask(passed.dropped),
-        scale,
-        _array(block.norm.weight),
-        passed.normalised.numpy(),
-        passed.deviations.numpy(),
-        by_weight,
-        by_bias,
-    )
-
-
-def _backward_parameters(linear: StackedLinear, inputs: torch.Tensor, gradients: torch.Tensor) -> None:
-    by_weight, by_bias = _gradient(linear.weight), _gradient(linear.bias)
-    if gradients.shape[-1] == 1 and inputs.is_contiguous() and len(inputs) == len(gradients):
-        dense_kernels.backward_parameters_single(
-            inputs.numpy(), gradients.numpy()[..., 0], by_weight[..., 0], by_bias[:, 0, 0]
-        )
-    else:
-        dense_kernels.backward_parameters(*_rows(inputs, len(gradients)), gradients.numpy(), by_weight, by_bias)
-
-
-def _backward_hidden(
-    linear: StackedLinear, gradients: torch.Tensor, activation: int, active: torch.Tensor
-) -> torch.Tensor:
-    """(N, B, J) → (N, B, I): to behind the activation of the block before."""
-    result = torch.empty_like(active)
-    outputs = active.numpy(), result.numpy()
-    if gradients.shape[-1] == 1:
-        dense_kernels.backward_inputs_single(gradients.numpy()[..., 0], _two(linear.weight), activation, *outputs)
-    else:
-        dense_kernels.backward_inputs(_flat(gradients), _array(linear.weight), 0, activation, *outputs)
-    return result
-
-
-def _backward_inputs(linear: StackedLinear, gradients: torch.Tensor, columns: slice) -> torch.Tensor:
-    """(N, B, J) → (N, B, columns)."""
-    first, last, _ = columns.indices(linear.weight.shape[1])
-    result = gradients.new_empty(*gradients.shape[:2], last - first)
-    unused = np.empty((0, 0, 0), dtype=result.numpy().dtype)
-    nothing = dense_kernels.NOTHING
-    dense_kernels.backward_inputs(_flat(gradients), _array(linear.weight), first, nothing, unused, result.numpy())
-    return result
 
 
 def _rows(inputs: torch.Tensor, networks: int) -> tuple[Array, int, int, int]:
@@ -229,25 +190,8 @@ def _rows(inputs: torch.Tensor, networks: int) -> tuple[Array, int, int, int]:
         inputs = inputs.contiguous()
         stride = inputs.stride()
     size = inputs.untyped_storage().nbytes() // inputs.element_size()
-    memory = inputs.as_strided((size,), (1,), 0).numpy()
+    memory = inputs.detach().as_strided((size,), (1,), 0).numpy()
     return memory, stride[1], inputs.storage_offset(), networks // tasks
-
-
-def _array(parameter: torch.Tensor) -> Array:
-    return parameter.detach().numpy()
-
-
-def _flat(tensor: torch.Tensor) -> Array:
-    return tensor.detach().reshape(-1).numpy()
-
-
-def _two(weight: torch.Tensor) -> Array:
-    """(N, I, 1) → (N, I)."""
-    return weight.detach().reshape(weight.shape[:2]).numpy()
-
-
-def _mask(dropped: torch.Tensor | None) -> Array:
-    return np.empty((0, 0, 0), dtype=np.bool_) if dropped is None else dropped.numpy()
 
 
 def _gradient(parameter: nn.Parameter) -> Array:

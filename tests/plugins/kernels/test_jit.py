@@ -74,7 +74,7 @@ def test_compiled_kernels_are_kept_for_other_processes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "changed", ["kernels/tasks.py", "backbones/mamba/scan_kernels.py", "networks/dense_kernels.py"]
+    "changed", ["kernels/tasks.py", "backbones/mamba/scan_kernels.py", "networks/network_kernels.py"]
 )
 def test_a_change_to_a_kernel_renames_the_cache(changed, tmp_path, monkeypatch):
     package = Path(jit.__file__).parent.parent
