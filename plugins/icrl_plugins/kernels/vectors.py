@@ -28,6 +28,8 @@ from numba.extending import intrinsic, models, overload, register_model
 #: Reassociation and fused multiply-add, but infinities and NaN keep their meaning.
 FAST = ("reassoc", "contract", "nsz", "arcp")
 JIT: dict[str, Any] = {"fastmath": set(FAST), "error_model": "numpy", "nogil": True}
+#: For functions whose arguments or results are vectors: called, they would go through memory.
+INLINED: dict[str, Any] = {**JIT, "forceinline": True}
 
 LANES = 16
 _F32 = np.float32

@@ -64,8 +64,8 @@ def forward(inputs, layers, kinds, masks, passed):  # type: ignore[no-untyped-de
                 _dot_rows(a, origin, row, rows, weight, n * size_in, size_in, bias[n], out, at)
             else:
                 product(
-                    a, origin, row, 1, rows, size_in, weight, place * size_in, size, size,
-                    finish, bias, place, 0, out, at, padding,
+                    (a, origin, row, 1), (weight, place * size_in, size), finish, (bias, place, 0), (out, at),
+                    rows, size_in, size, padding,
                 )  # fmt: skip
             if drops:
                 drop(out, at, masks[k][n], kept_scales[k])
@@ -121,28 +121,27 @@ def backward(  # type: ignore[no-untyped-def]
                 if size == 1:
                     _sum_rows(a, origin, row, rows, size_in, gradient, at, 1, by_weight, place)
                 else:
-                    product(
-                        a, origin, 1, row, size_in, rows, gradient, at, size, size,
-                        RAW, gradient, 0, 0, by_weight, place, padding,
-                    )  # fmt: skip
+                    behind = (gradient, at, size)
+                    product((a, origin, 1, row), behind, RAW, behind, (by_weight, place), size_in, rows, size, padding)
             weight, place = weights[k].reshape(-1), n * size_in * size
             if k > 0:
                 if size > 1:
                     _transpose(weight, place, size_in, size, panel)
                     weight, place = panel, 0
                 finish = RELU_SLOPE if activations[k - 1] == RELU else TANH_SLOPE
-                behind, to = outputs[k - 1].reshape(-1), spares[k % 2]
+                before, to = (outputs[k - 1].reshape(-1), n * rows * size_in, size_in), spares[k % 2]
                 product(
-                    gradient, at, size, 1, rows, size, weight, place, size_in, size_in,
-                    finish, behind, n * rows * size_in, size_in, to, 0, padding,
+                    (gradient, at, size, 1), (weight, place, size_in), finish, before, (to, 0),
+                    rows, size, size_in, padding,
                 )  # fmt: skip
                 gradient, at = to, 0
             elif by_inputs.size > 0:
                 columns = by_inputs.shape[2]
                 _transpose(weight, place + first_input * size, columns, size, panel)
+                chosen = (panel, 0, columns)
                 product(
-                    gradient, at, size, 1, rows, size, panel, 0, columns, columns,
-                    RAW, gradient, 0, 0, by_inputs.reshape(-1), n * rows * columns, padding,
+                    (gradient, at, size, 1), chosen, RAW, chosen, (by_inputs.reshape(-1), n * rows * columns),
+                    rows, size, columns, padding,
                 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.kernels.vectors import JIT, lane_count, lane_sum, load, ramp, splat, store
+from icrl_plugins.kernels.vectors import INLINED, JIT, lane_count, lane_sum, load, ramp, splat, store
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -33,7 +33,7 @@ def rectify(values, at, count):  # type: ignore[no-untyped-def]
         values[place] = zero if values[place] < zero else values[place]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
+@njit(**INLINED)  # type: ignore[untyped-decorator]
 def _centre(values, centred, at, to, size, share):  # type: ignore[no-untyped-def]
     """Writes the row of `size` numbers from `at` on, less its mean; gives its sum of squares."""
     lanes, zero = lane_count(values), values.dtype.type(0.0)

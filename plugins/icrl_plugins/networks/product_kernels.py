@@ -7,7 +7,11 @@ network. Here tiles of four rows by four vectors (or eight rows by one, where fe
 registers. Where rows are left over, a tile takes the last one more than once, and where columns are, it reaches back over
 those that are done: it stores the same numbers again, since every number is summed in the same order in every tile.
 
-All arrays are flat; a matrix is given by where it begins and how far its rows are apart (for `a`, its columns too).
+Matrices are given as parts of flat arrays, by tuples:
+
+- the left factor a: (array, where it begins, how far its rows are apart, and its columns)
+- the right factor, the panel, and `other`, which f reads: (array, where it begins, how far its rows are apart)
+- the result: (array, where it begins); its rows follow each other.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.kernels.vectors import JIT, lane_count, load, ramp, sigmoid, splat, store, where_positive
+from icrl_plugins.kernels.vectors import INLINED, JIT, lane_count, load, ramp, sigmoid, splat, store, where_positive
 
 #: How a sum is finished off: not at all; with a bias; with a bias and an activation; by an activation's slope, which
 #: follows from what came out of it.
@@ -24,7 +28,7 @@ RAW, BIASED, BIASED_RELU, BIASED_TANH, RELU_SLOPE, TANH_SLOPE = range(6)
 DEPTH = 64  # summands between two additions to the sum: long sums lose fewer digits in parts
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
+@njit(**INLINED)  # type: ignore[untyped-decorator]
 def _finished(total, finish, other, at):  # type: ignore[no-untyped-def]
     """f of a vector of sums; `other` holds biases, or what came out of an activation, from `at` on."""
     if finish == RAW:
@@ -42,9 +46,9 @@ def _finished(total, finish, other, at):  # type: ignore[no-untyped-def]
     return two * sigmoid(two * (total + held)) - one  # tanh by way of the logistic function: to 2e-7 in float32
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _sums_of_four(a, places, step, panel, at, wide, depth):  # type: ignore[no-untyped-def]
-    """Four rows of a, from `places` on, times four vectors of the panel's columns, from `at` on."""
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _part_of_four(a, places, step, panel, at, wide, depth):  # type: ignore[no-untyped-def]
+    """`depth` summands of `_sums_of_four`: rows of a from `places` on, columns of the panel from `at` on."""
     lanes = lane_count(panel)
     zero = splat(panel.dtype.type(0.0))
     c00, c01, c02, c03 = zero, zero, zero, zero
@@ -66,26 +70,13 @@ def _sums_of_four(a, places, step, panel, at, wide, depth):  # type: ignore[no-u
     return (c00, c01, c02, c03), (c10, c11, c12, c13), (c20, c21, c22, c23), (c30, c31, c32, c33)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _added(first, second):  # type: ignore[no-untyped-def]
-    return first[0] + second[0], first[1] + second[1], first[2] + second[2], first[3] + second[3]
-
-
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _store_row(sums, finish, other, other_at, out, at):  # type: ignore[no-untyped-def]
-    lanes = lane_count(out)
-    store(out, at, _finished(sums[0], finish, other, other_at))
-    store(out, at + lanes, _finished(sums[1], finish, other, other_at + lanes))
-    store(out, at + 2 * lanes, _finished(sums[2], finish, other, other_at + 2 * lanes))
-    store(out, at + 3 * lanes, _finished(sums[3], finish, other, other_at + 3 * lanes))
-
-
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _sums_of_eight(a, places, step, panel, at, wide, depth):  # type: ignore[no-untyped-def]
-    """Eight rows of a, from `places` on, times one vector of the panel's columns, from `at` on."""
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _part_of_eight(a, upper, lower, step, panel, at, wide, depth):  # type: ignore[no-untyped-def]
+    """`depth` summands of `_sums_of_eight`: rows of a from `upper` and `lower` on, columns of the panel from `at` on."""
     zero = splat(panel.dtype.type(0.0))
     c0, c1, c2, c3, c4, c5, c6, c7 = zero, zero, zero, zero, zero, zero, zero, zero
-    r0, r1, r2, r3, r4, r5, r6, r7 = places
+    r0, r1, r2, r3 = upper
+    r4, r5, r6, r7 = lower
     for p in range(depth):
         b = load(panel, at + p * wide)
         along = p * step
@@ -96,12 +87,56 @@ def _sums_of_eight(a, places, step, panel, at, wide, depth):  # type: ignore[no-
     return (c0, c1, c2, c3), (c4, c5, c6, c7)
 
 
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _added(first, second):  # type: ignore[no-untyped-def]
+    return first[0] + second[0], first[1] + second[1], first[2] + second[2], first[3] + second[3]
+
+
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _store_column(sums, finish, other, others, out, places):  # type: ignore[no-untyped-def]
-    store(out, places[0], _finished(sums[0], finish, other, others[0]))
-    store(out, places[1], _finished(sums[1], finish, other, others[1]))
-    store(out, places[2], _finished(sums[2], finish, other, others[2]))
-    store(out, places[3], _finished(sums[3], finish, other, others[3]))
+def _places(rows, origin, apart):  # type: ignore[no-untyped-def]
+    return origin + rows[0] * apart, origin + rows[1] * apart, origin + rows[2] * apart, origin + rows[3] * apart
+
+
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _sums_of_four(a, origin, row, step, rows, panel, at, wide, depth):  # type: ignore[no-untyped-def]
+    """Four rows of a times four vectors of the panel, whose columns begin at `at`."""
+    s0, s1, s2, s3 = _part_of_four(a, _places(rows, origin, row), step, panel, at, wide, min(DEPTH, depth))
+    for p in range(DEPTH, depth, DEPTH):
+        places, part = _places(rows, origin + p * step, row), min(DEPTH, depth - p)
+        t0, t1, t2, t3 = _part_of_four(a, places, step, panel, at + p * wide, wide, part)
+        s0, s1, s2, s3 = _added(s0, t0), _added(s1, t1), _added(s2, t2), _added(s3, t3)
+    return s0, s1, s2, s3
+
+
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _sums_of_eight(a, origin, row, step, upper, lower, panel, at, wide, depth):  # type: ignore[no-untyped-def]
+    """Eight rows of a times one vector of the panel, whose column begins at `at`."""
+    places, others = _places(upper, origin, row), _places(lower, origin, row)
+    s0, s1 = _part_of_eight(a, places, others, step, panel, at, wide, min(DEPTH, depth))
+    for p in range(DEPTH, depth, DEPTH):
+        places, others = _places(upper, origin + p * step, row), _places(lower, origin + p * step, row)
+        t0, t1 = _part_of_eight(a, places, others, step, panel, at + p * wide, wide, min(DEPTH, depth - p))
+        s0, s1 = _added(s0, t0), _added(s1, t1)
+    return s0, s1
+
+
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _store_row(sums, finish, other, read, out, at):  # type: ignore[no-untyped-def]
+    """Four vectors side by side."""
+    lanes = lane_count(out)
+    store(out, at, _finished(sums[0], finish, other, read))
+    store(out, at + lanes, _finished(sums[1], finish, other, read + lanes))
+    store(out, at + 2 * lanes, _finished(sums[2], finish, other, read + 2 * lanes))
+    store(out, at + 3 * lanes, _finished(sums[3], finish, other, read + 3 * lanes))
+
+
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _store_column(sums, finish, other, read, out, places):  # type: ignore[no-untyped-def]
+    """Four vectors, each in a row of its own."""
+    store(out, places[0], _finished(sums[0], finish, other, read[0]))
+    store(out, places[1], _finished(sums[1], finish, other, read[1]))
+    store(out, places[2], _finished(sums[2], finish, other, read[2]))
+    store(out, places[3], _finished(sums[3], finish, other, read[3]))
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -112,118 +147,62 @@ def _four_rows(first, rows):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _places(rows, origin, apart):  # type: ignore[no-untyped-def]
-    return origin + rows[0] * apart, origin + rows[1] * apart, origin + rows[2] * apart, origin + rows[3] * apart
-
-
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def multiply(  # type: ignore[no-untyped-def]
-    a, origin, row, step, rows, depth, panel, at, wide, columns, finish, other, other_at, other_row, out, out_at
-):
-    """out (rows, columns) from `out_at` on = f(a (rows, depth) · panel (depth, columns)).
-
-    a's entry (r, p) is a[origin + r·row + p·step], the panel's (p, c) is panel[at + p·wide + c]. `other` has a row of
-    numbers for f, from `other_at` on, for every row of the result (`other_row` apart), or one for all (0 apart).
-    `columns` must fill a vector at least.
-    """
-    lanes = lane_count(panel)
+def _multiply(left, right, finish, other, result, rows, depth, columns):  # type: ignore[no-untyped-def]
+    """`product` for as many columns as a vector holds, or more."""
+    (a, origin, row, step), (panel, at, wide), (held, read, apart), (out, to) = left, right, other, result
+    lanes = lane_count(out)
     whole = columns // (4 * lanes) * (4 * lanes)
     for first in range(0, rows, 4):
         chosen = _four_rows(first, rows)
-        places = _places(chosen, origin, row)
         for j in range(0, whole, 4 * lanes):
-            s0, s1, s2, s3 = _sums_of_four(a, places, step, panel, at + j, wide, min(DEPTH, depth))
-            for p in range(DEPTH, depth, DEPTH):
-                t0, t1, t2, t3 = _sums_of_four(
-                    a,
-                    _places(chosen, origin + p * step, row),
-                    step,
-                    panel,
-                    at + p * wide + j,
-                    wide,
-                    min(DEPTH, depth - p),
-                )
-                s0, s1, s2, s3 = _added(s0, t0), _added(s1, t1), _added(s2, t2), _added(s3, t3)
-            others, to = _places(chosen, other_at + j, other_row), _places(chosen, out_at + j, columns)
-            _store_row(s0, finish, other, others[0], out, to[0])
-            _store_row(s1, finish, other, others[1], out, to[1])
-            _store_row(s2, finish, other, others[2], out, to[2])
-            _store_row(s3, finish, other, others[3], out, to[3])
-    for left in range(whole, columns, lanes):
-        j = min(left, columns - lanes)
+            s0, s1, s2, s3 = _sums_of_four(a, origin, row, step, chosen, panel, at + j, wide, depth)
+            places, others = _places(chosen, to + j, columns), _places(chosen, read + j, apart)
+            _store_row(s0, finish, held, others[0], out, places[0])
+            _store_row(s1, finish, held, others[1], out, places[1])
+            _store_row(s2, finish, held, others[2], out, places[2])
+            _store_row(s3, finish, held, others[3], out, places[3])
+    for next_column in range(whole, columns, lanes):
+        j = min(next_column, columns - lanes)
         for first in range(0, rows, 8):
             upper, lower = _four_rows(first, rows), _four_rows(first + 4, rows)
-            s0, s1 = _sums_of_eight(
-                a,
-                _places(upper, origin, row) + _places(lower, origin, row),
-                step,
-                panel,
-                at + j,
-                wide,
-                min(DEPTH, depth),
-            )
-            for p in range(DEPTH, depth, DEPTH):
-                place = origin + p * step
-                t0, t1 = _sums_of_eight(
-                    a,
-                    _places(upper, place, row) + _places(lower, place, row),
-                    step, panel, at + p * wide + j, wide, min(DEPTH, depth - p),
-                )  # fmt: skip
-                s0, s1 = _added(s0, t0), _added(s1, t1)
-            here, there = _places(upper, other_at + j, other_row), _places(lower, other_at + j, other_row)
-            _store_column(s0, finish, other, here, out, _places(upper, out_at + j, columns))
-            _store_column(s1, finish, other, there, out, _places(lower, out_at + j, columns))
+            s0, s1 = _sums_of_eight(a, origin, row, step, upper, lower, panel, at + j, wide, depth)
+            _store_column(s0, finish, held, _places(upper, read + j, apart), out, _places(upper, to + j, columns))
+            _store_column(s1, finish, held, _places(lower, read + j, apart), out, _places(lower, to + j, columns))
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
 def new_padding(rows, like):  # type: ignore[no-untyped-def]
-    """Room for matrices of at most `rows` rows and less than a vector's columns; see `product`."""
+    """Room for matrices of at most `rows` rows that don't fill a vector; see `product`."""
     return np.zeros((3, rows * lane_count(like)), like.dtype)
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def pad(matrix, at, wide, rows, columns, padding):  # type: ignore[no-untyped-def]
-    """Copies the matrix into rows of a whole vector; what lies beyond its columns is whatever was there."""
-    lanes = lane_count(padding)
+def _pad(matrix, rows, columns, padded):  # type: ignore[no-untyped-def]
+    """Copies a matrix into rows of a whole vector; what lies beyond its columns is whatever was there."""
+    (array, at, wide), lanes = matrix, lane_count(padded)
     for r in range(rows):
         for c in range(columns):
-            padding[r * lanes + c] = matrix[at + r * wide + c]
+            padded[r * lanes + c] = array[at + r * wide + c]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def product(  # type: ignore[no-untyped-def]
-    a,
-    origin,
-    row,
-    step,
-    rows,
-    depth,
-    panel,
-    at,
-    wide,
-    columns,
-    finish,
-    other,
-    other_at,
-    other_row,
-    out,
-    out_at,
-    padding,
-):
-    """`multiply` for any number of columns; `padding` from `new_padding` has room for all rows and for the depth."""
-    lanes = lane_count(panel)
+def product(left, right, finish, other, result, rows, depth, columns, padding):  # type: ignore[no-untyped-def]
+    """result (rows, columns) = f(a (rows, depth) · panel (depth, columns)); the module says how matrices are given.
+
+    `other`, where f reads it, has a row for every row of the result, or one for all (0 apart). `padding` is of
+    `new_padding`, for as many rows as result and panel have.
+    """
+    (_, _, apart), (out, to) = other, result
+    lanes = lane_count(out)
     if columns >= lanes:
-        multiply(
-            a, origin, row, step, rows, depth, panel, at, wide, columns, finish, other, other_at, other_row, out, out_at
-        )
+        _multiply(left, right, finish, other, result, rows, depth, columns)
         return
-    pad(panel, at, wide, depth, columns, padding[0])
+    panel, held, found = padding[0], padding[1], padding[2]
+    _pad(right, depth, columns, panel)
     if finish != RAW:
-        pad(other, other_at, other_row, rows if other_row else 1, columns, padding[1])
-    apart = lanes if other_row else 0
-    multiply(
-        a, origin, row, step, rows, depth, padding[0], 0, lanes, lanes, finish, padding[1], 0, apart, padding[2], 0
-    )
+        _pad(other, rows if apart else 1, columns, held)
+    padded = (held, 0, lanes if apart else 0)
+    _multiply(left, (panel, 0, lanes), finish, padded, (found, 0), rows, depth, lanes)
     for r in range(rows):
         for c in range(columns):
-            out[out_at + r * columns + c] = padding[2, r * lanes + c]
+            out[to + r * columns + c] = found[r * lanes + c]
