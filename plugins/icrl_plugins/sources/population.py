@@ -58,8 +58,8 @@ class PopulationLearner(Protocol):
         """The policy of the task at `index`, by name."""
 
     @abstractmethod
-    def load_policy(self, tensors: Mapping[str, Array], index: int = 0) -> None:
-        """Puts a policy in the place of the one at `index`.
+    def load_policy(self, tensors: Mapping[str, Array]) -> None:
+        """Puts a policy in the place of the first task's.
 
         Raises:
             UsageError: the tensors don't belong to such a policy.

@@ -156,13 +156,13 @@ class PPOLearner(PopulationLearner):
         return {name: np.array(values.detach().numpy()) for name, values in self._named_tensors(index).items()}
 
     @torch.no_grad()
-    def load_policy(self, tensors: Mapping[str, Array], index: int = 0) -> None:
-        """Puts a policy in the place of the one at `index`.
+    def load_policy(self, tensors: Mapping[str, Array]) -> None:
+        """Puts a policy in the place of the first task's.
 
         Raises:
             UsageError: the tensors don't belong to such a policy.
         """
-        expected = self._named_tensors(index)
+        expected = self._named_tensors(0)
         if {name: np.shape(values) for name, values in tensors.items()} != {
             name: tuple(values.shape) for name, values in expected.items()
         }:

@@ -74,6 +74,52 @@ def test_tanh_networks_too(outputs, dtype, tolerance):
         torch.testing.assert_close(parameter.grad, theirs, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("batch", [1, 3, 9, 130])
+@pytest.mark.parametrize("sizes", [(70, 17, 3), (3, 70, 1), (150, 16, 130, 5), (4, 7)])
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.Tanh])
+def test_rows_and_columns_that_fill_no_tile(sizes, batch, activation):
+    """In float64 a vector holds 8 numbers, a tile 4 rows by 32 columns or 8 rows by 8; sums are made in parts of 64."""
+    streams = TaskStreams([np.random.SeedSequence(seed) for seed in range(K)])
+    stacked = stacked_mlp(streams.repeated(2), sizes, activation).double()  # two networks read the same inputs
+    inputs = drawn(K, batch, sizes[0], dtype=torch.float64, seed=0).requires_grad_()
+    gradients = drawn(2 * K, batch, sizes[-1], dtype=torch.float64, seed=1)
+    expected = stacked(inputs.repeat_interleave(2, dim=0))
+    by_input, *by_autograd = torch.autograd.grad(expected, [inputs, *stacked.parameters()], gradients)
+    passes, tape = ExplicitGradients(stacked), Tape()
+    torch.testing.assert_close(passes.forward(inputs, tape), expected.detach(), rtol=1e-12, atol=1e-13)
+    found = passes.backward(tape, gradients, inputs=slice(0, sizes[0])).unflatten(0, (K, 2)).sum(dim=1)
+    torch.testing.assert_close(found, by_input, rtol=1e-10, atol=1e-12)
+    for parameter, theirs in zip(stacked.parameters(), by_autograd, strict=True):
+        torch.testing.assert_close(parameter.grad, theirs, rtol=1e-10, atol=1e-12)
+
+
+def test_without_a_tape_the_outputs_are_the_same_bits():
+    explicit, _ = network(0.0, True)
+    inputs = drawn(K, B, 5, dtype=torch.float64, seed=0)
+    passes = ExplicitGradients(explicit)
+    assert torch.equal(passes.forward(inputs), passes.forward(inputs, Tape()))
+
+
+def test_a_network_that_is_cast_afterwards_is_looked_up_again():
+    streams = TaskStreams([np.random.SeedSequence(seed) for seed in range(K)])
+    stacked = stacked_mlp(streams, (5, 16, 2))
+    passes, inputs = ExplicitGradients(stacked), drawn(K, B, 5, dtype=torch.float64, seed=0)
+    passes.forward(inputs.float())
+    stacked.double()
+    torch.testing.assert_close(passes.forward(inputs), stacked(inputs).detach(), rtol=1e-12, atol=1e-13)
+
+
+def test_what_is_not_a_number_stays_so():
+    """A rectifier that makes 0 of NaN would hide a training that broke down."""
+    streams = TaskStreams([np.random.SeedSequence(seed) for seed in range(K)])
+    stacked = stacked_mlp(streams, (5, 16, 16, 2))
+    inputs = torch.zeros(K, B, 5)
+    inputs[1, 7, 2] = float("nan")
+    broken = ExplicitGradients(stacked).forward(inputs).isnan()
+    assert broken[1, 7].all()
+    assert broken.sum() == 2
+
+
 def test_tanh_saturates_like_tanh():
     """Also where the logistic function has run out of digits."""
     streams = TaskStreams([np.random.SeedSequence(0)])
@@ -92,6 +138,8 @@ def test_tanh_saturates_like_tanh():
         (lambda linear: [linear(), nn.Sigmoid(), linear()], "no explicit gradient for Sigmoid"),
         (lambda linear: [linear(), StackedLayerNorm(K, 4), nn.Tanh(), linear()], "no explicit gradient for Tanh"),
         (lambda linear: [linear(), nn.Tanh()], "must be linear"),
+        (lambda linear: [linear(), nn.Tanh(), nn.ReLU(), linear()], "no explicit gradient for ReLU"),
+        (lambda linear: [linear(), nn.ReLU(), linear(), StackedLayerNorm(K, 4)], "must be linear"),
     ],
 )
 def test_other_networks_are_refused(layers, message):

@@ -62,7 +62,8 @@ def selective_scan(
         kernel: `reference` forces the sequential formula.
 
     Returns:
-        (B, T, E) outputs and the last state (B, E, N).
+        (B, T, E) outputs and the last state (B, E, N). On a CUDA device the state is detached: mamba-ssm's kernel has no
+        gradient for it.
 
     Raises:
         PluginError: on a CUDA device without the extra `cuda`.
@@ -108,11 +109,11 @@ def _scan_cuda(
     )
     out = out.transpose(1, 2)  # (B, T, E)
     if initial_state is None:
-        return out, last
+        return out, last.detach()
     steps = F.softplus((dt if dt_bias is None else dt + dt_bias).to(last.dtype))  # (B, T, E)
     carried, state = _carry(steps, A, C.to(last.dtype), initial_state)
     carried = carried if z is None else carried * F.silu(z.to(last.dtype))
-    return out + carried.to(out.dtype), last + state
+    return out + carried.to(out.dtype), (last + state).detach()
 
 
 def _carry(steps: Tensor, A: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
