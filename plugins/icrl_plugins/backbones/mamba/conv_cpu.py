@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import conv_kernels
-from icrl_plugins.backbones.mamba.partial_sum_kernels import num_sums
 from icrl_plugins.kernels.jit import rows, run_tasks
+from icrl_plugins.kernels.partial_sums import num_sums
 from icrl_plugins.kernels.vectors import LANES
 
 Tensor = torch.Tensor

@@ -12,8 +12,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.backbones.mamba.partial_sum_kernels import add_up, num_sums
 from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.partial_sums import add_up, num_sums
 from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import JIT, lane_count, load, sigmoid, splat, store
 

@@ -11,8 +11,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import norm_kernels
-from icrl_plugins.backbones.mamba.partial_sum_kernels import num_sums
 from icrl_plugins.kernels.jit import run_tasks
+from icrl_plugins.kernels.partial_sums import num_sums
 from icrl_plugins.kernels.vectors import LANES
 
 Tensor = torch.Tensor

@@ -14,7 +14,6 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from icrl_plugins.backbones.mamba.partial_sum_kernels import add_up, num_sums
 from icrl_plugins.backbones.mamba.scan_kernels import (
     BLOCK,
     CHUNK,
@@ -27,6 +26,7 @@ from icrl_plugins.backbones.mamba.scan_kernels import (
     store_states,
 )
 from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.partial_sums import add_up, num_sums
 from icrl_plugins.kernels.tasks import tasks
 from icrl_plugins.kernels.vectors import (
     JIT,

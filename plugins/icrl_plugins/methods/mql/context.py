@@ -2,7 +2,8 @@
 
 Cho et al. 2014 (arXiv 1406.1078) in PyTorch's form: r, z = σ(W x + U h + b), n = tanh(W x + b + r ∘ (U h + b')),
 h ← (1 − z) ∘ n + z ∘ h. Parameters carry a leading task axis K, so that K tasks adapt in one pass. Only the last state is
-wanted and windows need no gradient; so the pass is written out here, at a fifth of the calls of `torch.nn.GRU`.
+wanted and windows need no gradient; so the pass is written out: in kernels on the CPU (`gru_cpu.py`), elsewhere here, at a
+fifth of the calls of `torch.nn.GRU`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from icrl_plugins.methods.mql.gru_cpu import last_state_cpu
 from icrl_plugins.networks.task_streams import Streams
 
 Tensor = torch.Tensor
@@ -39,16 +41,21 @@ class ContextGRU(nn.Module):
         gradient.
         """
         parameters = (self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden)
-        if real is not None or not torch.is_grad_enabled() or not self.weight_input.requires_grad:
-            with torch.no_grad():
-                return _run(windows, *parameters, real)[0]
-        last: Tensor = _LastState.apply(windows, *parameters)
-        return last
+        return (last_state_cpu if windows.device.type == "cpu" else last_state)(windows, parameters, real)
 
     def step(self, tuples: Tensor, state: Tensor) -> Tensor:
         """One tuple (K, B, F) and a state (K, B, size) → the next state; without gradient."""
         inputs = torch.baddbmm(self.bias_input, tuples, self.weight_input)
         return _cell(inputs, state, self.weight_hidden, self.bias_hidden)[0]
+
+
+def last_state(windows: Tensor, parameters: tuple[Tensor, ...], real: Tensor | None = None) -> Tensor:
+    """What `gru_cpu.last_state_cpu` says, on any device."""
+    if real is not None or not torch.is_grad_enabled() or not any(each.requires_grad for each in parameters):
+        with torch.no_grad():
+            return _run(windows, *parameters, real)[0]
+    last: Tensor = _LastState.apply(windows, *parameters)
+    return last
 
 
 def _cell(inputs: Tensor, state: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.backbones.mamba.partial_sum_kernels import COLUMNS, add_up, num_sums
 from icrl_plugins.kernels import jit
+from icrl_plugins.kernels.partial_sums import COLUMNS, add_up, num_sums
 from icrl_plugins.kernels.tasks import tasks
 
 SIZES = ((3, COLUMNS), (5, 1), (2, 2 * COLUMNS + 7), (7, COLUMNS - 1))
