@@ -98,7 +98,6 @@ def backward(  # type: ignore[no-untyped-def]
     networks, rows, last_size = gradients.shape
     tallest = _tallest(weights, rows)
     padding, panel = new_padding(tallest, x), _aligned(tallest * tallest, x)
-    one = np.ones(1, x.dtype)
     spares = _aligned(rows * tallest, x), _aligned(rows * tallest, x)
     for n in range(networks):
         gradient, at = gradients.reshape(-1), n * rows * last_size
@@ -113,16 +112,10 @@ def backward(  # type: ignore[no-untyped-def]
             if masks[k].size > 0:
                 drop(gradient, at, masks[k][n], kept_scales[k])
             if with_parameters:
-                a, origin, row = x, n // copies * rows * width + column, width
+                left = (x, n // copies * rows * width + column, 1, width)
                 if k > 0:
-                    a, origin, row = outputs[k - 1].reshape(-1), n * rows * size_in, size_in
-                _sum_rows(gradient, at, size, rows, size, one, 0, 0, by_biases[k].reshape(-1), n * size)
-                by_weight, place = by_weights[k].reshape(-1), n * size_in * size
-                if size == 1:
-                    _sum_rows(a, origin, row, rows, size_in, gradient, at, 1, by_weight, place)
-                else:
-                    behind = (gradient, at, size)
-                    product((a, origin, 1, row), behind, RAW, behind, (by_weight, place), size_in, rows, size, padding)
+                    left = (outputs[k - 1].reshape(-1), n * rows * size_in, 1, size_in)
+                _parameter_gradients(left, gradient, at, rows, by_weights[k], by_biases[k], n, padding)
             weight, place = weights[k].reshape(-1), n * size_in * size
             if k > 0:
                 if size > 1:
@@ -143,6 +136,20 @@ def backward(  # type: ignore[no-untyped-def]
                     (gradient, at, size, 1), chosen, RAW, chosen, (by_inputs.reshape(-1), n * rows * columns),
                     rows, size, columns, padding,
                 )  # fmt: skip
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _parameter_gradients(left, gradient, at, rows, by_weights, by_biases, n, padding):  # type: ignore[no-untyped-def]
+    """Of a layer of network n; `left` is its inputs transposed, the gradients of its outputs begin at `at`."""
+    (a, origin, _, row), one = left, np.ones(1, gradient.dtype)
+    _, size_in, size = by_weights.shape
+    by_weight, place = by_weights.reshape(-1), n * size_in * size
+    _sum_rows(gradient, at, size, rows, size, one, 0, 0, by_biases.reshape(-1), n * size)
+    if size == 1:
+        _sum_rows(a, origin, row, rows, size_in, gradient, at, 1, by_weight, place)
+    else:
+        right = (gradient, at, size)
+        product(left, right, RAW, right, (by_weight, place), size_in, rows, size, padding)
 
 
 @compiled
