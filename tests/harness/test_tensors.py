@@ -159,6 +159,8 @@ def test_random_bytes_are_read_or_refused(tmp_path: Path, noise: bytes, cut: int
     for content in (noise, len(noise).to_bytes(8, "little") + noise, whole()[:cut] + noise):
         path.write_bytes(content)
         try:
-            map_file(path)
+            tensors, metadata = map_file(path)
         except DamagedArtefactError:
             continue
+        assert sum(tensor.nbytes for tensor in tensors.values()) <= len(content)
+        assert all(isinstance(value, str) for value in metadata.values())

@@ -97,12 +97,17 @@ class TestThePackagesProtocols:
         source = load("source", plan.source).component
         for method, backbone in runnable():
             settings = protocol.settings_for(environment, method, backbone)
-            build_config(load("method", method).component.Config, settings.get("method", {}), "method")
+            configs = {
+                "method": load("method", method).component.Config,
+                "source": source.Config,
+                "collect": CollectConfig,
+                "adapt": AdaptConfig,
+            }
             if backbone is not None:
-                build_config(load("backbone", backbone).component.Config, settings.get("backbone", {}), "backbone")
-            build_config(source.Config, settings.get("source", {}), "source")
-            build_config(CollectConfig, settings.get("collect", {}), "collect")
-            build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
+                configs["backbone"] = load("backbone", backbone).component.Config
+            for section, config in configs.items():
+                given = settings.get(section, {})
+                assert build_config(config, given, section).model_fields_set == set(given)
         if environment in ENVIRONMENTS:
             environment_of(protocol, environment)
 

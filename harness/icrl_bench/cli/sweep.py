@@ -32,7 +32,10 @@ from icrl_bench.cpu_settings import set_for_training
 from icrl_registry.errors import EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
-    from icrl_leaderboards.studies import StudyRun
+    from icrl_bench.store import Store
+    from icrl_bench.sweeps import Sweep
+    from icrl_leaderboards.store import Leaderboard
+    from icrl_leaderboards.studies import Study, StudyRun
 
 
 def sweep(
@@ -67,12 +70,10 @@ def sweep(
     """
     set_for_training()
     from icrl_bench.plan import Request
-    from icrl_bench.progress import Progress
     from icrl_bench.store import Store
-    from icrl_bench.sweeps import parse_axes, plan_sweep, run_sweep
+    from icrl_bench.sweeps import parse_axes, plan_sweep
     from icrl_leaderboards.store import Leaderboard
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
-    from icrl_registry.hooks import HookManager
     from icrl_registry.protocols.loading import load_protocol
 
     chosen, axes = load_protocol(protocol), parse_axes(vary)
@@ -84,23 +85,26 @@ def sweep(
     if dry_run:
         _print_cells(planned.study().runs, planned.name, json_)
         return
-    hooks = HookManager()
     with Leaderboard(leaderboard_url(leaderboard, home)) as board:
-        with contextlib.redirect_stdout(sys.stderr):
-            study = run_sweep(
-                planned,
-                store,
-                board,
-                jobs or usable_cores(),
-                lambda stages: Progress(stages, quiet=json_, on_event=hooks.progress),
-                hooks,
-            )
+        study = _run(planned, store, board, jobs or usable_cores(), json_)
         scores = board.scores(run_ids=study.run_ids)
     from icrl_bench.cli.leaderboard.studies import show_study
 
     failed = show_study(study, scores, plot or _default_plot(store.root, planned.name), json_)
     if failed:
         raise typer.Exit(EXIT_RUN_FAILED)
+
+
+def _run(planned: Sweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
+    from icrl_bench.progress import Progress
+    from icrl_bench.sweeps import run_sweep
+    from icrl_registry.hooks import HookManager
+
+    hooks = HookManager()
+    with contextlib.redirect_stdout(sys.stderr):
+        return run_sweep(
+            planned, store, board, jobs, lambda stages: Progress(stages, quiet=quiet, on_event=hooks.progress), hooks
+        )
 
 
 def _default_plot(home: Path, name: str) -> Path:
