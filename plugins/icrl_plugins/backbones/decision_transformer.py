@@ -73,6 +73,11 @@ def _flash_attention_applies(tensor: Tensor) -> bool:
     return tensor.device.type == "cuda" and half and find_spec("flash_attn") is not None
 
 
+def _fused_attention_applies(tensor: Tensor, dropout: float) -> bool:
+    """Whether our own kernel runs a whole window of this: on the CPU, without dropout."""
+    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) and dropout == 0
+
+
 def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
     """Attention of the last T positions over all S ≥ T so far: (B, N, T, D/N) and twice (B, N, S, D/N) → (B, N, T, D/N).
 
@@ -89,6 +94,10 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, dropout: flo
     if 1 < steps < seen:
         mask = torch.ones(steps, seen, dtype=torch.bool, device=queries.device).tril(seen - steps)
     causal = steps > 1 and steps == seen
+    if causal and _fused_attention_applies(queries, dropout):
+        from icrl_plugins.backbones.attention_cpu import causal_attention_cpu
+
+        return causal_attention_cpu(queries, keys, values)
     return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, is_causal=causal)
 
 
@@ -167,8 +176,11 @@ class DecisionTransformer(nn.Module):
 
     @property
     def kernel(self) -> str:
-        """Which attention kernel runs at the module's present device and precision."""
-        return "flash-attn" if _flash_attention_applies(self.norm.weight) else "torch-sdpa"
+        """Which attention kernel runs whole windows at the module's present device and precision."""
+        if _flash_attention_applies(self.norm.weight):
+            return "flash-attn"
+        dropout = self.config.attention_dropout if self.training else 0.0
+        return "attention-numba" if _fused_attention_applies(self.norm.weight, dropout) else "torch-sdpa"
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, D) → (B, T, D), T up to the context length.

@@ -167,4 +167,4 @@ def test_flash_attention_is_called_in_its_layout_where_it_applies(monkeypatch, r
 
 
 def test_kernel_names_what_runs(make_backbone):
-    assert make_backbone("dt").kernel == "torch-sdpa"
+    assert make_backbone("dt").kernel == "attention-numba"
