@@ -38,7 +38,11 @@ def _run(
     last = windows.new_empty(networks, batch, units)
     padded = -(-units // LANES) * LANES  # a multiple of what a vector holds in either precision
     kept = windows.new_empty(networks * batch * steps * gru_kernels.KEPT * padded if keep else 0)
-    masks = windows.new_empty(0, 0, 0) if real is None else real[..., 0].to(windows.dtype).contiguous()
+    masks = (
+        windows.new_empty(0, 0, 0)
+        if real is None
+        else real[..., 0].to(windows.dtype).expand(windows.shape[:3]).contiguous()
+    )
     run_tasks(
         gru_kernels.forward, networks * _blocks(batch), _work(windows, units),
         windows.detach().contiguous().numpy(), masks.numpy(), *(each.numpy() for each in parameters),
