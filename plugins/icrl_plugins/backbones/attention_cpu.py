@@ -22,7 +22,12 @@ def causal_attention_cpu(queries: Tensor, keys: Tensor, values: Tensor) -> Tenso
 
     Returns:
         (B, N, T, D).
+
+    Raises:
+        ValueError: the shapes differ.
     """
+    if not queries.shape == keys.shape == values.shape:
+        raise ValueError(f"shapes {[tuple(tensor.shape) for tensor in (queries, keys, values)]}, expected equal ones")
     attended: Tensor = _Attention.apply(queries, keys, values)
     return attended
 
@@ -54,6 +59,6 @@ class _Attention(torch.autograd.Function):
 
 
 def _work(out: Tensor) -> int:
-    """Pairs of a query and a key."""
+    """Pairs of a query and a key, in blocks that are computed whole."""
     heads, steps, _ = out.shape
-    return heads * steps * steps // 2
+    return heads * steps * max(steps, attention_kernels.KEYS) // 2

@@ -30,6 +30,7 @@ from icrl_plugins.kernels.vectors import (
 )
 from icrl_plugins.networks.product_kernels import BIASED, RAW, new_padding, product
 
+#: Multiples of the tallest tile (8): sums grow in place, and a tile that took a row twice would add to it twice.
 ROWS, KEYS = 32, 128
 #: A score below all others; infinity less itself would be no number. `decay` is never quite 0: weights are masked again.
 _MASKED = -1e30
@@ -37,7 +38,10 @@ _MASKED = -1e30
 
 @compiled
 def forward(counters, queries, keys, values, scale, out, logsums):  # type: ignore[no-untyped-def]
-    """queries, keys, values (H, T, D) → out (H, T, D) and the logarithms of the softmax's sums, (H, T)."""
+    """queries, keys, values (H, T, D) → out (H, T, D) and `logsums` (H, T), of the softmax's sums.
+
+    Those are logarithms in the unit of `decay`: to the base 2 in float32, natural ones in float64.
+    """
     heads, steps, size = queries.shape
     wide, long = _rounded(size, lane_count(queries)), _rounded(steps, KEYS)
     number, zero = queries.dtype.type, queries.dtype.type(0.0)
@@ -95,6 +99,8 @@ def backward(  # type: ignore[no-untyped-def]
             rows = min(ROWS, steps - first)
             _pad(queries[head], first, rows, wide, number(scale) * unit, block)
             _pad(by_out[head], first, rows, wide, number(1.0), given)
+            shifts[rows:] = zero
+            levels[rows:] = zero
             for r in range(rows):
                 shifts[r] = logsums[head, first + r]
                 levels[r] = zero

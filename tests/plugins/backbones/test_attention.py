@@ -43,16 +43,35 @@ def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(causal_attention_cpu, drawn(1, 2, 5, 3)[:3])
 
 
+@pytest.mark.parametrize("size", [3, 16, 20])
 @pytest.mark.parametrize("spread", [0.1, 1.0, 8.0])
-def test_float32_is_as_exact_as_torch(spread):
+def test_float32_is_as_exact_as_torch(spread, size):
     """Scores reach some ±300 with the largest spread: softmaxes of nearly one key."""
-    exact = with_gradients(by_torch, *drawn(1, 4, 500, 16, spread=spread))
-    single = drawn(1, 4, 500, 16, spread=spread, dtype=torch.float32)
+    exact = with_gradients(by_torch, *drawn(1, 4, 500, size, spread=spread))
+    single = drawn(1, 4, 500, size, spread=spread, dtype=torch.float32)
     ours, theirs = with_gradients(causal_attention_cpu, *single), with_gradients(by_torch, *single)
     for found, reference, true in zip(ours, theirs, exact, strict=True):
         scale = true.abs().max()
         error, allowed = (found - true).abs().max() / scale, (reference - true).abs().max() / scale
         assert error <= 4 * allowed + 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_negative_scores_before_a_block_that_is_not_full(dtype):
+    """The rows that fill the last block up must not weigh by what the block before them left."""
+    queries, keys, values, weighting = drawn(1, 1, ROWS + 1, 16, dtype=dtype)
+    with torch.no_grad():
+        queries[..., 0], keys[..., 0] = 60.0, -60.0  # scores of about -900
+    found = with_gradients(causal_attention_cpu, queries, keys, values, 100 * weighting)
+    expected = with_gradients(by_torch, queries, keys, values, 100 * weighting)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-3 * theirs.abs().max()
+
+
+def test_shapes_that_differ_are_refused():
+    queries, keys, values, _ = drawn(1, 2, 5, 3)
+    with pytest.raises(ValueError, match="expected equal"):
+        causal_attention_cpu(queries, keys[:, :1], values)
 
 
 def test_no_query_sees_what_comes_later():

@@ -41,7 +41,8 @@ class ContextGRU(nn.Module):
         gradient.
         """
         parameters = (self.weight_input, self.weight_hidden, self.bias_input, self.bias_hidden)
-        return (last_state_cpu if windows.device.type == "cpu" else last_state)(windows, parameters, real)
+        fused = windows.device.type == "cpu" and windows.dtype in (torch.float32, torch.float64)
+        return (last_state_cpu if fused else last_state)(windows, parameters, real)
 
     def step(self, tuples: Tensor, state: Tensor) -> Tensor:
         """One tuple (K, B, F) and a state (K, B, size) → the next state; without gradient."""

@@ -21,8 +21,15 @@ def last_state_cpu(windows: Tensor, parameters: tuple[Tensor, ...], real: Tensor
     Args:
         windows: float32 or float64, oldest tuple first.
         parameters: weights (K, F, 3 S) and (K, S, 3 S), then biases (K, 1, 3 S), of inputs and states; gates r, z, n.
-        real: (K, T, B, 1), by which the state is multiplied after each step; None for ones.
+        real: (K, T, B, 1), or with ones for any of them, by which the state is multiplied after each step; None for ones.
+
+    Raises:
+        ValueError: the parameters are for another number of tasks or inputs.
     """
+    expected, units = (windows.shape[0], windows.shape[3]), parameters[1].shape[1]
+    if parameters[0].shape[:2] != expected or parameters[1].shape != (expected[0], units, 3 * units):
+        shapes = [tuple(each.shape) for each in (windows, *parameters)]
+        raise ValueError(f"shapes {shapes}, expected (K, T, B, F), (K, F, 3 S), (K, S, 3 S), (K, 1, 3 S), (K, 1, 3 S)")
     if real is not None or not torch.is_grad_enabled() or not any(each.requires_grad for each in parameters):
         return _run(windows, [each.detach() for each in parameters], real, keep=False)[0]
     last: Tensor = _LastState.apply(windows, *parameters)

@@ -28,7 +28,7 @@ def forward(counters, windows, real, weight_input, weight_hidden, bias_input, bi
     """windows (K, T, B, F) → last (K, B, S), from the zero state.
 
     Weights are (K, F, 3 S) and (K, S, 3 S), biases (K, 1, 3 S). `real` is (K, T, B), what the states are multiplied by, or
-    empty. `kept` is (K · B · T, `KEPT` P) for the way back, or empty: a task's rows, step after step.
+    empty. `kept` is flat, K · B · T · `KEPT` · P numbers for the way back, or empty: a task's rows, step after step.
     """
     networks, steps, batch, features = windows.shape
     units, blocks = last.shape[2], (batch + ROWS - 1) // ROWS
@@ -68,6 +68,7 @@ def forward(counters, windows, real, weight_input, weight_hidden, bias_input, bi
 def backward(counters, windows, weight_hidden, kept, by_last, partials, totals):  # type: ignore[no-untyped-def]
     """From the gradient of the last state (K, B, S) to those of the parameters, by backpropagation through time.
 
+    windows (K, T, B, F), weight_hidden (K, S, 3 S) and `kept` are those of `forward`.
     totals: flat gradients of weight_input (K F 3 S), weight_hidden (K S 3 S), bias_input and bias_hidden (K 3 S).
     partials: scratch with a row of the same for each of the ⌈B / ROWS⌉ blocks.
     """

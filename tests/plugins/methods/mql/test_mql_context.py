@@ -77,6 +77,27 @@ def test_kernels_equal_the_formula_for_any_number_of_rows(batch, units):
     )
 
 
+@pytest.mark.parametrize("units", [7, 40])
+def test_float32_too(units):
+    case = random_case(ROWS + 3, units, torch.float32)
+    found, expected = with_gradients(last_state_cpu, *case), with_gradients(last_state, *case)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_masks_may_be_given_for_all_tasks_at_once():
+    windows, parameters = random_case(4, 7)
+    real = torch.ones(1, T, 1, 1, dtype=torch.float64)
+    real[:, :3] = 0
+    expected = last_state(windows[:, 3:], tuple(parameters)).detach()
+    torch.testing.assert_close(last_state_cpu(windows, tuple(parameters), real), expected)
+
+
+def test_parameters_of_other_tasks_are_refused():
+    windows, parameters = random_case(4, 7)
+    with pytest.raises(ValueError, match="expected"):
+        last_state_cpu(windows, tuple(parameter[:1] for parameter in parameters))
+
+
 def test_bits_are_the_same_on_any_number_of_threads():
     case = random_case(40 * ROWS, 40, torch.float32)  # enough work to be shared
     before = torch.get_num_threads()
