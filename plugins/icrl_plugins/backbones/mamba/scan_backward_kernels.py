@@ -87,7 +87,6 @@ def _adjoint_chunk(  # type: ignore[no-untyped-def]
     stride = num_states * BLOCK
     for t in range(end - 1, begin - 1, -1):
         i = t - begin
-        by_lane[:, :, :] = 0
         for v in range(0, BLOCK, lanes):
             dt = load(ds, i * BLOCK + v)
             dt_x = load(du, i * BLOCK + v)
@@ -98,9 +97,13 @@ def _adjoint_chunk(  # type: ignore[no-untyped-def]
                 at = n * BLOCK + v
                 q = load(gh, at) + g * splat(C[b, t, n])
                 b_sum += q * splat(B[b, t, n])
-                store(by_lane, n * LANES, load(by_lane, n * LANES) + q * dt_x)
-                of_c = (num_states + n) * LANES
-                store(by_lane, of_c, load(by_lane, of_c) + g * load(h, (i + 1) * stride + at))
+                of_b = q * dt_x
+                of_c = g * load(h, (i + 1) * stride + at)
+                if v > 0:
+                    of_b += load(by_lane, n * LANES)
+                    of_c += load(by_lane, (num_states + n) * LANES)
+                store(by_lane, n * LANES, of_b)
+                store(by_lane, (num_states + n) * LANES, of_c)
                 carried = q * load(decays, i * stride + at)
                 store(gh, at, carried)
                 w = carried * load(h, i * stride + at)
