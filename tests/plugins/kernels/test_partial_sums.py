@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.kernels import jit
+from icrl_plugins.kernels.jit import compiled
 from icrl_plugins.kernels.partial_sums import COLUMNS, add_up, num_sums
 from icrl_plugins.kernels.tasks import tasks
+from icrl_plugins.kernels.workers import SERIAL_WORK, run_tasks
 
 SIZES = ((3, COLUMNS), (5, 1), (2, 2 * COLUMNS + 7), (7, COLUMNS - 1))
 
@@ -29,6 +30,6 @@ def test_the_last_tasks_add_what_the_first_ones_left(threads, dtype, monkeypatch
     given = np.random.default_rng(0).normal(size=7).astype(dtype)
     partials = tuple(np.full(size, np.nan, dtype) for size in SIZES)
     totals = tuple(np.full(columns, np.nan, dtype) for _, columns in SIZES)
-    jit.run_tasks(jit.compiled(_fill_and_add), 7 + num_sums(totals), jit.SERIAL_WORK, given, partials, totals)
+    run_tasks(compiled(_fill_and_add), 7 + num_sums(totals), SERIAL_WORK, given, partials, totals)
     for (parts, _), total in zip(SIZES, totals, strict=True):
         np.testing.assert_allclose(total, given[:parts].astype(np.float64).sum(), rtol=10 * np.finfo(dtype).eps)
