@@ -19,6 +19,7 @@ from icrl_registry.configuration import parse_assignments
 from icrl_registry.errors import UnknownNameError
 
 TINY = {
+    "attention": {"threads": 1, "repeats": 2, "heads": 2, "lengths": (8, 40), "seconds_per_turn": 0.0},
     "scan": {
         "threads": 1, "repeats": 2, "batch": 1, "channels": 32, "lengths": (16, 40, 100), "memory_lengths": (100,),
         "limits": {"mambapy pscan": 40, "sequential formula": 40, "fused block": 40, "transformers block": 40}, "flat_from": 40,
@@ -73,6 +74,16 @@ def test_scan_measures_time_memory_and_what_must_be_reached():
     [added] = [each.median for each in ours if each.quantity == "peak memory added"]
     assert added < 32  # MiB: what a first call imports and compiles is no part of it
     assert any("sequential formula" in each.subject for each in report.ratios)
+
+
+def test_attention_is_timed_beside_pytorchs():
+    report, _ = run_tiny("attention")
+    assert {each.subject for each in report.measurements} == {"fused attention", "PyTorch's attention"}
+    assert {(each.quantity, each.at) for each in report.measurements} == {
+        (quantity, length) for quantity in ("forward", "forward + backward") for length in (8, 40)
+    }
+    assert len(report.ratios) == 4
+    assert len(report.growths) == 2
 
 
 def test_learning_compares_a_population_with_its_reference():
@@ -329,7 +340,7 @@ def test_unknown_names_and_settings_are_refused_with_the_nearest():
 
 def test_the_command_lists_names_and_prints_one_document(tmp_path):
     names = CliRunner().invoke(app, ["bench", "list"]).stdout.split()
-    assert names == benchmark_names() == sorted({*names, "backbones", "run", "scan", "sources"})
+    assert names == benchmark_names() == sorted({*names, "attention", "backbones", "run", "scan", "sources"})
     sizes = [f"--set=bench.{key}={json.dumps(value)}" for key, value in TINY["backbones"].items() if key != "names"]
     arguments = ["bench", "backbones", *sizes, '--set=bench.names=["gru"]', "--json", "--out", str(tmp_path)]
     result = CliRunner().invoke(app, arguments)
