@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -59,11 +59,3 @@ def random_tensor() -> Callable[..., torch.Tensor]:
         return torch.randn(shape, generator=generator, dtype=dtype)
 
     return draw
-
-
-@pytest.fixture(autouse=True)
-def threads_restored() -> Iterator[None]:
-    """Leaves torch's number of threads as it was."""
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)

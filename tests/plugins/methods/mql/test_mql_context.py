@@ -100,12 +100,10 @@ def test_parameters_of_other_tasks_are_refused():
 
 def test_bits_are_the_same_on_any_number_of_threads():
     case = random_case(40 * ROWS, 40, torch.float32)  # enough work to be shared
-    before = torch.get_num_threads()
     results = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
         results.append(with_gradients(last_state_cpu, *case))
-    torch.set_num_threads(before)
     for others in results[1:]:
         assert all(torch.equal(one, other) for one, other in zip(results[0], others, strict=True))
 
