@@ -9,7 +9,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones import attention_kernels
-from icrl_plugins.kernels.workers import run_tasks
+from icrl_plugins.kernels.threads import run_tasks
 
 Tensor = torch.Tensor
 

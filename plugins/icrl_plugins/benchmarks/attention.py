@@ -92,7 +92,8 @@ class AttentionBenchmark(Benchmark):
     def _pass(self, attention: Attention, length: int, quantity: str) -> Callable[[], None]:
         config = self.config
         generator = torch.Generator().manual_seed(0)
-        given = torch.randn(3, config.batch, config.heads, length, config.head_size, generator=generator).unbind()
+        sizes = (config.batch, length, 3, config.heads, config.head_size)
+        given = torch.randn(sizes, generator=generator).permute(2, 0, 3, 1, 4).unbind()  # as the model lays them out
         if quantity == FORWARD:
 
             def forward() -> None:
@@ -100,8 +101,8 @@ class AttentionBenchmark(Benchmark):
                     attention(*given)
 
             return forward
-        leaves = [tensor.clone().requires_grad_() for tensor in given]
-        upstream = torch.ones_like(leaves[0])
+        leaves = [tensor.requires_grad_() for tensor in given]
+        upstream = torch.ones(leaves[0].shape)
 
         def training() -> None:
             for leaf in leaves:

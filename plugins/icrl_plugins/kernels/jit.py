@@ -13,7 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import torch
 from numba import config, njit
 from platformdirs import user_cache_dir
 
@@ -41,12 +40,3 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return njit(**JIT)(function)  # type: ignore[no-any-return]
     finally:
         config.CACHE_DIR = given
-
-
-def rows(tensor: torch.Tensor) -> tuple[Any, int]:
-    """(B, T, E) as an array of full rows and the column where they start: half of a wider tensor isn't copied."""
-    steps, wide = tensor.shape[1], tensor.stride(1)
-    column = tensor.storage_offset()
-    if tensor.stride() == (steps * wide, wide, 1) and column + tensor.shape[2] <= wide:
-        return tensor.detach().as_strided((tensor.shape[0], steps, wide), tensor.stride(), 0).numpy(), column
-    return tensor.detach().contiguous().numpy(), 0

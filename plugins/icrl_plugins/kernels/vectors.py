@@ -28,7 +28,7 @@ from numba.extending import intrinsic, models, overload, register_model
 #: Reassociation and fused multiply-add, but infinities and NaN keep their meaning.
 FAST = ("reassoc", "contract", "nsz", "arcp")
 JIT: dict[str, Any] = {"fastmath": set(FAST), "error_model": "numpy", "nogil": True}
-#: For functions whose arguments or results are vectors: called, they would go through memory.
+#: For functions whose arguments or results are vectors, which would go through memory in a call, and small inner ones.
 INLINED: dict[str, Any] = {**JIT, "forceinline": True}
 
 LANES = 16

@@ -184,14 +184,13 @@ def _blocks_of(network: Sequence[nn.Module] | nn.Sequential) -> list[_Block]:
 
 def _rows(inputs: torch.Tensor, networks: int) -> tuple[Array, int, int, int]:
     """Memory, numbers a row, the column where the inputs start, and networks per input."""
-    tasks, batch, _ = inputs.shape
-    stride = inputs.stride()
-    if stride[2] != 1 or stride[0] != batch * stride[1]:
-        inputs = inputs.contiguous()
-        stride = inputs.stride()
-    size = inputs.untyped_storage().nbytes() // inputs.element_size()
-    memory = inputs.detach().as_strided((size,), (1,), 0).numpy()
-    return memory, stride[1], inputs.storage_offset(), networks // tasks
+    tasks, batch, width = inputs.shape
+    of_task, of_row, of_number = inputs.stride()
+    if of_number != 1 or of_task != batch * of_row:
+        inputs, of_row = inputs.contiguous(), width  # its strides say nothing along an axis of one
+    numbers = inputs.untyped_storage().nbytes() // inputs.element_size()
+    memory = inputs.detach().as_strided((numbers,), (1,), 0).numpy()
+    return memory, of_row, inputs.storage_offset(), networks // tasks
 
 
 def _gradient(parameter: nn.Parameter) -> Array:

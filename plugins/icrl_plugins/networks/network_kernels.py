@@ -97,7 +97,7 @@ def backward(  # type: ignore[no-untyped-def]
     by_weights, by_biases, by_norm_weights, by_norm_biases = by_layers
     networks, rows, last_size = gradients.shape
     tallest = _tallest(weights, rows)
-    padding, panel = new_padding(tallest, x), _aligned(tallest * tallest, x)
+    padding, panel = new_padding(tallest, x), _aligned(_largest(weights), x)
     spares = _aligned(rows * tallest, x), _aligned(rows * tallest, x)
     for n in range(networks):
         gradient, at = gradients.reshape(-1), n * rows * last_size
@@ -168,6 +168,15 @@ def _tallest(weights, rows):  # type: ignore[no-untyped-def]
     for weight in weights:
         tallest = max(tallest, weight.shape[1], weight.shape[2])
     return tallest
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _largest(weights):  # type: ignore[no-untyped-def]
+    """The numbers in the largest of one network's matrices."""
+    largest = 0
+    for weight in weights:
+        largest = max(largest, weight.shape[1] * weight.shape[2])
+    return largest
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]

@@ -37,3 +37,14 @@ def test_a_batch_stops_the_timers_and_its_numbers_stay(family, draw_tasks, timer
     assert none == 0
     assert seconds > 0
     np.testing.assert_array_equal(without, with_timers)
+
+
+def test_a_clock_that_was_set_before_stays(family, draw_tasks, timers_as_before):
+    calls = []
+    mujoco.set_mjcb_time(lambda: float(calls.append(1) or len(calls)))
+    try:
+        simulation._stop_timers.cache_clear()
+        _stepped(MujocoBatch(family, [draw_tasks(family, 1)[0].parameters]), 1)
+    finally:
+        mujoco.set_mjcb_time(None)
+    assert calls

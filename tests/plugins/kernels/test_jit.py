@@ -11,7 +11,7 @@ import pytest
 
 from icrl_plugins.kernels import jit
 from icrl_plugins.kernels.tasks import tasks
-from icrl_plugins.kernels.workers import run_tasks
+from icrl_plugins.kernels.threads import run_tasks
 
 
 def test_kernels_compile_where_no_cache_can_be_written(monkeypatch):

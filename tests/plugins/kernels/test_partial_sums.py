@@ -7,7 +7,7 @@ import torch
 from icrl_plugins.kernels.jit import compiled
 from icrl_plugins.kernels.partial_sums import COLUMNS, add_up, num_sums
 from icrl_plugins.kernels.tasks import tasks
-from icrl_plugins.kernels.workers import SERIAL_WORK, run_tasks
+from icrl_plugins.kernels.threads import SERIAL_WORK, run_tasks
 
 SIZES = ((3, COLUMNS), (5, 1), (2, 2 * COLUMNS + 7), (7, COLUMNS - 1))
 

@@ -93,6 +93,24 @@ def test_rows_and_columns_that_fill_no_tile(sizes, batch, activation):
         torch.testing.assert_close(parameter.grad, theirs, rtol=1e-10, atol=1e-12)
 
 
+def test_inputs_lie_in_memory_as_they_like():
+    """A part of wider rows, swapped axes, and one row a network, whose stride along the rows means nothing."""
+    explicit, _ = network(0.0, layer_norm=False)
+    numbers = drawn(K * B * 8, dtype=torch.float64, seed=5)
+    layouts = {
+        "wider rows": numbers.view(K, B, 8)[..., 2:7],
+        "swapped": numbers[: K * B * 5].view(B, K, 5).transpose(0, 1),
+        "numbers apart": numbers[: K * 4 * 10].view(K, 4, 10)[..., ::2],
+        "one row": numbers.as_strided((K, 1, 5), (5, 1, 1)),
+        "one row of wider ones": numbers.as_strided((K, 1, 5), (8, 3, 1), 1),
+    }
+    for name, inputs in layouts.items():
+        found = ExplicitGradients(explicit).forward(inputs)
+        torch.testing.assert_close(
+            found, explicit(inputs), rtol=1e-12, atol=1e-13, msg=lambda m, name=name: f"{name}: {m}"
+        )
+
+
 def test_without_a_tape_the_outputs_are_the_same_bits():
     explicit, _ = network(0.0, True)
     inputs = drawn(K, B, 5, dtype=torch.float64, seed=0)

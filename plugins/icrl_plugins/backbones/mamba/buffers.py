@@ -19,15 +19,21 @@ from typing import Any
 
 import numpy as np
 
-#: A pass over 50,000 tokens of four sequences, 128 channels each, needs 0.4 GiB of results.
+#: Of all blocks, used or not; what is asked for beyond comes and goes. A pass over 50,000 tokens of four sequences, 128
+#: channels each, needs 0.4 GiB.
 KEPT_BYTES = 2**30
 #: The C library keeps smaller blocks itself.
 POOLED_BYTES = 64 * 2**10
 #: From here on huge pages are asked for, as NumPy does.
 HUGE_FROM_BYTES = 4 * 2**20
 
-#: What `sys.getrefcount` counts for a block that only the pool's list holds: that, and its own argument.
-_UNUSED = 2
+
+def _references(blocks: list[Any], place: int) -> int:
+    return sys.getrefcount(blocks[place])
+
+
+#: References to a block that only the pool's list holds.
+_UNUSED = _references([object()], 0)
 
 
 class BufferPool:
@@ -60,41 +66,55 @@ class BufferPool:
             blocks = self._blocks.pop(size, [])
             self._blocks[size] = blocks
             for place in range(len(blocks) - 1, -1, -1):
-                if sys.getrefcount(blocks[place]) == _UNUSED:
+                if _references(blocks, place) == _UNUSED:
                     blocks.append(blocks.pop(place))
                     return np.ndarray(shape, dtype, blocks[-1])
-            block = _block(size)
+            block = self._new_block(size)
             if self._make_room(size):
                 self._blocks.setdefault(size, blocks).append(block)
                 self._kept += size
+            elif not blocks:
+                del self._blocks[size]
             return np.ndarray(shape, dtype, block)
 
     @staticmethod
     def _unused(blocks: list[Any]) -> list[int]:
-        return [place for place in range(len(blocks)) if sys.getrefcount(blocks[place]) == _UNUSED]
+        return [place for place in range(len(blocks)) if _references(blocks, place) == _UNUSED]
 
     def _unused_bytes(self) -> int:
         return sum(size * len(self._unused(blocks)) for size, blocks in self._blocks.items())
 
+    def _new_block(self, size: int) -> Any:
+        try:
+            return _block(size)
+        except MemoryError:
+            self._drop_unused(0)
+            return _block(size)
+
     def _make_room(self, size: int) -> bool:
-        """Whether `size` bytes more are within the limit, if need be without unused blocks, longest not asked for first."""
+        """Whether `size` bytes more are within the limit, if need be without unused blocks."""
         if self._kept - self._unused_bytes() + size > self._limit:
             return False
-        for known, blocks in list(self._blocks.items()):
-            for place in reversed(self._unused(blocks)):
-                if self._kept + size <= self._limit:
-                    return True
-                del blocks[place]
-                self._kept -= known
-            if not blocks:
-                del self._blocks[known]
+        self._drop_unused(self._limit - size)
         return True
+
+    def _drop_unused(self, down_to: int) -> None:
+        """Drops unused blocks until no more than that is kept, of the sizes longest not asked for first."""
+        for size, blocks in list(self._blocks.items()):
+            for dropped, place in enumerate(self._unused(blocks)):
+                if self._kept <= down_to:
+                    return
+                del blocks[place - dropped]
+                self._kept -= size
+            if not blocks:
+                del self._blocks[size]
 
 
 def _block(size: int) -> Any:
-    """Fresh memory that begins at a page, in huge pages where the system has them and they pay."""
+    """Fresh memory of this process alone that begins at a page, in huge pages where the system has them and they pay."""
+    alone = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     try:
-        block = mmap.mmap(-1, size)
+        block = mmap.mmap(-1, size, **alone)
     except OSError as error:
         raise MemoryError(f"no memory for an array of {size:,} bytes") from error
     if size >= HUGE_FROM_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):

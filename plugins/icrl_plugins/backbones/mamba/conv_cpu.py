@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import conv_kernels
-from icrl_plugins.kernels.jit import rows
+from icrl_plugins.backbones.mamba.wide_rows import rows
 from icrl_plugins.kernels.partial_sums import num_sums
+from icrl_plugins.kernels.threads import run_tasks
 from icrl_plugins.kernels.vectors import LANES
-from icrl_plugins.kernels.workers import run_tasks
 
 Tensor = torch.Tensor
 

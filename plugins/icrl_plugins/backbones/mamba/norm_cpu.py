@@ -12,8 +12,8 @@ from torch.autograd.function import once_differentiable
 
 from icrl_plugins.backbones.mamba import norm_kernels
 from icrl_plugins.kernels.partial_sums import num_sums
+from icrl_plugins.kernels.threads import run_tasks
 from icrl_plugins.kernels.vectors import LANES
-from icrl_plugins.kernels.workers import run_tasks
 
 Tensor = torch.Tensor
 _OPERATIONS = 8  # a row's element costs about as much as this many state updates of a scan

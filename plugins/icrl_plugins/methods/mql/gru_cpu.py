@@ -8,8 +8,8 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.kernels.partial_sums import num_sums
+from icrl_plugins.kernels.threads import run_tasks
 from icrl_plugins.kernels.vectors import LANES
-from icrl_plugins.kernels.workers import run_tasks
 from icrl_plugins.methods.mql import gru_kernels
 
 Tensor = torch.Tensor

@@ -28,8 +28,8 @@ SERIAL_WORK = 200_000
 soon_done = compiled(look_for_the_end)
 
 
-class _Workers:
-    """Threads that do calls from a queue; as many as were ever asked for, and none at first in a forked process."""
+class _Threads:
+    """Threads that do calls from a queue: as many as a caller ever asked for, and none at first in a forked process."""
 
     def __init__(self) -> None:
         self.forget()
@@ -62,9 +62,9 @@ def _work(calls: SimpleQueue[Any]) -> None:
         del function, arguments, ends  # while it waits, a thread holds no arrays
 
 
-_WORKERS = _Workers()
+_THREADS = _Threads()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_WORKERS.forget)
+    os.register_at_fork(after_in_child=_THREADS.forget)
 
 
 def run_tasks(kernel: Callable[..., None], num_tasks: int, work: int, *arguments: Any) -> None:
@@ -78,10 +78,13 @@ def run_tasks(kernel: Callable[..., None], num_tasks: int, work: int, *arguments
     if threads == 1:
         kernel(counters, *arguments)
         return
-    ends = _WORKERS.call(threads - 1, kernel, (counters, *arguments))
+    ends = _THREADS.call(threads - 1, kernel, (counters, *arguments))
     kernel(counters, *arguments)
     if not soon_done(counters, num_tasks):
         for _ in range(threads - 1):
             error = ends.get()
-            if error is not None:
-                raise error
+            try:
+                if error is not None:
+                    raise error
+            finally:
+                del error  # its traceback holds this frame, and with it the arrays

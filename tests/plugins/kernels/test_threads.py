@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.kernels import workers
+from icrl_plugins.kernels import threads
 from icrl_plugins.kernels.jit import compiled
-from icrl_plugins.kernels.tasks import new_counters, tasks
+from icrl_plugins.kernels.tasks import tasks
 
 
 def test_a_forked_process_makes_its_own_threads():
     """Forks a fresh interpreter that has used the kernels' threads; the child must compute the same."""
     code = """
 import os, torch
-from icrl_plugins.kernels.workers import SERIAL_WORK, run_tasks
+from icrl_plugins.kernels.threads import SERIAL_WORK, run_tasks
 from icrl_plugins.kernels.tasks import tasks
 torch.set_num_threads(2)
 def kernel(counters, values):
@@ -48,7 +48,7 @@ def test_every_task_is_done_once_however_many_threads(monkeypatch):
     kernel = compiled(count)
     for size in (1, 3, 4, 1000):
         done = np.zeros(size, dtype=np.int64)
-        workers.run_tasks(kernel, size, workers.SERIAL_WORK, done)
+        threads.run_tasks(kernel, size, threads.SERIAL_WORK, done)
         assert (done == 1).all()
 
 
@@ -64,16 +64,7 @@ def test_an_error_in_a_thread_is_raised_and_nobody_waits_forever(monkeypatch):
                 raise ValueError("broken")
 
     with pytest.raises(ValueError, match="broken"):
-        workers.run_tasks(fails_elsewhere, 2, workers.SERIAL_WORK, [0, 0])
-
-
-def test_tasks_that_others_took_are_left_out():
-    counters = new_counters()
-    first = tasks(counters, 3)
-    assert next(first) == 0
-    assert list(tasks(counters, 3)) == [1, 2]
-    assert list(first) == []
-    assert counters[1] == 3
+        threads.run_tasks(fails_elsewhere, 2, threads.SERIAL_WORK, [0, 0])
 
 
 def test_waiting_threads_hold_no_arrays(monkeypatch):
@@ -85,7 +76,7 @@ def test_waiting_threads_hold_no_arrays(monkeypatch):
 
     values = np.zeros(16)
     gone = weakref.ref(values)
-    workers.run_tasks(touch, 16, workers.SERIAL_WORK, values)
+    threads.run_tasks(touch, 16, threads.SERIAL_WORK, values)
     del values
     for _ in range(100):
         gc.collect()
@@ -93,3 +84,30 @@ def test_waiting_threads_hold_no_arrays(monkeypatch):
             return
         time.sleep(0.05)
     pytest.fail("a thread still holds its last call's array")
+
+
+def test_an_error_keeps_no_array_once_it_is_dealt_with(monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    caller = threading.get_ident()
+
+    def fails_elsewhere(counters, values):
+        if threading.get_ident() == caller:
+            time.sleep(0.2)
+        for _ in tasks(counters, len(values)):
+            if threading.get_ident() != caller:
+                raise ValueError("broken")
+
+    values = np.zeros(2)
+    gone = weakref.ref(values)
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="broken") as raised:
+            threads.run_tasks(fails_elsewhere, 2, threads.SERIAL_WORK, values)
+        del values, raised
+        for _ in range(100):
+            if gone() is None:
+                return
+            time.sleep(0.02)
+    finally:
+        gc.enable()
+    pytest.fail("the array waits for a garbage collection")
