@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from icrl_registry.benchmarks import Benchmark, BenchmarkReport
 
 FORMATS = ("svg", "png")
-#: Measure what `run` does, and so with what `run` sets.
-AS_IN_A_RUN = ("backbones", "run")
+#: Measure what `run` does, and so with what `run` sets; PyTorch's own attention takes as long with it as without.
+AS_IN_A_RUN = ("attention", "backbones", "run")
 
 
 def bench(
     name: Annotated[
-        str, typer.Argument(help="scan, sources, learning, backbones, run, or a plugin's; list: show all.")
+        str, typer.Argument(help="scan, attention, sources, learning, backbones, run, or a plugin's; list: show all.")
     ],
     quick: Annotated[bool, typer.Option("--quick", help="Smaller sizes: within a minute.")] = False,
     set_: Annotated[
