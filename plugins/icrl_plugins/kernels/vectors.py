@@ -25,9 +25,11 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-#: Reassociation and fused multiply-add, but infinities and NaN keep their meaning.
-FAST = ("reassoc", "contract", "nsz", "arcp")
-JIT: dict[str, Any] = {"fastmath": set(FAST), "error_model": "numpy", "nogil": True}
+#: Fused multiply-add, and no more. Leave to reorder sums is used anew each time that a function is optimised, and a function
+#: that kernels share is optimised once more in what the cache keeps of them than in the process that compiles them: the
+#: process that fills the cache would compute other last bits than all later ones.
+FLAGS = ("contract",)
+JIT: dict[str, Any] = {"fastmath": set(FLAGS), "error_model": "numpy", "nogil": True}
 #: For functions whose arguments or results are vectors, which would go through memory in a call, and small inner ones.
 INLINED: dict[str, Any] = {**JIT, "forceinline": True}
 
@@ -134,7 +136,7 @@ def lane_sum(typing_context: Any, vector: Any) -> Any:
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(kind.element, [kind.element, kind]), name
         )
-        return builder.call(function, [ir.Constant(kind.element, 0.0), arguments[0]], fastmath=FAST)
+        return builder.call(function, [ir.Constant(kind.element, 0.0), arguments[0]], fastmath=("reassoc",))
 
     return vector.dtype(vector), generate
 
@@ -167,7 +169,7 @@ def _elementwise(instruction: str, *operators: Callable[..., Any]) -> None:
     @intrinsic  # type: ignore[untyped-decorator]
     def combine(typing_context: Any, first: Any, second: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            return getattr(builder, instruction)(*arguments, flags=FAST)
+            return getattr(builder, instruction)(*arguments, flags=FLAGS)
 
         return first(first, second), generate
 
@@ -209,11 +211,11 @@ def _emit_exp2(builder: Any, z: Any) -> Any:
     z = builder.select(builder.fcmp_ordered(">", z, number(127.0)), number(127.0), z)
     round_to_even = f"llvm.nearbyint.{_suffix(kind)}"
     k = builder.call(cgutils.get_or_insert_function(builder.module, ir.FunctionType(kind, [kind]), round_to_even), [z])
-    f = builder.fsub(z, k, flags=FAST)
+    f = builder.fsub(z, k, flags=FLAGS)
     polynomial = number(_EXP2[-1])
     for coefficient in (*reversed(_EXP2[:-1]), 1.0):
-        product = builder.fmul(polynomial, f, flags=FAST)
-        polynomial = builder.fadd(product, number(coefficient), flags=FAST)
+        product = builder.fmul(polynomial, f, flags=FLAGS)
+        polynomial = builder.fadd(product, number(coefficient), flags=FLAGS)
     exponent = builder.shl(builder.fptosi(k, integer), constant(integer, 23))
     return builder.bitcast(builder.add(builder.bitcast(polynomial, integer), exponent), kind)
 

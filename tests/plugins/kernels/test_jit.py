@@ -49,6 +49,37 @@ def test_compiled_kernels_are_kept_for_other_processes(tmp_path):
     assert list(directory.rglob("norm_kernels.forward*.nbc"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("source", "start"), [("ppo", "rollout_length=100"), ("droq", "learning_starts=600")])
+def test_the_process_that_compiles_computes_the_same_bits_as_those_that_load(source, start, tmp_path):
+    """Policies of two tasks after a few updates: the first process finds an empty cache, the second a full one."""
+    code = f"""
+import hashlib
+import numpy as np
+from icrl_registry.contracts import Task
+from icrl_registry.discovery import load
+component, environment = load("source", "{source}").component, load("environment", "reacher-goal").component
+environment = environment(environment.Config())
+chosen = component.Config(total_steps=1200, num_envs=5, {start})
+parameters = environment.sample_training_parameters(2, np.random.default_rng(0))
+tasks = [Task(tuple(map(float, row)), "train", index) for index, row in enumerate(parameters)]
+seeds = [np.random.SeedSequence(index) for index in range(2)]
+learned = hashlib.sha256()
+for run in component(chosen).collect(environment, tasks, seeds, lambda steps: None):
+    for name in sorted(run.policy):
+        learned.update(run.policy[name].tobytes())
+print(learned.hexdigest())
+"""
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    found = [
+        subprocess.run(command, check=True, timeout=600, env=environment, capture_output=True, text=True).stdout
+        for _ in range(2)
+    ]
+    assert list(tmp_path.rglob("network_kernels.backward*.nbc"))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize(
     "changed", ["kernels/tasks.py", "backbones/mamba/scan_kernels.py", "networks/network_kernels.py"]
 )
