@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
@@ -34,6 +35,8 @@ JIT: dict[str, Any] = {"fastmath": set(FLAGS), "error_model": "numpy", "nogil": 
 INLINED: dict[str, Any] = {**JIT, "forceinline": True}
 
 LANES = 16
+#: How many vectors the processor's registers hold: 32 with AVX-512; 8 with AVX2 or NEON, whose registers are shorter.
+VECTOR_REGISTERS = 32 if get_host_cpu_features().get("avx512f") else 8
 _F32 = np.float32
 _LOG2_E = 1.4426950408889634
 #: 2**f = 1 + sum_i _EXP2[i] f**(i + 1) on [-1/2, 1/2]: minimax in relative error, 2e-9 before rounding.
@@ -111,19 +114,35 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.intp), generate
 
 
+def _in_every_lane(builder: Any, element: Any, kind: Any) -> Any:
+    undefined = ir.Constant(kind, ir.Undefined)
+    first = builder.insert_element(undefined, element, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
+    return builder.shuffle_vector(first, undefined, zeros)
+
+
 @intrinsic  # type: ignore[untyped-decorator]
 def splat(typing_context: Any, scalar: Any) -> Any:
     """A vector with the scalar in every lane."""
     vector = Vector(scalar)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        kind = context.get_value_type(vector)
-        undefined = ir.Constant(kind, ir.Undefined)
-        first = builder.insert_element(undefined, arguments[0], ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), kind.count), [0] * kind.count)
-        return builder.shuffle_vector(first, undefined, zeros)
+        return _in_every_lane(builder, arguments[0], context.get_value_type(vector))
 
     return vector(scalar), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def spread(typing_context: Any, array: Any, index: Any) -> Any:
+    """A vector with the element at flat index `index`, from 0 on, of a C-contiguous array in every lane."""
+    vector = Vector(array.dtype)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        own = context.make_array(signature.args[0])(context, builder, arguments[0])
+        element = builder.load(builder.gep(own.data, [arguments[1]]))
+        return _in_every_lane(builder, element, context.get_value_type(vector))
+
+    return vector(array, types.intp), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
