@@ -35,12 +35,12 @@ def package_versions() -> dict[str, str]:
 
 
 def hardware(device: str) -> dict[str, Any]:
-    """Processor, cores, memory, and the accelerator if one is used."""
+    """Processor and its widest vector instructions, cores, memory, and the accelerator if one is used."""
     import torch
 
     found: dict[str, Any] = {
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "processor": _processor_name(),
+        "processor": f"{_processor_name()}, {torch.backends.cpu.get_cpu_capability()}",
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "threads": torch.get_num_threads(),
