@@ -7,7 +7,7 @@ network. Here tiles are summed in registers: with AVX-512, 32 registers of a vec
 (or eight rows by one, where fewer columns are left); elsewhere, where a vector takes two registers of AVX2's 16, or four of
 NEON's 32, tiles of six rows by one. Where rows are left over, a tile takes the last one more than once, and where columns
 are, it reaches back over those that are done: it stores the same numbers again, since every number is summed in the same
-order in every tile, whatever its shape.
+order in every tile, whatever its shape, and a tile has read all that it needs before it stores.
 
 Matrices are given as parts of flat arrays, by tuples:
 
@@ -171,22 +171,36 @@ def _sums_of_six(a, origin, row, step, rows, panel, at, wide, depth):  # type: i
 
 
 @njit(**INLINED)  # type: ignore[untyped-decorator]
-def _store_row(sums, finish, other, read, out, at):  # type: ignore[no-untyped-def]
+def _finished_row(sums, finish, other, read):  # type: ignore[no-untyped-def]
     """Four vectors side by side."""
-    lanes = lane_count(out)
-    store(out, at, _finished(sums[0], finish, other, read))
-    store(out, at + lanes, _finished(sums[1], finish, other, read + lanes))
-    store(out, at + 2 * lanes, _finished(sums[2], finish, other, read + 2 * lanes))
-    store(out, at + 3 * lanes, _finished(sums[3], finish, other, read + 3 * lanes))
+    lanes = lane_count(other)
+    f0, f1 = _finished(sums[0], finish, other, read), _finished(sums[1], finish, other, read + lanes)
+    f2, f3 = _finished(sums[2], finish, other, read + 2 * lanes), _finished(sums[3], finish, other, read + 3 * lanes)
+    return f0, f1, f2, f3
 
 
 @njit(**INLINED)  # type: ignore[untyped-decorator]
-def _store_column(sums, finish, other, read, out, places):  # type: ignore[no-untyped-def]
+def _finished_column(sums, finish, other, read):  # type: ignore[no-untyped-def]
     """Four vectors, each in a row of its own."""
-    store(out, places[0], _finished(sums[0], finish, other, read[0]))
-    store(out, places[1], _finished(sums[1], finish, other, read[1]))
-    store(out, places[2], _finished(sums[2], finish, other, read[2]))
-    store(out, places[3], _finished(sums[3], finish, other, read[3]))
+    f0, f1 = _finished(sums[0], finish, other, read[0]), _finished(sums[1], finish, other, read[1])
+    return f0, f1, _finished(sums[2], finish, other, read[2]), _finished(sums[3], finish, other, read[3])
+
+
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _store_row(vectors, out, at):  # type: ignore[no-untyped-def]
+    lanes = lane_count(out)
+    store(out, at, vectors[0])
+    store(out, at + lanes, vectors[1])
+    store(out, at + 2 * lanes, vectors[2])
+    store(out, at + 3 * lanes, vectors[3])
+
+
+@njit(**INLINED)  # type: ignore[untyped-decorator]
+def _store_column(vectors, out, places):  # type: ignore[no-untyped-def]
+    store(out, places[0], vectors[0])
+    store(out, places[1], vectors[1])
+    store(out, places[2], vectors[2])
+    store(out, places[3], vectors[3])
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -206,14 +220,17 @@ def _multiply_by_six(left, right, finish, other, result, rows, depth, columns): 
         chosen = (*upper, min(first + 3, last), min(first + 4, last), min(first + 5, last))
         for next_column in range(0, columns, lanes):
             j = min(next_column, columns - lanes)
-            s0, s1, s2, s3, s4, s5 = _sums_of_six(a, origin, row, step, chosen, panel, at + j, wide, depth)
-            places, others = _six_places(chosen, to + j, columns), _six_places(chosen, read + j, apart)
-            store(out, places[0], _finished(s0, finish, held, others[0]))
-            store(out, places[1], _finished(s1, finish, held, others[1]))
-            store(out, places[2], _finished(s2, finish, held, others[2]))
-            store(out, places[3], _finished(s3, finish, held, others[3]))
-            store(out, places[4], _finished(s4, finish, held, others[4]))
-            store(out, places[5], _finished(s5, finish, held, others[5]))
+            s = _sums_of_six(a, origin, row, step, chosen, panel, at + j, wide, depth)
+            read_at, store_at = _six_places(chosen, read + j, apart), _six_places(chosen, to + j, columns)
+            f0, f1 = _finished(s[0], finish, held, read_at[0]), _finished(s[1], finish, held, read_at[1])
+            f2, f3 = _finished(s[2], finish, held, read_at[2]), _finished(s[3], finish, held, read_at[3])
+            f4, f5 = _finished(s[4], finish, held, read_at[4]), _finished(s[5], finish, held, read_at[5])
+            store(out, store_at[0], f0)
+            store(out, store_at[1], f1)
+            store(out, store_at[2], f2)
+            store(out, store_at[3], f3)
+            store(out, store_at[4], f4)
+            store(out, store_at[5], f5)
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -227,17 +244,21 @@ def _multiply_by_sixteen(left, right, finish, other, result, rows, depth, column
         for j in range(0, whole, 4 * lanes):
             s0, s1, s2, s3 = _sums_of_four(a, origin, row, step, chosen, panel, at + j, wide, depth)
             places, others = _places(chosen, to + j, columns), _places(chosen, read + j, apart)
-            _store_row(s0, finish, held, others[0], out, places[0])
-            _store_row(s1, finish, held, others[1], out, places[1])
-            _store_row(s2, finish, held, others[2], out, places[2])
-            _store_row(s3, finish, held, others[3], out, places[3])
+            f0, f1 = _finished_row(s0, finish, held, others[0]), _finished_row(s1, finish, held, others[1])
+            f2, f3 = _finished_row(s2, finish, held, others[2]), _finished_row(s3, finish, held, others[3])
+            _store_row(f0, out, places[0])
+            _store_row(f1, out, places[1])
+            _store_row(f2, out, places[2])
+            _store_row(f3, out, places[3])
     for next_column in range(whole, columns, lanes):
         j = min(next_column, columns - lanes)
         for first in range(0, rows, 8):
             upper, lower = _four_rows(first, rows), _four_rows(first + 4, rows)
             s0, s1 = _sums_of_eight(a, origin, row, step, upper, lower, panel, at + j, wide, depth)
-            _store_column(s0, finish, held, _places(upper, read + j, apart), out, _places(upper, to + j, columns))
-            _store_column(s1, finish, held, _places(lower, read + j, apart), out, _places(lower, to + j, columns))
+            f0 = _finished_column(s0, finish, held, _places(upper, read + j, apart))
+            f1 = _finished_column(s1, finish, held, _places(lower, read + j, apart))
+            _store_column(f0, out, _places(upper, to + j, columns))
+            _store_column(f1, out, _places(lower, to + j, columns))
 
 
 #: `product` for as many columns as a vector holds, or more.
@@ -263,8 +284,8 @@ def _pad(matrix, rows, columns, padded):  # type: ignore[no-untyped-def]
 def product(left, right, finish, other, result, rows, depth, columns, padding):  # type: ignore[no-untyped-def]
     """result (rows, columns) = f(a (rows, depth) · panel (depth, columns)); the module says how matrices are given.
 
-    `other`, where f reads it, has a row for every row of the result, or one for all (0 apart). `padding` is of
-    `new_padding`, for as many rows as result and panel have.
+    `other`, where f reads it, has a row for every row of the result, or one for all (0 apart). It may be the result itself,
+    to add to it, if the columns fill whole vectors. `padding` is of `new_padding`, for as many rows as result and panel have.
     """
     (_, _, apart), (out, to) = other, result
     lanes = lane_count(out)

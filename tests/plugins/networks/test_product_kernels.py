@@ -87,3 +87,14 @@ def test_the_same_bits_in_every_shape_of_tile(finish: int, dtype: type) -> None:
             sixteen = computed(in_tiles_of_sixteen, a, panel, finish, other, transposed)
             assert np.isfinite(six).all()
             assert six.tobytes() == sixteen.tobytes()
+
+
+@pytest.mark.parametrize("function", [in_tiles_of_six, in_tiles_of_sixteen, as_layers_use_it])
+def test_a_result_can_be_added_to_where_it_lies(function: Callable[..., None]) -> None:
+    """Rows that a tile takes twice count once."""
+    for rows, depth, columns in [(1, 5, 16), (7, 3, 64), (32, 64, 16), (33, 64, 80)]:
+        a, panel, before = drawn(rows, depth, columns, np.float64)
+        out = before.copy()
+        held, left = (out.reshape(-1), 0, columns), (a.reshape(-1), 0, depth, 1)
+        function(left, (panel.reshape(-1), 0, columns), BIASED, held, out.reshape(-1), rows, depth, columns)
+        np.testing.assert_allclose(out, before + a @ panel, rtol=1e-12, atol=1e-12)
