@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, cast
 
-from icrl_bench.store import address_of
+from icrl_bench.artefacts.store import address_of
 from icrl_registry.configuration import ComponentConfig, build_config, merge
 from icrl_registry.contracts import SPLITS, Backbone, Environment, Method, Source, Split, Task, Track
 from icrl_registry.discovery import Plugin, load, resolve_method

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from icrl_bench.workers import report_units
+from icrl_bench.machine.workers import report_units
 from icrl_registry.errors import NumericalError, UsageError
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icrl_bench.checkpoints import FILE, KIND, TrainingProgress, decode, encode, load_final, save_final
-from icrl_bench.store import Store
+from icrl_bench.artefacts.checkpoints import FILE, KIND, TrainingProgress, decode, encode, load_final, save_final
+from icrl_bench.artefacts.store import Store
 from icrl_registry.contracts import Checkpoint
 from icrl_registry.errors import DamagedArtefactError, NumericalError
 
@@ -70,7 +70,7 @@ def test_a_damaged_checkpoint_is_named(store: Store):
 
 
 def test_a_file_without_a_state_is_named(store: Store, tmp_path: Path):
-    from icrl_bench.tensors import to_bytes
+    from icrl_bench.artefacts.tensors import to_bytes
 
     path = tmp_path / "x.safetensors"
     path.write_bytes(to_bytes({"a": np.zeros(1)}))

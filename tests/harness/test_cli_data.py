@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from icrl_bench.store import Store
+from icrl_bench.artefacts.store import Store
 
 Run = Callable[..., Any]
 

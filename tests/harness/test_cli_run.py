@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from icrl_bench.artefacts.store import Store
 from icrl_bench.cli import main as main_module
 from icrl_bench.cli import run as run_module
-from icrl_bench.store import Store
 from icrl_registry.errors import UsageError
 
 TIMEOUT = 300
@@ -253,7 +253,7 @@ def test_an_interrupt_is_130_and_says_that_it_continues(run: Run, monkeypatch: p
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("icrl_bench.execution.measure_floors", interrupt)
+    monkeypatch.setattr("icrl_bench.runs.execution.measure_floors", interrupt)
     output = run("--json")
     assert output.code == 130
     assert output.error["kind"] == "interrupted"

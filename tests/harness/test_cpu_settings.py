@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from icrl_bench.cpu_settings import SETTINGS, set_for_training
+from icrl_bench.machine.cpu_settings import SETTINGS, set_for_training
 
 
 def test_what_is_set_stays(monkeypatch):

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from icrl_bench.artefacts.datasets import find_damage
+from icrl_bench.artefacts.store import Store
 from icrl_bench.cli.main import _run
-from icrl_bench.datasets import find_damage
-from icrl_bench.store import Store
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 

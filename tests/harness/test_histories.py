@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icrl_bench.histories import (
+from icrl_bench.artefacts.histories import (
     HISTORY_FILE,
     dataset_kind,
     final_return,
@@ -19,7 +19,7 @@ from icrl_bench.histories import (
     load_policy,
     save_run,
 )
-from icrl_bench.store import Store
+from icrl_bench.artefacts.store import Store
 from icrl_registry.contracts import LearningHistory, SourceRun, Task
 from icrl_registry.errors import BenchError, DamagedArtefactError, NumericalError, PluginError
 
@@ -195,7 +195,7 @@ def test_a_damaged_history_is_named(store: Store):
 
 
 def test_a_history_without_a_column_is_named(store: Store):
-    from icrl_bench.tensors import to_bytes
+    from icrl_bench.artefacts.tensors import to_bytes
 
     with store.write(dataset_kind("d"), TASK.label, {}) as folder:
         (folder / HISTORY_FILE).write_bytes(to_bytes({"rewards": np.zeros((1, 1), np.float32)}))

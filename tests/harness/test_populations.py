@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icrl_bench.checkpoints import TrainingProgress
+from icrl_bench.artefacts.checkpoints import TrainingProgress
+from icrl_bench.artefacts.store import Store
 from icrl_bench.stages.collect import WallClock, cut_groups
-from icrl_bench.store import Store
 from icrl_registry.contracts import Checkpoint
 from icrl_registry.testing.toy import ToyPoint
 
@@ -91,7 +91,7 @@ def test_a_killed_population_goes_on_within_its_groups(
 
 def test_progress_is_due_by_time_and_by_what_saving_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     now = 0.0
-    monkeypatch.setattr("icrl_bench.checkpoints.time.monotonic", lambda: now)
+    monkeypatch.setattr("icrl_bench.artefacts.checkpoints.time.monotonic", lambda: now)
     kept = TrainingProgress(Store(tmp_path), "a", save_every=10.0)
     assert kept.kept_counter("env_steps") == 0
     now = 9.0
@@ -106,7 +106,7 @@ def test_progress_is_due_by_time_and_by_what_saving_costs(tmp_path: Path, monkey
     kept.counters["env_steps"] = 42
     kept.save(Checkpoint({"x": np.zeros(2)}, {}))
     assert TrainingProgress(Store(tmp_path), "a").kept_counter("env_steps") == 42
-    monkeypatch.setattr("icrl_bench.checkpoints.write_file", slow)
+    monkeypatch.setattr("icrl_bench.artefacts.checkpoints.write_file", slow)
     kept.save(Checkpoint({"x": np.zeros(2)}, {}))
     now += 59.0
     assert not kept.due()  # three seconds of saving are to be a twentieth of the time at most

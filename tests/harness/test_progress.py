@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from icrl_bench import progress as progress_module
-from icrl_bench.progress import Progress, StageProgress, format_seconds
+from icrl_bench.machine import progress as progress_module
+from icrl_bench.machine.progress import Progress, StageProgress, format_seconds
 
 NAMES = ["collect", "floors", "train seed 0", "adapt seed 0", "train seed 1", "adapt seed 1"]
 

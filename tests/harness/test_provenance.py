@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from icrl_bench.provenance import hardware
+from icrl_bench.machine.provenance import hardware
 
 
 @pytest.mark.skipif(not Path("/proc/cpuinfo").exists(), reason="needs Linux's list of instructions to compare with")

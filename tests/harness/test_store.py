@@ -15,8 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from icrl_bench import store as store_module
-from icrl_bench.store import MANIFEST, Store, address_of, default_home, write_file
+from icrl_bench.artefacts import store as store_module
+from icrl_bench.artefacts.store import MANIFEST, Store, address_of, default_home, write_file
 from icrl_registry.errors import BenchError, DamagedArtefactError
 
 json_values = st.recursive(

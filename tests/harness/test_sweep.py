@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from icrl_bench.sweeps import parse_axes
+from icrl_bench.runs.sweeps import parse_axes
 from icrl_leaderboards.store import Leaderboard
 from icrl_registry.errors import UnknownNameError, UsageError
 

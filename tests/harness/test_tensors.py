@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load, load_file, save, save_file
 
-from icrl_bench.tensors import map_file, to_bytes
+from icrl_bench.artefacts.tensors import map_file, to_bytes
 from icrl_registry.errors import DamagedArtefactError, PluginError
 
 DTYPES = [

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from icrl_bench.verification import Verifier
+from icrl_bench.runs.verification import Verifier
 from icrl_leaderboards.exchange.document import to_bytes
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.store import Leaderboard

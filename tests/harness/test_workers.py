@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from icrl_bench.workers import run_jobs
+from icrl_bench.machine.workers import run_jobs
 from icrl_registry.errors import BenchError, NumericalError, UsageError
 
 HERE = Path(__file__).parent
@@ -91,7 +91,7 @@ PARENT = """
 import sys
 sys.path.insert(0, {here!r})
 import job_functions
-from icrl_bench.workers import run_jobs
+from icrl_bench.machine.workers import run_jobs
 if __name__ == "__main__":
     list(run_jobs(job_functions.touch_and_sleep, [({folder!r}, 600.0)] * 2, 2, lambda units: None))
 """

@@ -15,8 +15,8 @@ import numpy as np
 from pydantic import Field
 
 from icrl_bench.benchmarking.sources import REFERENCE
+from icrl_bench.machine.workers import report_units, run_jobs
 from icrl_bench.seeding import collect_seed
-from icrl_bench.workers import report_units, run_jobs
 from icrl_registry.benchmarks import Benchmark, BenchmarkReport, Measurement, ReportStep, Requirement, half_interval
 from icrl_registry.configuration import ComponentConfig, build_config
 from icrl_registry.contracts import Array, Environment, LearningHistory, Source, Task

@@ -16,7 +16,7 @@ def as_document(
     name: str, report: BenchmarkReport, quick: bool, seconds: float, settings: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """What `--json` prints; `settings` are those that were given by hand."""
-    from icrl_bench.provenance import hardware, package_versions
+    from icrl_bench.machine.provenance import hardware, package_versions
 
     return {
         "benchmark": name,

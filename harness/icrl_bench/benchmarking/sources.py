@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from icrl_bench.benchmarking.source_jobs import time_sbx, time_source
-from icrl_bench.workers import run_jobs
+from icrl_bench.machine.workers import run_jobs
 from icrl_registry.benchmarks import Absent, Benchmark, BenchmarkReport, Measurement, ReportStep, Requirement, ratio
 from icrl_registry.configuration import ComponentConfig, build_config
 from icrl_registry.discovery import list_plugins, load

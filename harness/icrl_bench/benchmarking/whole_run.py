@@ -56,10 +56,10 @@ class RunBenchmark(Benchmark):
         return found
 
     def _seconds(self, home: Path) -> dict[str, float]:
-        from icrl_bench.execution import execute
+        from icrl_bench.artefacts.store import Store
+        from icrl_bench.machine.progress import Progress
         from icrl_bench.plan import Request, make_plan
-        from icrl_bench.progress import Progress
-        from icrl_bench.store import Store
+        from icrl_bench.runs.execution import execute
         from icrl_leaderboards.store import Leaderboard
         from icrl_registry.hooks import HookManager
         from icrl_registry.protocols.loading import load_protocol

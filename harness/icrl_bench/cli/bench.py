@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icrl_bench.cli.options import JsonFlag
-from icrl_bench.cpu_settings import set_for_training
+from icrl_bench.machine.cpu_settings import set_for_training
 
 if TYPE_CHECKING:
     from icrl_registry.benchmarks import Benchmark, BenchmarkReport
@@ -65,7 +65,7 @@ def bench(
 
 def _run(name: str, benchmark: Benchmark, quiet: bool) -> BenchmarkReport:
     """With one bar, the rate of its steps and the time that is left."""
-    from icrl_bench.progress import Progress
+    from icrl_bench.machine.progress import Progress
 
     with Progress([f"bench {name}"], quiet=quiet) as progress, progress.stage(f"bench {name}", 1, "steps") as stage:
 

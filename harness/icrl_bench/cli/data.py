@@ -11,7 +11,7 @@ import typer
 from icrl_bench.cli.options import HomeOption, JsonFlag, home_folder
 
 if TYPE_CHECKING:
-    from icrl_bench.datasets import Dataset
+    from icrl_bench.artefacts.datasets import Dataset
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -83,8 +83,8 @@ def verify(
     json_: JsonFlag = False,
 ) -> None:
     """Compare every stored file with its checksum: histories, checkpoints, floors and adaptations. Exit code 5 if damaged."""
-    from icrl_bench.datasets import find_damage
-    from icrl_bench.store import REBUILD_HINT, Store
+    from icrl_bench.artefacts.datasets import find_damage
+    from icrl_bench.artefacts.store import REBUILD_HINT, Store
     from icrl_registry.errors import DamagedArtefactError
 
     store = Store(home_folder(home))
@@ -116,7 +116,7 @@ def plot(
     json_: JsonFlag = False,
 ) -> None:
     """Plot every task's learning curve; histories that did not improve are marked."""
-    from icrl_bench.datasets import plot_learning_curves
+    from icrl_bench.artefacts.datasets import plot_learning_curves
 
     chosen = _select(home, dataset)
     flagged = plot_learning_curves(chosen, out)
@@ -129,8 +129,8 @@ def plot(
 
 
 def _select(home: Path | None, selector: str | None) -> list[Dataset]:
-    from icrl_bench.datasets import list_datasets
-    from icrl_bench.store import Store
+    from icrl_bench.artefacts.datasets import list_datasets
+    from icrl_bench.artefacts.store import Store
     from icrl_registry.errors import unknown_name
 
     datasets = list_datasets(Store(home_folder(home)))

@@ -52,7 +52,7 @@ def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
 
 
 def _versions() -> Finding:
-    from icrl_bench.provenance import package_versions
+    from icrl_bench.machine.provenance import package_versions
 
     return Finding("versions", "ok", ", ".join(f"{name} {number}" for name, number in package_versions().items()))
 
@@ -60,7 +60,7 @@ def _versions() -> Finding:
 def _device() -> Finding:
     import torch
 
-    from icrl_bench.provenance import hardware
+    from icrl_bench.machine.provenance import hardware
 
     facts = hardware("cpu")
     cuda = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "no CUDA device"

@@ -48,13 +48,13 @@ JobsOption = Annotated[
 
 def home_folder(home: Path | None) -> Path:
     """The folder that was asked for, or the default one."""
-    from icrl_bench.store import default_home
+    from icrl_bench.artefacts.store import default_home
 
     return home.expanduser().absolute() if home is not None else default_home()
 
 
 def leaderboard_url(url: str | None, home: Path | None) -> str:
     """The leaderboard that was asked for, or the one in the home folder."""
-    from icrl_bench.store import default_leaderboard_url
+    from icrl_bench.artefacts.store import default_leaderboard_url
 
     return url if url is not None else default_leaderboard_url(home_folder(home))

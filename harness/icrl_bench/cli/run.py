@@ -28,7 +28,7 @@ from icrl_bench.cli.options import (
     home_folder,
     leaderboard_url,
 )
-from icrl_bench.cpu_settings import set_for_training
+from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,10 +60,10 @@ def run(
     Artefacts that exist are not made again: the same command continues after any interruption.
     """
     set_for_training()
-    from icrl_bench.execution import describe, execute, stage_names
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.machine.progress import Progress
     from icrl_bench.plan import Request, make_plan
-    from icrl_bench.progress import Progress
-    from icrl_bench.store import Store
+    from icrl_bench.runs.execution import describe, execute, stage_names
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
 

@@ -28,12 +28,12 @@ from icrl_bench.cli.options import (
     leaderboard_url,
 )
 from icrl_bench.cli.run import check_track, choose_device, parse_seeds, usable_cores
-from icrl_bench.cpu_settings import set_for_training
+from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_registry.errors import EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
-    from icrl_bench.store import Store
-    from icrl_bench.sweeps import Sweep
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.runs.sweeps import Sweep
     from icrl_leaderboards.store import Leaderboard
     from icrl_leaderboards.studies import Study, StudyRun
 
@@ -69,9 +69,9 @@ def sweep(
     The same command continues after an interruption. A cell that fails stops no other; exit code 1 if any failed.
     """
     set_for_training()
+    from icrl_bench.artefacts.store import Store
     from icrl_bench.plan import Request
-    from icrl_bench.store import Store
-    from icrl_bench.sweeps import parse_axes, plan_sweep
+    from icrl_bench.runs.sweeps import parse_axes, plan_sweep
     from icrl_leaderboards.store import Leaderboard
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
@@ -96,8 +96,8 @@ def sweep(
 
 
 def _run(planned: Sweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
-    from icrl_bench.progress import Progress
-    from icrl_bench.sweeps import run_sweep
+    from icrl_bench.machine.progress import Progress
+    from icrl_bench.runs.sweeps import run_sweep
     from icrl_registry.hooks import HookManager
 
     hooks = HookManager()

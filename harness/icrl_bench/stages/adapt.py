@@ -6,14 +6,14 @@ import json
 import time
 from dataclasses import asdict, dataclass
 
-from icrl_bench.checkpoints import load_final
-from icrl_bench.histories import load_history
+from icrl_bench.artefacts.checkpoints import load_final
+from icrl_bench.artefacts.histories import load_history
+from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
-from icrl_bench.progress import Progress
 from icrl_bench.seeding import agent_seed, reset_seed
 from icrl_bench.stages.rollout import Meter, MeteredBatch, rollout
 from icrl_bench.stages.source_runs import replay_source_runs
-from icrl_bench.store import Store
 from icrl_registry.contracts import AdaptationSetting
 from icrl_registry.errors import DamagedArtefactError
 

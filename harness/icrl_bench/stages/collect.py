@@ -16,14 +16,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
 
-from icrl_bench import checkpoints
-from icrl_bench.checkpoints import TrainingProgress
-from icrl_bench.histories import dataset_kind, save_run
+from icrl_bench.artefacts import checkpoints
+from icrl_bench.artefacts.checkpoints import TrainingProgress
+from icrl_bench.artefacts.histories import dataset_kind, save_run
+from icrl_bench.artefacts.store import Store, write_file
+from icrl_bench.machine.progress import Progress
+from icrl_bench.machine.workers import report_units, run_jobs
 from icrl_bench.plan import Plan
-from icrl_bench.progress import Progress
 from icrl_bench.seeding import collect_seed
-from icrl_bench.store import Store, write_file
-from icrl_bench.workers import report_units, run_jobs
 from icrl_registry.contracts import SPLITS, Environment, Source, SourceRun, Task
 from icrl_registry.errors import PluginError
 

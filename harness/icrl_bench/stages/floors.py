@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
-from icrl_bench.progress import Progress
 from icrl_bench.seeding import floor_seed
-from icrl_bench.store import Store
 from icrl_registry.contracts import Environment, Task
 from icrl_registry.errors import NumericalError
 

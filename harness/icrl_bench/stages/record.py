@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from icrl_bench.checkpoints import KIND as CHECKPOINTS
-from icrl_bench.histories import dataset_kind, learning_curve, load_history
+from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
+from icrl_bench.artefacts.histories import dataset_kind, learning_curve, load_history
+from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.provenance import collect_provenance
 from icrl_bench.plan import STAGE_VERSIONS, Plan
-from icrl_bench.provenance import collect_provenance
 from icrl_bench.stages.adapt import Adaptation
-from icrl_bench.store import Store
 from icrl_leaderboards.records import PluginUse, RunRecord
 from icrl_registry.contracts import Task
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_bench.histories import load_history
+from icrl_bench.artefacts.histories import load_history
+from icrl_bench.artefacts.store import Store
 from icrl_bench.plan import Plan
 from icrl_bench.stages.rollout import Outcome
-from icrl_bench.store import Store
 from icrl_registry.contracts import Array, LearningHistory
 from icrl_registry.errors import BenchError
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from icrl_bench.checkpoints import KIND, TrainingProgress, save_final
-from icrl_bench.histories import load_history
+from icrl_bench.artefacts.checkpoints import KIND, TrainingProgress, save_final
+from icrl_bench.artefacts.histories import load_history
+from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
-from icrl_bench.progress import Progress
 from icrl_bench.seeding import reset_seed, train_seed, validation_agent_seed
 from icrl_bench.stages.rollout import Meter, MeteredBatch, Outcome, rollout
-from icrl_bench.store import Store
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,

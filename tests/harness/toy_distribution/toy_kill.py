@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import signal
 
-import icrl_bench.checkpoints
-import icrl_bench.progress
+import icrl_bench.artefacts.checkpoints
+import icrl_bench.machine.progress
 from icrl_registry.hooks import hookimpl
 
 stage, _, units = os.environ.get("TOY_KILL", "").partition(":")
 if stage:
-    icrl_bench.progress.UPDATE_EVERY = 0.0
-    icrl_bench.checkpoints.SAVE_EVERY = 0.0
+    icrl_bench.machine.progress.UPDATE_EVERY = 0.0
+    icrl_bench.artefacts.checkpoints.SAVE_EVERY = 0.0
 
 
 @hookimpl

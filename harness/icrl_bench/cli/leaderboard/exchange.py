@@ -161,7 +161,7 @@ def _write_file(chosen: str, runs: Iterable[RunRecord], out: Path) -> int:
 
 def _publish(run: RunRecord, folder: Path) -> tuple[Path, str]:
     """Writes a run's file; says whether it is new, was there with these bytes, or had others."""
-    from icrl_bench.store import write_file
+    from icrl_bench.artefacts.store import write_file
     from icrl_leaderboards.exchange.document import file_name, to_bytes
 
     path, data = folder / file_name(run), to_bytes(run)

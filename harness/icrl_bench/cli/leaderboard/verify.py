@@ -16,8 +16,8 @@ from icrl_bench.cli.options import HomeOption, JobsOption, JsonFlag, Leaderboard
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
-    from icrl_bench.store import Store
-    from icrl_bench.verification import Check, Verifier
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.runs.verification import Check, Verifier
     from icrl_leaderboards.records import RunRecord
 
 LONGEST_LISTING = 20  # of more runs than this, only those with something to say are printed
@@ -68,8 +68,8 @@ def verify(
 
     Exit code 5 if anything differs.
     """
-    from icrl_bench.store import Store
-    from icrl_bench.verification import Verifier
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.runs.verification import Verifier
 
     store, verifier = Store(home_folder(home)), Verifier(protocol)
     results = []
@@ -99,7 +99,7 @@ def _verify_all(names: Sequence[str], store: Store, verifier: Verifier, url: str
     ids = [name for name in names if not _is_path(name)]
     if not ids:
         return
-    from icrl_bench.verification import check_artefact
+    from icrl_bench.runs.verification import check_artefact
 
     with Leaderboard(url) as board:
         for record in board.stream(board.find_runs(ids)):
@@ -112,7 +112,7 @@ def _is_path(name: str) -> bool:
 
 
 def _verify_file(path: Path, verifier: Verifier) -> Verified:
-    from icrl_bench.verification import MISMATCH, OK, Check
+    from icrl_bench.runs.verification import MISMATCH, OK, Check
     from icrl_leaderboards.exchange.reading import PublishedRunError, read_published
 
     try:
@@ -134,9 +134,9 @@ def _verify_file(path: Path, verifier: Verifier) -> Verified:
 def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None, quiet: bool) -> None:
     """Adds what the rerun of a run says. A run that cannot be made again is no proof: that is a mismatch, in words."""
     from icrl_bench.cli.run import usable_cores
-    from icrl_bench.progress import Progress
-    from icrl_bench.reruns import rerun, rerun_stages
-    from icrl_bench.verification import MISMATCH, Check
+    from icrl_bench.machine.progress import Progress
+    from icrl_bench.runs.reruns import rerun, rerun_stages
+    from icrl_bench.runs.verification import MISMATCH, Check
 
     record = result.record
     assert record is not None

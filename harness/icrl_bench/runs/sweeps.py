@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from icrl_bench.execution import execute, stage_names
+from icrl_bench.artefacts.store import Store, address_of
+from icrl_bench.machine.progress import Progress, format_seconds
 from icrl_bench.plan import Plan, Request, make_plan
-from icrl_bench.progress import Progress, format_seconds
-from icrl_bench.store import Store, address_of
+from icrl_bench.runs.execution import execute, stage_names
 from icrl_leaderboards.store import Leaderboard
 from icrl_leaderboards.studies import Study, StudyRun, format_value
 from icrl_registry.configuration import merge, parse_assignments

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from icrl_bench.store import Store, remove_file, write_file
-from icrl_bench.tensors import map_file, to_bytes
+from icrl_bench.artefacts.store import Store, remove_file, write_file
+from icrl_bench.artefacts.tensors import map_file, to_bytes
 from icrl_registry.contracts import Checkpoint, CheckpointStore
 from icrl_registry.errors import DamagedArtefactError, NumericalError
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from icrl_bench.artefacts.store import Store
 from icrl_bench.plan import PROTOCOL_SECTIONS, STAGE_VERSIONS, Plan, Request, make_plan
 from icrl_bench.stages.adapt import KIND as ADAPTATIONS
 from icrl_bench.stages.adapt import read_adaptation
-from icrl_bench.store import Store
 from icrl_leaderboards.records import RunRecord
 from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track

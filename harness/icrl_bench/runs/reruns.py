@@ -6,15 +6,15 @@ anew, and nothing is recorded.
 
 from __future__ import annotations
 
-from icrl_bench.checkpoints import KIND as CHECKPOINTS
+from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
+from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
-from icrl_bench.progress import Progress
+from icrl_bench.runs.verification import MISMATCH, OK, Check
 from icrl_bench.stages.adapt import run_adaptation
 from icrl_bench.stages.collect import collect_histories
 from icrl_bench.stages.floors import measure_floors
 from icrl_bench.stages.train import train_method
-from icrl_bench.store import Store
-from icrl_bench.verification import MISMATCH, OK, Check
 from icrl_leaderboards.exchange.reruns import VERDICTS, Rerun, compare_returns
 from icrl_leaderboards.records import RunRecord
 

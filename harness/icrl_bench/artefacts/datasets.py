@@ -10,10 +10,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from icrl_bench.checkpoints import PROGRESS_KIND, read_progress
-from icrl_bench.histories import dataset_kind, learning_curve, load_history
+from icrl_bench.artefacts.checkpoints import PROGRESS_KIND, read_progress
+from icrl_bench.artefacts.histories import dataset_kind, learning_curve, load_history
+from icrl_bench.artefacts.store import Store
 from icrl_bench.stages.collect import PLAN_FILE
-from icrl_bench.store import Store
 from icrl_registry.contracts import Task
 from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
 

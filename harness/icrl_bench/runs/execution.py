@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from icrl_bench.checkpoints import KIND as CHECKPOINTS
-from icrl_bench.histories import dataset_kind
+from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
+from icrl_bench.artefacts.histories import dataset_kind
+from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
-from icrl_bench.progress import Progress
 from icrl_bench.stages.adapt import KIND as ADAPTATIONS
 from icrl_bench.stages.adapt import adapt_to_test_tasks
 from icrl_bench.stages.collect import collect_histories
@@ -16,7 +17,6 @@ from icrl_bench.stages.floors import KIND as FLOORS
 from icrl_bench.stages.floors import measure_floors
 from icrl_bench.stages.record import make_record
 from icrl_bench.stages.train import train_method
-from icrl_bench.store import Store
 from icrl_leaderboards.records import RunRecord
 from icrl_leaderboards.store import Leaderboard
 from icrl_registry.contracts import SPLITS

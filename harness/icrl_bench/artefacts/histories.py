@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from icrl_bench.store import Store
-from icrl_bench.tensors import map_file, to_bytes
+from icrl_bench.artefacts.store import Store
+from icrl_bench.artefacts.tensors import map_file, to_bytes
 from icrl_registry.contracts import Array, LearningHistory, SourceRun, Task
 from icrl_registry.errors import DamagedArtefactError, NumericalError, PluginError
 
