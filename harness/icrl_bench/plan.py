@@ -1,26 +1,25 @@
-"""From names to a plan: which plugins with which settings on which tasks, and the addresses of what they will make.
+"""From names to a plan: which plugins with which settings on which tasks.
 
-An address is a hash of everything that determines an artefact: the plugins' code, their full configuration, the tasks and
-the seeds. A changed plugin, protocol or setting therefore gets a new address and never mixes with older artefacts.
+The stages address what they make by a hash of everything in the plan that determines it: the plugins' code, their full
+configuration, the tasks and the seeds. A changed plugin, protocol or setting therefore gets a new address and never mixes with
+older artefacts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, cast
 
 from icrl_bench.artefacts.store import address_of
 from icrl_registry.configuration import ComponentConfig, build_config, merge
-from icrl_registry.contracts import SPLITS, Backbone, Environment, Method, Source, Split, Task, Track
+from icrl_registry.contracts import Backbone, Environment, Method, Source, Split, Task, Track
 from icrl_registry.discovery import Plugin, load, resolve_method
 from icrl_registry.errors import UsageError
 from icrl_registry.protocols.loading import AdaptConfig, CollectConfig, Protocol, list_protocols
 from icrl_registry.protocols.splits import draw_tasks, spread_evenly
 
-#: Raised by hand when the harness's own share of a stage changes what the stage computes.
-STAGE_VERSIONS = {"collect": 1, "floors": 1, "train": 1, "adapt": 1}
 #: Settings in these sections change what all methods are measured on, so the row leaves the protocol's ranking.
 PROTOCOL_SECTIONS = ("environment", "source", "collect", "adapt")
 
@@ -90,6 +89,16 @@ class Plan:
         return bool(self.method.plugin.component.adaptation == "source")
 
     @property
+    def trains_on_histories(self) -> bool:
+        """Whether the method meta-trains on the training tasks' histories."""
+        return bool(self.method.plugin.component.training_data == "histories")
+
+    @property
+    def needed_splits(self) -> tuple[Split, ...]:
+        """The splits whose histories a row takes: the test tasks' for the oracle, and what the method trains on."""
+        return ("train", "test") if self.trains_on_histories else ("test",)
+
+    @property
     def environment_id(self) -> str:
         return self.environment.plugin.entry.name
 
@@ -141,57 +150,6 @@ class Plan:
     def plugins(self) -> list[Plugin]:
         parts = (self.environment, self.source, self.method, self.backbone)
         return [part.plugin for part in parts if part is not None]
-
-    @cached_property
-    def dataset_address(self) -> str:
-        return address_of(
-            {
-                "stage": STAGE_VERSIONS["collect"],
-                "environment": self.environment.determinants,
-                "source": self.source.determinants,
-                "tasks": {split: [[task.index, *task.parameters] for task in self.tasks[split]] for split in SPLITS},
-                "data_seed": self.request.protocol.data_seed,
-            }
-        )
-
-    @cached_property
-    def floors_address(self) -> str:
-        return address_of(
-            {
-                "stage": STAGE_VERSIONS["floors"],
-                "environment": self.environment.determinants,
-                "tasks": [task.parameters for task in self.tasks["test"]],
-                "episodes": self.collect.floor_episodes,
-                "data_seed": self.request.protocol.data_seed,
-            }
-        )
-
-    def checkpoint_address(self, seed: int) -> str:
-        return address_of(
-            {
-                "stage": STAGE_VERSIONS["train"],
-                "dataset": self.dataset_address,
-                "method": self.method.determinants,
-                "backbone": self.backbone.determinants if self.backbone else None,
-                "validation_episodes": self.adapt.validation_episodes,
-                "device": self.request.device.split(":")[0],
-                "seed": seed,
-            }
-        )
-
-    def run_address(self, seed: int) -> str:
-        """Identifies a row: the same plan gives the same run id and replaces its earlier row."""
-        return address_of(
-            {
-                "stage": STAGE_VERSIONS["adapt"],
-                "checkpoint": self.checkpoint_address(seed),
-                "floors": self.floors_address,
-                "protocol": self.protocol_label,
-                "adapt": self.adapt.model_dump(mode="json"),
-                "track": self.request.track,
-                "seed": seed,
-            }
-        )
 
 
 def make_plan(request: Request) -> Plan:

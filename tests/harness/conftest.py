@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from icrl_bench.cli.main import main
-from icrl_bench.stages import collect
+from icrl_bench.stages import collect, groups
 from icrl_registry import discovery
 
 DISTRIBUTION = Path(__file__).parent / "toy_distribution"
@@ -65,7 +65,7 @@ def inline(monkeypatch: pytest.MonkeyPatch) -> None:
             done += count
             on_units(done)
 
-        monkeypatch.setattr(collect, "report_units", report)
+        monkeypatch.setattr(groups, "report_units", report)
         for job in jobs:
             yield function(*job)
 

@@ -253,7 +253,7 @@ def test_an_interrupt_is_130_and_says_that_it_continues(run: Run, monkeypatch: p
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("icrl_bench.runs.execution.measure_floors", interrupt)
+    monkeypatch.setattr("icrl_bench.stages.floors.Floors.make", interrupt)
     output = run("--json")
     assert output.code == 130
     assert output.error["kind"] == "interrupted"

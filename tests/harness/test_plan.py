@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from icrl_bench.plan import Plan, Request, make_plan
+from icrl_bench.stages.adapt import Adapt
 from icrl_registry import discovery
 from icrl_registry.errors import UnknownNameError, UsageError
 from icrl_registry.protocols.loading import load_protocol
@@ -36,11 +37,12 @@ def edited(toy: Path, old: str, new: str) -> Path:
 
 
 def addresses(plan: Plan, seed: int = 0) -> dict[str, str]:
+    adapt = Adapt(plan, seed)
     return {
-        "data": plan.dataset_address,
-        "floors": plan.floors_address,
-        "checkpoint": plan.checkpoint_address(seed),
-        "run": plan.run_address(seed),
+        "data": adapt.train.collect.address,
+        "floors": adapt.floors.address,
+        "checkpoint": adapt.train.address,
+        "run": adapt.address,
     }
 
 
@@ -81,8 +83,7 @@ def test_a_default_written_out_changes_nothing_but_the_label(plan: Callable[...,
 
 def test_seed_device_method_and_track_change_the_addresses(plan: Callable[..., Plan]):
     first = plan()
-    assert first.checkpoint_address(0) != first.checkpoint_address(1)
-    assert first.run_address(0) != first.run_address(1)
+    assert {name for name in ALL if addresses(first, 0)[name] != addresses(first, 1)[name]} == TRAINED
     assert changed(first, plan(device="cuda:0")) == TRAINED
     assert changed(plan(device="cuda:0"), plan(device="cuda:1")) == set()
     assert changed(first, plan(method="toy-online")) == TRAINED

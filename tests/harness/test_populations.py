@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from icrl_bench.artefacts.checkpoints import TrainingProgress
+from icrl_bench.artefacts.datasets import WallClock
 from icrl_bench.artefacts.store import Store
-from icrl_bench.stages.collect import WallClock, cut_groups
+from icrl_bench.stages.groups import cut_groups
 from icrl_registry.contracts import Checkpoint
 from icrl_registry.testing.toy import ToyPoint
 
@@ -126,7 +127,7 @@ def test_progress_of_a_finished_group_is_thrown_away(run: Callable[..., Any], po
 
 def test_the_wall_clock_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     now = 100.0
-    monkeypatch.setattr("icrl_bench.stages.collect.time.monotonic", lambda: now)
+    monkeypatch.setattr("icrl_bench.artefacts.datasets.time.monotonic", lambda: now)
     clock = WallClock(Store(tmp_path), "a")
     now += 4.0
     clock.tick(5.0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from icrl_bench.seeding import reset_seed
-from icrl_bench.stages.rollout import Meter, MeteredBatch, Outcome, rollout
+from icrl_bench.stages.rollout import Meter, MeteredBatch, RolloutResult, rollout
 from icrl_registry.contracts import AdaptationSetting, BatchedStep, EnvironmentSpec, Task
 from icrl_registry.errors import NumericalError, PluginError
 
@@ -85,7 +85,7 @@ class Listener:
         self.seen.append(dataclasses.replace(transitions, **copied))
 
 
-def play(agent: Any, batch: Any, episodes: int = 3, **keywords: Any) -> Outcome:
+def play(agent: Any, batch: Any, episodes: int = 3, **keywords: Any) -> RolloutResult:
     setting = AdaptationSetting(3, episodes, "online", np.random.SeedSequence(0))
     return rollout(agent, batch, SPEC, TASKS, setting, lambda task, episode: 1000 * task.index + episode, **keywords)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,14 @@ class TrainingProgress(CheckpointStore):
     def seconds(self) -> float:
         """Wall-clock over all interrupted parts; work lost in a crash is not in it."""
         return self.seconds_before + time.monotonic() - self._started
+
+    def note(self, updates: int, total: int, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Notes how far the training is; a point of the curve for every two hundredth of it. Returns the finite metrics."""
+        self.updates = updates
+        numbers = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
+        if not self.curve or updates == total or updates >= self.curve[-1]["updates"] + max(1, total // 200):
+            self.curve.append({"updates": float(updates), **numbers})
+        return numbers
 
     def load(self) -> Checkpoint | None:
         if not self.path.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +13,13 @@ from typing import Any
 
 from icrl_bench.artefacts.checkpoints import PROGRESS_KIND, read_progress
 from icrl_bench.artefacts.histories import dataset_kind, learning_curve, load_history
-from icrl_bench.artefacts.store import Store
-from icrl_bench.stages.collect import PLAN_FILE
-from icrl_registry.contracts import Task
+from icrl_bench.artefacts.store import Store, write_file
+from icrl_registry.contracts import LearningHistory, Task
 from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
+
+PLAN_FILE = "dataset.json"
+SECONDS_FILE = "seconds.txt"
+TICK_EVERY = 10.0  # seconds; what a kill loses of the wall-clock
 
 Damage = tuple[str, str, list[str]]  # kind, name, problems
 
@@ -38,6 +42,29 @@ class Dataset:
                 f"cannot read {path}: {error}", "the `icrl-bench run` command that collects this data writes it again"
             ) from error
 
+    def describe(self, about: dict[str, Any]) -> None:
+        """Writes what the data set is, for `icrl-bench data`, unless it is there; again if the file was damaged."""
+        path = self.store.path("datasets", self.address) / PLAN_FILE
+        if not _is_json(path):
+            write_file(path, (json.dumps(about, indent=1, sort_keys=True) + "\n").encode())
+
+    @property
+    def seconds(self) -> float:
+        """The wall-clock that collecting has taken so far."""
+        return WallClock(self.store, self.address).seconds
+
+    def history(self, task: Task) -> LearningHistory:
+        """A task's history, memory-mapped.
+
+        Raises:
+            DamagedArtefactError: it is missing or damaged.
+        """
+        return load_history(self.store, self.address, task)
+
+    def manifest(self, task: Task) -> dict[str, Any]:
+        """What was said of a task's history when it was written: steps, first and last returns, statistics."""
+        return self.store.manifest(dataset_kind(self.address), task.label)
+
     @property
     def tasks(self) -> list[Task]:
         """The tasks whose histories are there."""
@@ -51,7 +78,7 @@ class Dataset:
     def summary(self) -> dict[str, Any]:
         """One line of `data list`."""
         folder = self.store.path("datasets", self.address)
-        manifests = [self.store.manifest(dataset_kind(self.address), task.label) for task in self.tasks]
+        manifests = [self.manifest(task) for task in self.tasks]
         return {
             "address": self.address,
             "environment": self.about["environment"],
@@ -67,7 +94,7 @@ class Dataset:
         """One line per task of `data show`."""
         rows = []
         for task in self.tasks:
-            manifest = self.store.manifest(dataset_kind(self.address), task.label)
+            manifest = self.manifest(task)
             rows.append(
                 {
                     "task": task.label,
@@ -82,6 +109,36 @@ class Dataset:
                 }
             )
         return rows
+
+
+class WallClock:
+    """Seconds that collecting a data set has taken, over interrupted and resumed calls, kept beside it."""
+
+    def __init__(self, store: Store, address: str) -> None:
+        self.path = store.path("datasets", address) / SECONDS_FILE
+        self._since = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """As last kept."""
+        try:
+            return float(self.path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return 0.0
+
+    def tick(self, every: float = TICK_EVERY) -> None:
+        """Adds the time since the last tick, if it is more than `every` seconds."""
+        now = time.monotonic()
+        if now - self._since >= every:
+            write_file(self.path, f"{self.seconds + now - self._since:.3f}\n".encode())
+            self._since = now
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def has_improved(manifest: dict[str, Any]) -> bool:
@@ -132,8 +189,8 @@ def plot_learning_curves(datasets: Sequence[Dataset], out: Path) -> list[str]:
     axes = figure.subplots(rows, columns, sharex=True, sharey=len(datasets) == 1, squeeze=False).flatten()
     flagged = []
     for axis, (dataset, task) in zip(axes, panels, strict=False):
-        improved = has_improved(dataset.store.manifest(dataset_kind(dataset.address), task.label))
-        curve = learning_curve(load_history(dataset.store, dataset.address, task))
+        improved = has_improved(dataset.manifest(task))
+        curve = learning_curve(dataset.history(task))
         axis.plot(
             [(i + 0.5) / len(curve) * 100 for i in range(len(curve))], curve, color="#0072B2" if improved else "#D55E00"
         )

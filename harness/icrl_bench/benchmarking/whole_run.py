@@ -60,8 +60,8 @@ class RunBenchmark(Benchmark):
         from icrl_bench.machine.progress import Progress
         from icrl_bench.plan import Request, make_plan
         from icrl_bench.runs.execution import execute
+        from icrl_bench.stages.stage import Context
         from icrl_leaderboards.store import Leaderboard
-        from icrl_registry.hooks import HookManager
         from icrl_registry.protocols.loading import load_protocol
 
         config = self.config
@@ -75,6 +75,6 @@ class RunBenchmark(Benchmark):
         plan = make_plan(Request(config.method, config.env, load_protocol(config.protocol), {}, "cpu", "online"))
         board = Leaderboard(str(home / "leaderboard.sqlite"))
         with Progress([], quiet=True, on_event=note) as progress:
-            execute(plan, [0], Store(home), board, config.jobs, progress, HookManager(entries=[]))
+            execute(plan, [0], Context(Store(home), progress, config.jobs, board))
         whole = time.perf_counter() - started
         return {**seconds, REST: whole - sum(seconds.values()), WHOLE: whole}

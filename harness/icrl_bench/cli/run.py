@@ -63,7 +63,8 @@ def run(
     from icrl_bench.artefacts.store import Store
     from icrl_bench.machine.progress import Progress
     from icrl_bench.plan import Request, make_plan
-    from icrl_bench.runs.execution import describe, execute, stage_names
+    from icrl_bench.runs.execution import describe, execute, names_of, stages_of
+    from icrl_bench.stages.stage import Context
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
 
@@ -89,9 +90,10 @@ def run(
     hooks = HookManager()
     with (
         contextlib.redirect_stdout(sys.stderr),
-        Progress(stage_names(seed_list), quiet=json_, on_event=hooks.progress) as progress,
+        Progress(names_of(stages_of(plan, seed_list)), quiet=json_, on_event=hooks.progress) as progress,
     ):
-        records = execute(plan, seed_list, store, board, jobs or usable_cores(), progress, hooks)
+        context = Context(store, progress, jobs or usable_cores(), board, hooks)
+        records = execute(plan, seed_list, context)
     _print_result(records, board, plan, json_)
 
 

@@ -97,14 +97,16 @@ def sweep(
 
 def _run(planned: Sweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
     from icrl_bench.machine.progress import Progress
-    from icrl_bench.runs.sweeps import run_sweep
+    from icrl_bench.runs.sweeps import run_sweep, stage_names
+    from icrl_bench.stages.stage import Context
     from icrl_registry.hooks import HookManager
 
     hooks = HookManager()
-    with contextlib.redirect_stdout(sys.stderr):
-        return run_sweep(
-            planned, store, board, jobs, lambda stages: Progress(stages, quiet=quiet, on_event=hooks.progress), hooks
-        )
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        Progress(stage_names(planned), quiet=quiet, on_event=hooks.progress) as progress,
+    ):
+        return run_sweep(planned, Context(store, progress, jobs, board, hooks))
 
 
 def _default_plot(home: Path, name: str) -> Path:

@@ -3,71 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
-from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
-from icrl_bench.artefacts.histories import dataset_kind
 from icrl_bench.artefacts.store import Store
-from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
-from icrl_bench.stages.adapt import KIND as ADAPTATIONS
-from icrl_bench.stages.adapt import adapt_to_test_tasks
-from icrl_bench.stages.collect import collect_histories
-from icrl_bench.stages.floors import KIND as FLOORS
-from icrl_bench.stages.floors import measure_floors
-from icrl_bench.stages.record import make_record
-from icrl_bench.stages.train import train_method
+from icrl_bench.stages.adapt import Adapt
+from icrl_bench.stages.collect import Collect
+from icrl_bench.stages.floors import Floors
+from icrl_bench.stages.record import Record
+from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.store import Leaderboard
 from icrl_registry.contracts import SPLITS
-from icrl_registry.hooks import HookManager
 
 
-def execute(
-    plan: Plan,
-    seeds: Sequence[int],
-    store: Store,
-    leaderboard: Leaderboard,
-    num_workers: int,
-    progress: Progress,
-    hooks: HookManager,
-) -> list[RunRecord]:
-    """Runs what is missing and returns the rows of all seeds, recorded."""
-    from icrl_leaderboards.summary import summarise_run
-
-    collect_seconds = collect_histories(store, plan, num_workers, progress)
-    floors = measure_floors(store, plan, progress)
-    records = []
-    for seed in seeds:
-        progress.run_id = plan.run_address(seed)
-        train_method(store, plan, seed, progress)
-        adaptation = adapt_to_test_tasks(store, plan, seed, progress)
-        record = make_record(store, plan, seed, floors, adaptation, collect_seconds)
-        record = _record_once(leaderboard, record)
-        hooks.result(summarise_run(record))
-        records.append(record)
-    return records
+def stages_of(plan: Plan, seeds: Sequence[int]) -> list[Stage[Any]]:
+    """All stages of the plan's rows, each once and after its inputs; what the seeds share comes first."""
+    return in_order([Record(plan, seed) for seed in seeds])
 
 
-def _record_once(leaderboard: Leaderboard, record: RunRecord) -> RunRecord:
-    """Records a row unless it is there: one that says the same keeps its date and how it came about."""
-    for recorded in leaderboard.runs(run_ids=[record.run_id]):
-        circumstances = {name: getattr(record, name) for name in ("created_at", "provenance", "seconds")}
-        if replace(recorded, **circumstances) == record:
-            return recorded
-    leaderboard.record(record)
-    return record
+def execute(plan: Plan, seeds: Sequence[int], context: Context) -> list[RunRecord]:
+    """Makes what is missing and returns the rows of all seeds, recorded."""
+    before = len(context.records)
+    for stage in stages_of(plan, seeds):
+        context.progress.run_id = "" if stage.seed is None else Adapt(plan, stage.seed).address
+        stage.ensure(context)
+    return context.records[before:]
 
 
-def stage_names(seeds: Sequence[int]) -> list[str]:
-    """Collect, floors, and training and adaptation for each seed."""
-    return ["collect", "floors", *(f"{stage} seed {seed}" for seed in seeds for stage in ("train", "adapt"))]
+def names_of(stages: Sequence[Stage[Any]]) -> list[str]:
+    """What the progress bar counts."""
+    return [stage.name for stage in stages if stage.is_shown]
 
 
 def describe(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, object]:
     """The plan in words and numbers, and which of its artefacts are there already."""
-    kind = dataset_kind(plan.dataset_address)
-    tasks = [task for split in SPLITS for task in plan.tasks[split]]
+    collect, floors, rows = Collect(plan), Floors(plan), [Adapt(plan, seed) for seed in seeds]
     return {
         "method": plan.request.method,
         "env": plan.environment_id,
@@ -79,18 +49,23 @@ def describe(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, object
         "tasks": {split: len(plan.tasks[split]) for split in SPLITS},
         "source": plan.source.plugin.entry.name,
         "steps_per_task": plan.make_source().total_steps(),
-        "dataset": plan.dataset_address,
-        "histories_done": sum(store.exists(kind, task.label) for task in tasks),
-        "floors_done": store.exists(FLOORS, plan.floors_address),
+        "stages": [
+            {"name": stage.name, "kind": stage.kind, "address": stage.address, "status": stage.status(store)}
+            for stage in stages_of(plan, seeds)
+            if stage.is_shown
+        ],
+        "dataset": collect.address,
+        "histories_done": collect.counts(store)[0],
+        "floors_done": floors.done(store),
         "runs": [
             {
-                "seed": seed,
-                "run_id": plan.run_address(seed),
-                "checkpoint": plan.checkpoint_address(seed),
-                "trained": store.exists(CHECKPOINTS, plan.checkpoint_address(seed)),
-                "adapted": store.exists(ADAPTATIONS, plan.run_address(seed)),
+                "seed": adapt.seed,
+                "run_id": adapt.address,
+                "checkpoint": adapt.train.address,
+                "trained": adapt.train.done(store),
+                "adapted": adapt.done(store),
             }
-            for seed in seeds
+            for adapt in rows
         ],
         "config": plan.config,
         "plugins": [

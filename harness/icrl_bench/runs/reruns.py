@@ -6,49 +6,52 @@ anew, and nothing is recorded.
 
 from __future__ import annotations
 
-from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
+from typing import Any
+
 from icrl_bench.artefacts.store import Store
-from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
 from icrl_bench.runs.verification import MISMATCH, OK, Check
-from icrl_bench.stages.adapt import run_adaptation
-from icrl_bench.stages.collect import collect_histories
-from icrl_bench.stages.floors import measure_floors
-from icrl_bench.stages.train import train_method
+from icrl_bench.stages.adapt import Adapt
+from icrl_bench.stages.floors import FloorReturns
+from icrl_bench.stages.stage import Context, Stage, in_order
+from icrl_bench.stages.train import Train
 from icrl_leaderboards.exchange.reruns import VERDICTS, Rerun, compare_returns
 from icrl_leaderboards.records import RunRecord
 
 
-def rerun_stages(seed: int) -> list[str]:
-    """Names of the stages that a rerun may go through."""
-    return ["collect", "floors", f"train seed {seed}", f"adapt seed {seed}"]
+class RerunPlan:
+    """What making a recorded run again goes through."""
+
+    def __init__(self, store: Store, plan: Plan, record: RunRecord) -> None:
+        kept = Train(plan, record.seed, address=record.checkpoint)
+        self.record = record
+        self.whole = not kept.done(store)  # there is no checkpoint to adapt from
+        self.adapt = Adapt(plan, record.seed, None if self.whole else kept)
+        targets = [self.adapt.floors, *self.adapt.inputs]
+        #: A kept checkpoint needs no histories, unless they are what the method adapts from.
+        self.stages: list[Stage[Any]] = in_order(targets, skip=lambda stage: stage is kept and not self.whole)
+
+    @property
+    def names(self) -> list[str]:
+        """What the progress bar counts."""
+        return [*(stage.name for stage in self.stages), self.adapt.name]
 
 
-def rerun(
-    store: Store, plan: Plan, record: RunRecord, num_workers: int, progress: Progress
-) -> tuple[list[Check], Rerun]:
+def rerun(planned: RerunPlan, context: Context) -> tuple[list[Check], Rerun]:
     """Makes the run again and compares every return, and the floors behind the normalised score.
 
     Raises:
         BenchError: it cannot be made again; the message says why.
     """
-    whole = not store.exists(CHECKPOINTS, record.checkpoint)
-    if whole or record.track == "offline" or plan.replays_source:
-        collect_histories(store, plan, num_workers, progress)
-    else:
-        progress.skip("collect", "not needed")
-    floors = measure_floors(store, plan, progress)
-    if whole:
-        train_method(store, plan, record.seed, progress)
-    else:
-        progress.skip(f"train seed {record.seed}", "the checkpoint is there")
-    checkpoint = plan.checkpoint_address(record.seed) if whole else record.checkpoint
-    adaptation = run_adaptation(store, plan, record.seed, checkpoint, progress)
+    for stage in planned.stages:
+        stage.ensure(context)
+    adaptation, record = planned.adapt.run(context), planned.record
     compared = compare_returns(record.returns, adaptation.returns)
-    return [_check_floors(record, floors), _check_returns(compared, whole)], compared
+    floors = planned.adapt.floors.read(context.store)
+    return [_check_floors(record, floors), _check_returns(compared, planned.whole)], compared
 
 
-def _check_floors(record: RunRecord, floors: dict[str, list[float]]) -> Check:
+def _check_floors(record: RunRecord, floors: FloorReturns) -> Check:
     for name in ("random", "zero_action"):
         compared = compare_returns([[value] for value in getattr(record, name)], [[value] for value in floors[name]])
         if compared.counts["outside"]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from icrl_bench.artefacts.store import Store, address_of
-from icrl_bench.machine.progress import Progress, format_seconds
+from icrl_bench.artefacts.store import address_of
+from icrl_bench.machine.progress import format_seconds
 from icrl_bench.plan import Plan, Request, make_plan
-from icrl_bench.runs.execution import execute, stage_names
-from icrl_leaderboards.store import Leaderboard
+from icrl_bench.runs.execution import execute, names_of, stages_of
+from icrl_bench.stages.record import Record
+from icrl_bench.stages.stage import Context
 from icrl_leaderboards.studies import Study, StudyRun, format_value
 from icrl_registry.configuration import merge, parse_assignments
 from icrl_registry.errors import BenchError, UsageError
-from icrl_registry.hooks import HookManager
 
 
 @dataclass
@@ -53,7 +53,7 @@ class Sweep:
         """What the leaderboard keeps of it, with the errors so far."""
         plan = self.cells[0].plan
         runs = [
-            StudyRun(cell.plan.run_address(seed), seed, cell.settings, cell.error)
+            StudyRun(Record(cell.plan, seed).run_id, seed, cell.settings, cell.error)
             for cell in self.cells
             for seed in self.seeds
         ]
@@ -100,28 +100,27 @@ def plan_sweep(request: Request, axes: Mapping[str, list[Any]], seeds: Sequence[
     return Sweep(name or _default_name(cells[0].plan, request, axes), dict(axes), list(seeds), cells)
 
 
-def run_sweep(
-    sweep: Sweep,
-    store: Store,
-    leaderboard: Leaderboard,
-    num_workers: int,
-    make_progress: Callable[[list[str]], Progress],
-    hooks: HookManager,
-) -> Study:
+def stage_names(sweep: Sweep) -> list[str]:
+    """The stages of all cells, as the progress bar counts them."""
+    return [name for cell in sweep.cells for name in names_of(stages_of(cell.plan, sweep.seeds))]
+
+
+def run_sweep(sweep: Sweep, context: Context) -> Study:
     """Runs what is missing, cell by cell; a cell that fails is noted, and the others go on."""
+    leaderboard, progress = context.leaderboard, context.progress
+    assert leaderboard is not None
     leaderboard.record_study(sweep.study())
-    stages = stage_names(sweep.seeds)
-    started = time.monotonic()
-    with make_progress(stages * len(sweep.cells)) as progress:
-        for index, cell in enumerate(sweep.cells):
-            progress.message(f"cell {index + 1} of {len(sweep.cells)}: {cell.label}{_rest(started, index, sweep)}")
-            try:
-                execute(cell.plan, sweep.seeds, store, leaderboard, num_workers, progress, hooks)
-            except Exception as error:  # whatever one cell runs into, the others are to be had
-                cell.error = error.message if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-                progress.message(f"cell {index + 1} failed: {cell.error}")
-                leaderboard.record_study(sweep.study())
-            progress.jump_to((index + 1) * len(stages))
+    started, ended = time.monotonic(), 0
+    for index, cell in enumerate(sweep.cells):
+        progress.message(f"cell {index + 1} of {len(sweep.cells)}: {cell.label}{_rest(started, index, sweep)}")
+        try:
+            execute(cell.plan, sweep.seeds, context)
+        except Exception as error:  # whatever one cell runs into, the others are to be had
+            cell.error = error.message if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+            progress.message(f"cell {index + 1} failed: {cell.error}")
+            leaderboard.record_study(sweep.study())
+        ended += len(names_of(stages_of(cell.plan, sweep.seeds)))
+        progress.jump_to(ended)
     return sweep.study()
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import PROTOCOL_SECTIONS, STAGE_VERSIONS, Plan, Request, make_plan
-from icrl_bench.stages.adapt import KIND as ADAPTATIONS
-from icrl_bench.stages.adapt import read_adaptation
+from icrl_bench.plan import PROTOCOL_SECTIONS, Plan, Request, make_plan
+from icrl_bench.stages.adapt import has_adaptation, read_adaptation
+from icrl_bench.stages.record import Record, stage_versions
 from icrl_leaderboards.records import RunRecord
 from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track
@@ -62,7 +62,7 @@ class Verifier:
 
 def check_artefact(store: Store, record: RunRecord) -> Check:
     """The recorded returns beside those of the adaptation that is kept in the store."""
-    if not store.exists(ADAPTATIONS, record.run_id):
+    if not has_adaptation(store, record.run_id):
         return Check("artefact", SKIPPED, f"no adaptation {record.run_id} in {store.root}")
     try:
         adaptation = read_adaptation(store, record.run_id)
@@ -185,14 +185,14 @@ def _check_address(record: RunRecord, plan: Plan) -> Check:
     changed = _changed_plugins(record, plan)
     if changed:
         return Check("run id", SKIPPED, changed)
-    if record.provenance.get("stage_versions", _FIRST_STAGES) != STAGE_VERSIONS:
+    planned = Record(plan, record.seed)
+    if record.provenance.get("stage_versions", _FIRST_STAGES) != stage_versions(planned):
         return Check("run id", SKIPPED, "the stages have changed since")
     if plan.protocol_label != record.protocol:
         words = f"settings give the label {plan.protocol_label}, the row says {record.protocol}"
         return Check("run id", MISMATCH, words)
-    address = plan.run_address(record.seed)
-    if address != record.run_id:
-        return Check("run id", MISMATCH, f"the plan's id is {address}")
+    if planned.run_id != record.run_id:
+        return Check("run id", MISMATCH, f"the plan's id is {planned.run_id}")
     return Check("run id", OK, "the address of its plan")
 
 

@@ -6,48 +6,59 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
 from icrl_bench.seeding import floor_seed
+from icrl_bench.stages.stage import Context, Stage
 from icrl_registry.contracts import Environment, Task
 from icrl_registry.errors import NumericalError
 
-KIND = "floors"
 FILE = "floors.json"
+FLOORS = {"random": 1.0, "zero_action": 0.0}  # the range of the actions, which are uniform
+
+FloorReturns = dict[str, list[float]]  # (K,) each: the mean return per test task
 
 
-def measure_floors(store: Store, plan: Plan, progress: Progress) -> dict[str, list[float]]:
-    """Mean return per test task of each floor: `{"random": (K,), "zero_action": (K,)}`. Kept as an artefact."""
-    name = plan.floors_address
-    with store.lock(KIND, name, progress.message):
-        if store.exists(KIND, name):
-            progress.skip(KIND, "they are there")
-        else:
-            about = {"environment": plan.environment_id, "episodes": plan.collect.floor_episodes}
-            measured = _measure(plan, progress)
-            with store.write(KIND, name, about) as folder:
-                (folder / FILE).write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
-    store.check(KIND, name)
-    return dict(json.loads((store.path(KIND, name) / FILE).read_text(encoding="utf-8")))
+class Floors(Stage[FloorReturns]):
+    """Mean return per test task of each floor: `{"random": (K,), "zero_action": (K,)}`."""
 
+    kind = folder = "floors"
+    there = "they are there"
 
-def _measure(plan: Plan, progress: Progress) -> dict[str, list[float]]:
-    environment, episodes = plan.make_environment(), plan.collect.floor_episodes
-    data_seed, tasks = plan.request.protocol.data_seed, plan.tasks["test"]
-    floors: dict[str, list[float]] = {"random": [], "zero_action": []}
-    with progress.stage(KIND, len(tasks) * len(floors) * episodes, "episodes") as stage:
-        for task in tasks:
-            for name, scale in (("random", 1.0), ("zero_action", 0.0)):
-                generator = np.random.default_rng(floor_seed(data_seed, task))
-                total = 0.0
-                for reward in _rewards(environment, task, scale, episodes, generator, stage.advance):
-                    total += reward
-                floors[name].append(total / episodes)
-    return floors
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
+
+    def determinants(self) -> dict[str, Any]:
+        return {
+            "environment": self.plan.environment.determinants,
+            "tasks": [task.parameters for task in self.plan.tasks["test"]],
+            "episodes": self.plan.collect.floor_episodes,
+            "data_seed": self.plan.request.protocol.data_seed,
+        }
+
+    def make(self, context: Context) -> None:
+        plan, episodes = self.plan, self.plan.collect.floor_episodes
+        environment, tasks = plan.make_environment(), plan.tasks["test"]
+        floors: FloorReturns = {name: [] for name in FLOORS}
+        with context.progress.stage(self.name, len(tasks) * len(floors) * episodes, "episodes") as stage:
+            for task in tasks:
+                for name, scale in FLOORS.items():
+                    generator = np.random.default_rng(floor_seed(plan.request.protocol.data_seed, task))
+                    total = 0.0
+                    for reward in _rewards(environment, task, scale, episodes, generator, stage.advance):
+                        total += reward
+                    floors[name].append(total / episodes)
+        about = {"environment": plan.environment_id, "episodes": episodes}
+        with context.store.write(self.folder, self.address, about) as folder:
+            (folder / FILE).write_text(json.dumps(floors, indent=1) + "\n", encoding="utf-8")
+
+    def read(self, store: Store) -> FloorReturns:
+        store.check(self.folder, self.address)
+        return dict(json.loads((store.path(self.folder, self.address) / FILE).read_text(encoding="utf-8")))
 
 
 def _rewards(

@@ -1,82 +1,161 @@
-"""Stage 4: one row in the leaderboard, with everything that it takes to recompute and rerun it."""
+"""Record: one row in the leaderboard, with everything that it takes to recompute and rerun it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
-from icrl_bench.artefacts.histories import dataset_kind, learning_curve, load_history
+from icrl_bench.artefacts.histories import learning_curve
 from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.provenance import collect_provenance
-from icrl_bench.plan import STAGE_VERSIONS, Plan
-from icrl_bench.stages.adapt import Adaptation
+from icrl_bench.plan import Plan
+from icrl_bench.stages.adapt import Adapt
+from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.records import PluginUse, RunRecord
-from icrl_registry.contracts import Task
+from icrl_leaderboards.store import Leaderboard
+
+#: What must be equal for a row to say the same: all but when and where it was made.
+CIRCUMSTANCES = ("created_at", "provenance", "seconds")
 
 
-def make_record(
-    store: Store, plan: Plan, seed: int, floors: dict[str, list[float]], adaptation: Adaptation, collect_seconds: float
-) -> RunRecord:
-    """The row of one run, from its artefacts."""
-    tasks = plan.tasks["test"]
-    checkpoint = store.manifest(CHECKPOINTS, plan.checkpoint_address(seed))
-    histories = {task: _history_manifest(store, plan, task) for task in (*plan.tasks["train"], *tasks)}
-    given = sum(int(histories[task]["steps"]) for task in plan.tasks["train"])
-    uses_histories = plan.method.plugin.component.training_data == "histories"
-    return RunRecord(
-        run_id=plan.run_address(seed),
-        method=plan.request.method,
-        backbone=plan.backbone.plugin.entry.name if plan.backbone else None,
-        environment=plan.environment_id,
-        protocol=plan.protocol_label,
-        track=plan.request.track,
-        seed=seed,
-        variant=plan.variant,
-        config=plan.config,
-        parameters=int(checkpoint["parameters"]),
-        task_parameters=[list(task.parameters) for task in tasks],
-        task_labels=[task.label for task in tasks],
-        returns=adaptation.returns,
-        episode_lengths=adaptation.lengths,
-        random=floors["random"],
-        zero_action=floors["zero_action"],
-        oracle=[histories[task]["final_return"] for task in tasks],
-        oracle_greedy=[histories[task]["statistics"].get("greedy_return") for task in tasks],
-        source_curves=[learning_curve(load_history(store, plan.dataset_address, task)).tolist() for task in tasks],
-        train_env_steps=int(checkpoint["online_env_steps"]) + (given if uses_histories else 0),
-        adapt_env_steps=adaptation.env_steps,
-        collect_env_steps=sum(int(manifest["steps"]) for manifest in histories.values()),
-        seconds={
-            "collect": collect_seconds,
-            "train": float(checkpoint["seconds"]),
-            "adapt": adaptation.seconds,
-        },
-        checkpoint=plan.checkpoint_address(seed),
-        dataset=plan.dataset_address,
-        plugins=[
-            PluginUse(
-                plugin.entry.kind,
-                plugin.entry.name,
-                plugin.entry.distribution,
-                plugin.entry.distribution_version,
-                plugin.content_hash,
-            )
-            for plugin in plan.plugins
-        ],
-        provenance={
-            **collect_provenance(plan.request.device, _kernel(plan)),
-            "stage_versions": dict(STAGE_VERSIONS),
-            "protocol_sha256": plan.request.protocol.sha256,
+class Record(Stage[RunRecord]):
+    """The row of one run, from its artefacts: the last stage of a plan, without an artefact of its own."""
+
+    kind, folder = "record", "rows"
+    there = "the row is there"
+    is_shown = False
+
+    def __init__(self, plan: Plan, seed: int) -> None:
+        super().__init__(plan, seed)
+        self.seed: int = seed
+        self.adapt = Adapt(plan, seed)
+
+    @property
+    def inputs(self) -> tuple[Stage[Any], ...]:
+        train = self.adapt.train
+        return train.collect, self.adapt.floors, train, self.adapt
+
+    def determinants(self) -> Mapping[str, Any]:
+        return {"adapt": self.adapt.address}
+
+    @property
+    def run_id(self) -> str:
+        """Names the run: the same plan gives the same id and replaces its earlier row."""
+        return self.adapt.address
+
+    def done(self, store: Store) -> bool:
+        """Never: writing the row again is cheap, and it may be wanted in another leaderboard."""
+        return False
+
+    def make(self, context: Context) -> None:
+        """Records the row unless one is there that says the same: that keeps its date and how it came about."""
+        from icrl_leaderboards.summary import summarise_run
+
+        assert context.leaderboard is not None
+        record = self.read(context.store)
+        recorded = _recorded(context.leaderboard, record)
+        if recorded is None:
+            context.leaderboard.record(record)
+        record = recorded or record
+        if context.hooks is not None:
+            context.hooks.result(summarise_run(record))
+        context.records.append(record)
+
+    def ensure(self, context: Context) -> None:
+        self.make(context)
+
+    def read(self, store: Store) -> RunRecord:
+        """The row, from the run's artefacts."""
+        plan, train, adaptation = self.plan, self.adapt.train, self.adapt.read(store)
+        floors, checkpoint = self.adapt.floors.read(store), train.manifest(store)
+        return RunRecord(
+            run_id=self.run_id,
+            method=plan.request.method,
+            backbone=plan.backbone.plugin.entry.name if plan.backbone else None,
+            environment=plan.environment_id,
+            protocol=plan.protocol_label,
+            track=plan.request.track,
+            seed=self.seed,
+            variant=plan.variant,
+            config=plan.config,
+            parameters=int(checkpoint["parameters"]),
+            task_parameters=[list(task.parameters) for task in plan.tasks["test"]],
+            task_labels=[task.label for task in plan.tasks["test"]],
+            returns=adaptation.returns,
+            episode_lengths=adaptation.lengths,
+            random=floors["random"],
+            zero_action=floors["zero_action"],
+            **self._histories(store),
+            train_env_steps=int(checkpoint["online_env_steps"]) + self._given_steps(store),
+            adapt_env_steps=adaptation.env_steps,
+            seconds={
+                "collect": train.collect.read(store).seconds,
+                "train": float(checkpoint["seconds"]),
+                "adapt": adaptation.seconds,
+            },
+            checkpoint=train.address,
+            dataset=train.collect.address,
+            plugins=plugins_used(plan),
+            provenance=self._provenance(checkpoint),
+            diagnostics=adaptation.diagnostics,
+            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def _histories(self, store: Store) -> dict[str, Any]:
+        """The oracle's part of the row, and what collecting the row's histories cost."""
+        dataset, tasks = self.adapt.train.collect.read(store), self.plan.tasks["test"]
+        manifests = [dataset.manifest(task) for task in tasks]
+        steps = sum(int(manifest["steps"]) for manifest in manifests)
+        return {
+            "oracle": [manifest["final_return"] for manifest in manifests],
+            "oracle_greedy": [manifest["statistics"].get("greedy_return") for manifest in manifests],
+            "source_curves": [learning_curve(dataset.history(task)).tolist() for task in tasks],
+            "collect_env_steps": steps + self._given_steps(store),
+        }
+
+    def _given_steps(self, store: Store) -> int:
+        """Environment steps in the histories that the method was given."""
+        if not self.plan.trains_on_histories:
+            return 0
+        dataset = self.adapt.train.collect.read(store)
+        return sum(int(dataset.manifest(task)["steps"]) for task in self.plan.tasks["train"])
+
+    def _provenance(self, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            **collect_provenance(self.plan.request.device, _kernel(self.plan)),
+            "stage_versions": stage_versions(self),
+            "protocol_sha256": self.plan.request.protocol.sha256,
             "validation_env_steps": int(checkpoint["validation_env_steps"]),
-        },
-        diagnostics=adaptation.diagnostics,
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+        }
 
 
-def _history_manifest(store: Store, plan: Plan, task: Task) -> dict[str, Any]:
-    return store.manifest(dataset_kind(plan.dataset_address), task.label)
+def stage_versions(record: Record) -> dict[str, int]:
+    """Versions of the stages behind a row, by kind."""
+    return {stage.kind: stage.version for stage in in_order([record]) if stage is not record}
+
+
+def plugins_used(plan: Plan) -> list[PluginUse]:
+    """The plan's plugins as a row names them."""
+    return [
+        PluginUse(
+            plugin.entry.kind,
+            plugin.entry.name,
+            plugin.entry.distribution,
+            plugin.entry.distribution_version,
+            plugin.content_hash,
+        )
+        for plugin in plan.plugins
+    ]
+
+
+def _recorded(leaderboard: Leaderboard, record: RunRecord) -> RunRecord | None:
+    """The row that is recorded already, if it says the same."""
+    for recorded in leaderboard.runs(run_ids=[record.run_id]):
+        if replace(recorded, **{name: getattr(record, name) for name in CIRCUMSTANCES}) == record:
+            return recorded
+    return None
 
 
 def _kernel(plan: Plan) -> str:

@@ -52,7 +52,7 @@ class Meter:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RolloutResult:
     """What the agent achieved: undiscounted returns and lengths of every episode, (K, E)."""
 
     returns: NDArray[np.float64]
@@ -93,7 +93,7 @@ def rollout(
     reset_seed: Callable[[Task, int], int],
     rewards: RewardView = "true",
     report_steps: Callable[[int], None] = lambda _: None,
-) -> Outcome:
+) -> RolloutResult:
     """Lets `agent` adapt to `tasks` for `setting.num_episodes` episodes each.
 
     `rewards` changes what the agent is shown, never what is recorded: "shuffled" shows each task the reward of another.
@@ -103,10 +103,10 @@ def rollout(
         PluginError: actions of a wrong shape, or no numbers.
     """
     count, episodes = len(tasks), setting.num_episodes
-    outcome = Outcome(np.zeros((count, episodes)), np.zeros((count, episodes), dtype=np.int64))
+    result = RolloutResult(np.zeros((count, episodes)), np.zeros((count, episodes), dtype=np.int64))
     episode = np.zeros(count, dtype=np.int64)
     active = np.ones(count, dtype=np.bool_)
-    where = _Place(tasks, episode, outcome.lengths)
+    where = _Place(tasks, episode, result.lengths)
     agent.begin(setting)
     observations = np.stack([batch.reset(row, reset_seed(task, 0)) for row, task in enumerate(tasks)])  # (K, O)
     where.check("reset observation", observations, active)
@@ -116,8 +116,8 @@ def rollout(
         where.check("observation", step.observations, active)
         where.check("reward", step.rewards, active)
         rows = np.flatnonzero(active)
-        outcome.returns[rows, episode[rows]] += step.rewards[rows].astype(np.float64)
-        outcome.lengths[rows, episode[rows]] += 1
+        result.returns[rows, episode[rows]] += step.rewards[rows].astype(np.float64)
+        result.lengths[rows, episode[rows]] += 1
         shown = _shown_rewards(step.rewards, rewards)
         ended = active & (step.terminated | step.truncated)
         following = step.observations.copy()  # what the agent is given may be changed by it
@@ -132,7 +132,7 @@ def rollout(
             if active[row]:
                 observations[row] = batch.reset(row, reset_seed(tasks[row], int(episode[row])))
         where.check("reset observation", observations, active)
-    return outcome
+    return result
 
 
 @dataclass(frozen=True)

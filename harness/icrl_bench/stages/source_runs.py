@@ -7,14 +7,12 @@ those of later and of incomplete episodes too.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_bench.artefacts.histories import load_history
-from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import Plan
-from icrl_bench.stages.rollout import Outcome
+from icrl_bench.stages.rollout import RolloutResult
 from icrl_registry.contracts import Array, LearningHistory
 from icrl_registry.errors import BenchError
 
@@ -23,7 +21,7 @@ from icrl_registry.errors import BenchError
 class SourceRuns:
     """What the source achieved on the test tasks, and at what cost."""
 
-    outcome: Outcome
+    result: RolloutResult
     env_steps: int
     diagnostics: dict[str, float]
 
@@ -39,23 +37,21 @@ def episodes_in_order(history: LearningHistory) -> tuple[Array, Array]:
     return np.array([each[2] for each in episodes]), np.array([each[3] for each in episodes], dtype=np.int64)
 
 
-def replay_source_runs(store: Store, plan: Plan) -> SourceRuns:
-    """The runs on the test tasks.
+def replay_source_runs(histories: Sequence[LearningHistory]) -> SourceRuns:
+    """The runs on the test tasks, from their histories.
 
     Raises:
-        DamagedArtefactError: a history is missing or damaged.
         BenchError: a history holds no complete episode.
     """
-    histories = [load_history(store, plan.dataset_address, task) for task in plan.tasks["test"]]
     episodes = [episodes_in_order(history) for history in histories]
     counts = [len(returns) for returns, _ in episodes]
     if min(counts) == 0:
         label = histories[counts.index(0)].task.label
         raise BenchError(f"the source finished no episode of {label}", "give it more steps: --set source.total_steps=…")
     kept = min(counts)
-    outcome = Outcome(
+    result = RolloutResult(
         np.stack([returns[:kept] for returns, _ in episodes]), np.stack([lengths[:kept] for _, lengths in episodes])
     )
     streams = max(history.num_streams for history in histories)
     diagnostics = {"source_streams": float(streams), "episodes_left_out": float(sum(counts) - kept * len(counts))}
-    return SourceRuns(outcome, sum(history.num_steps for history in histories), diagnostics)
+    return SourceRuns(result, sum(history.num_steps for history in histories), diagnostics)

@@ -1,23 +1,25 @@
-"""Stage 2: the method meta-trains, on the training tasks' histories or online on metered training tasks."""
+"""Train: the method meta-trains, on the training tasks' histories or online on metered training tasks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from icrl_bench.artefacts.checkpoints import KIND, TrainingProgress, save_final
-from icrl_bench.artefacts.histories import load_history
+from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
+from icrl_bench.artefacts.checkpoints import TrainingProgress, load_final, save_final
 from icrl_bench.artefacts.store import Store
-from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
 from icrl_bench.seeding import reset_seed, train_seed, validation_agent_seed
-from icrl_bench.stages.rollout import Meter, MeteredBatch, Outcome, rollout
+from icrl_bench.stages.collect import Collect
+from icrl_bench.stages.rollout import Meter, MeteredBatch, RolloutResult, rollout
+from icrl_bench.stages.stage import Context, Stage
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,
     BatchedEnvironment,
+    Checkpoint,
     Environment,
     Method,
     Task,
@@ -25,6 +27,8 @@ from icrl_registry.contracts import (
     TrainingTasks,
 )
 from icrl_registry.errors import BenchError
+
+ReportUpdates = Callable[[int, int, Mapping[str, float]], None]  # updates done, updates in all, metrics
 
 
 class MeteredTrainingTasks(TrainingTasks):
@@ -39,81 +43,92 @@ class MeteredTrainingTasks(TrainingTasks):
         return MeteredBatch(self.environment.make_batch([self.tasks[index] for index in indices]), self.meter)
 
 
-def train_method(store: Store, plan: Plan, seed: int, progress: Progress) -> None:
-    """Trains unless the checkpoint is there; continues from kept progress after an interruption."""
-    address = plan.checkpoint_address(seed)
-    name = f"train seed {seed}"
-    with store.lock(KIND, address, progress.message):
-        if store.exists(KIND, address):
-            progress.skip(name, "the checkpoint is there")
-            return
-        kept = TrainingProgress(store, address)
+class Train(Stage[Checkpoint]):
+    """The checkpoint that agents are made from; training continues from kept progress after an interruption."""
+
+    kind, folder = "train", CHECKPOINTS
+    there = "the checkpoint is there"
+
+    def __init__(self, plan: Plan, seed: int, address: str | None = None) -> None:
+        """`address` names a checkpoint of an earlier plan, to stand in the place of this plan's own."""
+        super().__init__(plan, seed)
+        self.seed: int = seed
+        self.collect = Collect(plan)
+        if address is not None:
+            self.address = address
+
+    @property
+    def inputs(self) -> tuple[Stage[Any], ...]:
+        return (self.collect,) if self.plan.trains_on_histories else ()
+
+    def determinants(self) -> dict[str, Any]:
+        plan = self.plan
+        return {
+            "dataset": self.collect.address,
+            "method": plan.method.determinants,
+            "backbone": plan.backbone.determinants if plan.backbone else None,
+            "validation_episodes": plan.adapt.validation_episodes,
+            "device": plan.request.device.split(":")[0],
+            "seed": self.seed,
+        }
+
+    def make(self, context: Context) -> None:
+        plan, store = self.plan, context.store
+        kept = TrainingProgress(store, self.address)
         environment, method = plan.make_environment(), plan.make_method()
-        with progress.stage(name, 1, "updates", done=None) as stage:
+        with context.progress.stage(self.name, 1, "updates", done=None) as stage:
 
             def report(done: int, total: int, metrics: Mapping[str, float]) -> None:
                 stage.total, stage.first = total, kept.updates_before
-                kept.updates = done
-                numbers = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-                if not kept.curve or done == total or done >= kept.curve[-1]["updates"] + max(1, total // 200):
-                    kept.curve.append({"updates": float(done), **numbers})
-                stage.set(done, metrics=numbers)
+                stage.set(done, metrics=kept.note(done, total, metrics))
 
-            checkpoint = method.train(_job(store, plan, seed, environment, method, kept, report))
-        save_final(
-            store,
-            address,
-            checkpoint,
-            {
-                "method": plan.request.method,
-                "environment": plan.environment_id,
-                "dataset": plan.dataset_address,
-                "seed": seed,
-                "config": plan.config,
-                "seconds": round(kept.seconds, 3),
-                "parameters": method.parameter_count(checkpoint),
-                "online_env_steps": kept.counters.get("online", 0),
-                "validation_env_steps": kept.counters.get("validation", 0),
-                "curve": kept.curve,
-            },
-        )
+            checkpoint = method.train(self._job(store, environment, method, kept, report))
+        about = {
+            "method": plan.request.method,
+            "environment": plan.environment_id,
+            "dataset": self.collect.address,
+            "seed": self.seed,
+            "config": plan.config,
+            "seconds": round(kept.seconds, 3),
+            "parameters": method.parameter_count(checkpoint),
+            "online_env_steps": kept.counters.get("online", 0),
+            "validation_env_steps": kept.counters.get("validation", 0),
+            "curve": kept.curve,
+        }
+        save_final(store, self.address, checkpoint, about)
         kept.discard()
 
+    def read(self, store: Store) -> Checkpoint:
+        return load_final(store, self.address)
 
-def _job(
-    store: Store,
-    plan: Plan,
-    seed: int,
-    environment: Environment,
-    method: Method,
-    kept: TrainingProgress,
-    report: Any,
-) -> TrainingJob:
-    wants = method.training_data
-    online = Meter(kept.counters, "online")
-    histories = (
-        [load_history(store, plan.dataset_address, task) for task in plan.tasks["train"]]
-        if wants == "histories"
-        else []
-    )
+    def manifest(self, store: Store) -> dict[str, Any]:
+        """What the training cost, and its curve."""
+        return store.manifest(self.folder, self.address)
 
-    def validate(agent: Agent) -> Mapping[str, float]:
-        outcome = _validate(plan, seed, environment, agent, Meter(kept.counters, "validation"))
-        return _validation_metrics(outcome)
+    def _job(
+        self, store: Store, environment: Environment, method: Method, kept: TrainingProgress, report: ReportUpdates
+    ) -> TrainingJob:
+        plan, wants = self.plan, method.training_data
+        online = Meter(kept.counters, "online")
+        histories = self.collect.read(store)
 
-    return TrainingJob(
-        spec=environment.spec,
-        histories=histories,
-        tasks=MeteredTrainingTasks(environment, plan.tasks["train"], online) if wants == "tasks" else None,
-        seed=train_seed(seed),
-        device=plan.request.device,
-        checkpoints=kept,
-        validate=validate,
-        report=report,
-    )
+        def validate(agent: Agent) -> Mapping[str, float]:
+            result = _validate(plan, self.seed, environment, agent, Meter(kept.counters, "validation"))
+            return _validation_metrics(result)
+
+        return TrainingJob(
+            spec=environment.spec,
+            histories=[histories.history(task) for task in plan.tasks["train"]] if wants == "histories" else [],
+            tasks=MeteredTrainingTasks(environment, plan.tasks["train"], online) if wants == "tasks" else None,
+            seed=train_seed(self.seed),
+            device=plan.request.device,
+            checkpoints=kept,
+            validate=validate,
+            report=report,
+        )
 
 
-def _validate(plan: Plan, seed: int, environment: Environment, agent: Agent, meter: Meter) -> Outcome:
+def _validate(plan: Plan, seed: int, environment: Environment, agent: Agent, meter: Meter) -> RolloutResult:
     tasks = plan.tasks["validation"]
     setting = AdaptationSetting(len(tasks), plan.adapt.validation_episodes, "online", validation_agent_seed(seed))
     batch = MeteredBatch(environment.make_batch(tasks), meter)
@@ -126,13 +141,13 @@ def _validate(plan: Plan, seed: int, environment: Environment, agent: Agent, met
         batch.close()
 
 
-def _validation_metrics(outcome: Outcome) -> dict[str, float]:
-    episodes = outcome.returns.shape[1]
+def _validation_metrics(result: RolloutResult) -> dict[str, float]:
+    episodes = result.returns.shape[1]
     last = max(1, episodes // 10)
-    if not np.isfinite(outcome.returns).all():
+    if not np.isfinite(result.returns).all():
         raise BenchError("a validation return is not finite", "`icrl-bench plugins check` on the environment")
     return {
-        "first_episode": float(outcome.returns[:, 0].mean()),
-        "last_episodes": float(outcome.returns[:, -last:].mean()),
-        "mean_return": float(outcome.returns.mean()),
+        "first_episode": float(result.returns[:, 0].mean()),
+        "last_episodes": float(result.returns[:, -last:].mean()),
+        "mean_return": float(result.returns.mean()),
     }

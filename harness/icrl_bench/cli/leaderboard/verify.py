@@ -135,8 +135,9 @@ def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None,
     """Adds what the rerun of a run says. A run that cannot be made again is no proof: that is a mismatch, in words."""
     from icrl_bench.cli.run import usable_cores
     from icrl_bench.machine.progress import Progress
-    from icrl_bench.runs.reruns import rerun, rerun_stages
+    from icrl_bench.runs.reruns import RerunPlan, rerun
     from icrl_bench.runs.verification import MISMATCH, Check
+    from icrl_bench.stages.stage import Context
 
     record = result.record
     assert record is not None
@@ -145,8 +146,9 @@ def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None,
         result.checks.append(Check("rerun", MISMATCH, f"there is no plan to run: {plan.detail}"))
         return
     try:
-        with Progress(rerun_stages(record.seed), quiet=quiet) as progress:
-            checks, compared = rerun(store, plan, record, jobs or usable_cores(), progress)
+        planned = RerunPlan(store, plan, record)
+        with Progress(planned.names, quiet=quiet) as progress:
+            checks, compared = rerun(planned, Context(store, progress, jobs or usable_cores()))
     except BenchError as error:
         result.checks.append(Check("rerun", MISMATCH, error.message))
         return
