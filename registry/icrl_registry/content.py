@@ -1,10 +1,13 @@
-"""The content hash of a component: the same source gives the same hash on every machine, an edit gives another.
+"""The content hash of a component: the same code gives the same hash on every machine, another behaviour gives another.
 
-Artefacts are addressed by it, so what is hashed must be what can change a component's behaviour: the source of its
-module and, transitively, of each module that this one imports from the same top-level package (or from another package
-that provides plugins), the `__init__` files on the way included. Imports are read from the syntax tree and nothing is
-executed. Out of reach are data files, modules imported by a computed name, and other distributions, whose versions are
-recorded.
+Artefacts are addressed by it, so what is hashed must be what can change a component's behaviour: the code of its module and,
+transitively, of each module that this one imports from the same top-level package (or from another package that provides
+plugins), the `__init__` files on the way included. How the code is written does not count (`canonical_code`), nor what the
+modules are called: the hash is that of a set of modules, each with what it imports in the place of the names. So a comment
+can be reworded, a function's file moved to another folder, and collected data stays good.
+
+Imports are read from the syntax tree and nothing is executed. Out of reach are data files, modules imported by a computed
+name, and other distributions, whose versions are recorded.
 """
 
 from __future__ import annotations
@@ -12,52 +15,49 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
+from icrl_registry.canonical_code import canonical, digest, imports, parse_code
+
+
+@dataclass(frozen=True)
+class Module:
+    """One module behind a component: its code where it is Python that can be read, else the hash of what there is."""
+
+    name: str
+    is_package: bool
+    code: ast.Module | None
+    opaque: str = ""  # in place of code: the hash of an extension's bytes, of a file that is no Python, of a version
+
+    def form(self, stands_for: Mapping[str, str]) -> str:
+        """The canonical code, with `stands_for` in the place of the modules named there; empty if it does nothing."""
+        if self.code is None:
+            return self.opaque
+        return canonical(self.code, self.name, self.is_package, stands_for.get)
+
 
 def hash_component(component: Any, module: str, packages: Iterable[str] = (), version: str = "") -> str:
-    """sha256 (64 hexadecimal digits) of the sources behind `component`, which the entry point names in `module`.
+    """sha256 (64 hexadecimal digits) of the code behind `component`, which the entry point names in `module`.
 
     `packages` are further top-level packages to follow imports into. `version` stands in for code that has no file.
     """
+    modules = modules_behind(component, module, packages, version)
+    # Each import stands for the code it brings; that code's own imports, which may lead back, stay out of it. What they
+    # bring is in the set by itself.
+    alone = {each.name: digest(each.form(dict.fromkeys((other.name for other in modules), ""))) for each in modules}
+    digests = {digest(form) for each in modules if (form := each.form(alone))}
+    return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
+
+
+def modules_behind(component: Any, module: str, packages: Iterable[str] = (), version: str = "") -> list[Module]:
+    """The modules whose code makes up a component's hash, sorted by name; arguments as for `hash_component`."""
     roots = {module, str(getattr(component, "__module__", module))}
     followed = {root.partition(".")[0] for root in roots} | set(packages)
-    digest = hashlib.sha256()
-    for name, spec in sorted(_closure(roots, followed).items()):
-        digest.update(f"{name}\0".encode())
-        digest.update(hashlib.sha256(_content(spec, version)).digest())
-    return digest.hexdigest()
-
-
-def imported_modules(source: str, module: str, is_package: bool) -> set[str]:
-    """Absolute names that `source` imports anywhere, functions included; `from a import b` yields `a` and `a.b`."""
-    package = module if is_package else module.rpartition(".")[0]
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node.module or "", node.level, package)
-            names.add(base)
-            names.update(f"{base}.{alias.name}" for alias in node.names if alias.name != "*")
-    return names - {""}
-
-
-def _absolute(module: str, level: int, package: str) -> str:
-    """The module that `from ..module import …` means inside `package`."""
-    if level == 0:
-        return module
-    parts = package.split(".")
-    base = parts[: len(parts) - (level - 1)]
-    return ".".join([*base, module] if module else base)
-
-
-def _closure(roots: Iterable[str], followed: set[str]) -> dict[str, ModuleSpec]:
-    """Every module reachable from `roots` by import statements within the `followed` packages, with its spec."""
-    found: dict[str, ModuleSpec] = {}
+    found: dict[str, Module] = {}
     waiting = sorted(roots)
     visited: set[str] = set()
     while waiting:
@@ -71,18 +71,41 @@ def _closure(roots: Iterable[str], followed: set[str]) -> dict[str, ModuleSpec]:
         spec = _find(name)
         if spec is None:  # a class or function of the parent, not a module
             continue
-        found[name] = spec
-        if spec.origin and spec.origin.endswith(".py"):
-            source = Path(spec.origin).read_text(encoding="utf-8", errors="replace")
-            waiting += _imports_or_none(source, name, spec.submodule_search_locations is not None)
-    return found
+        found[name] = _read(name, spec, version)
+        waiting += sorted(imported_modules(found[name]))
+    return [found[name] for name in sorted(found)]
 
 
-def _imports_or_none(source: str, name: str, is_package: bool) -> set[str]:
-    try:
-        return imported_modules(source, name, is_package)
-    except SyntaxError:  # a sibling nobody has imported yet: its bytes are hashed, its imports cannot be known
+def imported_modules(module: Module) -> set[str]:
+    """Absolute names that a module imports anywhere, functions included; `from a import b` yields `a` and `a.b`."""
+    if module.code is None:
         return set()
+    names: set[str] = set()
+    for base, name, _ in imports(module.code, module.name, module.is_package):
+        names.add(base)
+        if name is not None and name != "*":
+            names.add(f"{base}.{name}")
+    return names - {""}
+
+
+def _read(name: str, spec: ModuleSpec, version: str) -> Module:
+    """The code of a Python file; of other files the bytes, and the version for what has no readable file."""
+    is_package = spec.submodule_search_locations is not None
+    if spec.origin in (None, "namespace"):
+        return Module(name, is_package, None, "" if is_package else version)
+    try:
+        content = Path(str(spec.origin)).read_bytes()
+    except OSError:
+        return Module(name, is_package, None, version)
+    if str(spec.origin).endswith(".py"):
+        try:
+            return Module(name, is_package, parse_code(content.decode("utf-8", "replace")))
+        except (
+            SyntaxError,
+            ValueError,
+        ):  # a sibling nobody has imported yet: its bytes count, its imports can't be known
+            content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return Module(name, is_package, None, hashlib.sha256(content).hexdigest())
 
 
 def _find(name: str) -> ModuleSpec | None:
@@ -104,16 +127,3 @@ def _find_top_level(name: str) -> ModuleSpec | None:
         if isinstance(spec, ModuleSpec):
             return spec
     return None
-
-
-def _content(spec: ModuleSpec, version: str) -> bytes:
-    """Source with `\\n` line ends, other files as they are, and the version for what has no readable file."""
-    if spec.origin in (None, "namespace"):
-        return b"namespace" if spec.submodule_search_locations is not None else version.encode()
-    try:
-        content = Path(str(spec.origin)).read_bytes()
-    except OSError:
-        return version.encode()
-    if str(spec.origin).endswith(".py"):
-        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return content

@@ -94,7 +94,7 @@ def test_a_failure_in_the_process_is_told():
 
 
 def test_the_plugin_guide_names_the_contracts_members():
-    guide = (Path(__file__).parents[2] / "registry" / "PLUGIN_GUIDE.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
     section = guide.partition("\n## Benchmark\n")[2].partition("\n## ")[0]
     assert [name for name in ("Config", "quick", "run", BenchmarkReport.__name__) if f"`{name}`" not in section] == []
     assert Benchmark.run.__doc__

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from icrl_registry.content import hash_component, imported_modules
+from icrl_registry.canonical_code import imports, parse_code
+from icrl_registry.content import hash_component
 
 FILES = {
     "acme_parts/__init__.py": "from . import constants\n",
@@ -57,8 +58,16 @@ def digest() -> str:
 def test_editing_anything_imported_changes_the_hash(package: Path, name: str):
     before = digest()
     path = package / f"{name}.py"
-    path.write_text(path.read_text() + "\n# edited\n")
+    path.write_text(path.read_text() + "\nedited = True\n")
     assert digest() != before
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_a_comment_a_docstring_or_a_blank_line_changes_nothing(package: Path, name: str):
+    before = digest()
+    path = package / f"{name}.py"
+    path.write_text(f'"""Of {name}."""\n\n# edited\n\n' + path.read_text().replace("\n", "  # here\n\n"))
+    assert digest() == before
 
 
 @pytest.mark.parametrize("name", ["unrelated", "maths/unrelated"])
@@ -85,13 +94,28 @@ def test_line_ends_and_place_do_not_matter(package: Path, tmp_path: Path, monkey
     assert digest() == before
 
 
-def test_a_module_of_another_name_has_another_hash(package: Path):
-    (package / "method_b.py").write_text((package / "method.py").read_text())
+def test_a_module_that_moves_keeps_the_hash(package: Path):
+    before = digest()
+    (package / "shared.py").rename(package / "maths" / "scales.py")
+    linear = package / "maths" / "linear.py"
+    linear.write_text(linear.read_text().replace("..shared", ".scales"))
+    (package / "deep").mkdir()
+    (package / "deep" / "__init__.py").write_text('"""A room of its own."""\n')
+    (package / "method.py").write_text((package / "method.py").read_text().replace("from .late", "from .deep.later"))
+    (package / "late.py").rename(package / "deep" / "later.py")
+    importlib.invalidate_caches()
+    assert digest() == before
 
-    class Copy:
-        __module__ = "acme_parts.method_b"
 
-    assert hash_component(Copy, "acme_parts.method_b") != digest()
+def test_two_modules_that_change_places_change_the_hash(package: Path):
+    """Both stay in the set: what differs is which of them is imported where."""
+    (package / "late.py").write_text("value = 1\nscale = 3.0\n")
+    method = package / "method.py"
+    method.write_text(method.read_text() + "\nfrom .shared import scale\n")
+    before = digest()
+    linear = package / "maths" / "linear.py"
+    linear.write_text(linear.read_text().replace("..shared", "..late"))
+    assert digest() != before
 
 
 def test_other_packages_count_only_if_they_provide_plugins(package: Path):
@@ -127,4 +151,7 @@ def test_code_without_a_file_is_known_by_its_version():
     ],
 )
 def test_imports_are_read_from_the_syntax(source: str, is_package: bool, expected: set[str]):
-    assert imported_modules(source, "p.q.m", is_package) == expected
+    found = set()
+    for base, name, _ in imports(parse_code(source), "p.q.m", is_package):
+        found |= {base} | ({f"{base}.{name}"} if name not in (None, "*") else set())
+    assert found == expected

@@ -8,7 +8,7 @@ import pytest
 from icrl_registry import contracts, hooks
 from icrl_registry.discovery import CONTRACT_MEMBERS
 
-GUIDE = (Path(__file__).parents[2] / "registry" / "PLUGIN_GUIDE.md").read_text(encoding="utf-8")
+GUIDE = (Path(__file__).parents[2] / "docs" / "plugins.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", sorted(CONTRACT_MEMBERS))

@@ -4,7 +4,7 @@ The percentile interval of a bootstrap over N seeds and K tasks is too narrow wh
 varies (N − 1) / N as much as three new seeds would, and the normal quantile stands where Student's belongs. `width_factor`
 gives the factor by which the interval of a mean is stretched about its estimate so that its width is that of the crossed
 random-effects analysis of variance (Satterthwaite 1946), x[n, k] = mean + seed[n] + task[k] + rest[n, k]. The bootstrap
-still gives the shape. `leaderboards/README.md` has measured coverage with and without.
+still gives the shape. `docs/statistics.md` has measured coverage with and without.
 """
 
 from __future__ import annotations
