@@ -10,7 +10,7 @@ import numpy as np
 
 from icrl_registry.contracts import SPLITS, Task
 
-_COLLECT, _TRAIN, _ADAPT_AGENT, _ADAPT_RESET, _FLOOR, _VALIDATE = range(1, 7)
+_COLLECT, _TRAIN, _ADAPT_AGENT, _ADAPT_RESET, _FLOOR, _VALIDATE, _MIXTURE, _CERTIFICATE = range(1, 9)
 
 
 def collect_seed(data_seed: int, task: Task) -> np.random.SeedSequence:
@@ -42,3 +42,13 @@ def floor_seed(data_seed: int, task: Task) -> np.random.SeedSequence:
 def validation_agent_seed(seed: int) -> np.random.SeedSequence:
     """The agent's randomness while it is validated."""
     return np.random.SeedSequence([seed, _VALIDATE])
+
+
+def mixture_seed(data_seed: int, index: int) -> np.random.SeedSequence:
+    """The source's seed for its `index`-th learner on the mixture of training tasks."""
+    return np.random.SeedSequence([data_seed, _MIXTURE, index])
+
+
+def certificate_seed(data_seed: int) -> np.random.SeedSequence:
+    """Resets and actions with which a certificate tells tasks apart."""
+    return np.random.SeedSequence([data_seed, _CERTIFICATE])

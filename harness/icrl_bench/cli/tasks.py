@@ -1,37 +1,66 @@
-"""`icrl-bench tasks ENV`: the tasks of every split."""
+"""`icrl-bench tasks ENV`: the tasks of every split, or what proves that they test learning in context."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import Annotated
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icrl_bench.cli.options import JsonFlag, ProtocolOption
+from icrl_bench.cli.options import HomeOption, JobsOption, JsonFlag, ProtocolOption, home_folder
+from icrl_bench.machine.cpu_settings import set_for_training
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from icrl_leaderboards.certificates import Certificate, Verdict
+    from icrl_registry.protocols.loading import Protocol
 
 
 def tasks(
     env: Annotated[str, typer.Argument(help="An environment, such as pusher-goal.")],
     protocol: ProtocolOption = "laptop",
+    certificate: Annotated[
+        bool,
+        typer.Option(
+            "--certificate",
+            help="Measure whether they test learning in context: is the oracle good, and who ignores the task not?",
+        ),
+    ] = False,
+    home: HomeOption = None,
+    jobs: JobsOption = None,
     json_: JsonFlag = False,
 ) -> None:
-    """List the training, validation and test tasks of an environment under a protocol."""
-    from icrl_registry.configuration import build_config
-    from icrl_registry.discovery import load
+    """List the training, validation and test tasks of an environment under a protocol, or certify them.
+
+    A certificate needs the environment's histories: what is missing is collected, and kept for every row.
+    """
     from icrl_registry.protocols.loading import load_protocol
-    from icrl_registry.protocols.splits import draw_tasks, hash_tasks
 
     chosen = load_protocol(protocol)
+    if certificate:
+        _certify(env, chosen, home, jobs, json_)
+    else:
+        _list(env, chosen, json_)
+
+
+def _list(env: str, protocol: Protocol, as_json: bool) -> None:
+    from icrl_registry.configuration import build_config
+    from icrl_registry.discovery import load
+    from icrl_registry.protocols.splits import draw_tasks, hash_tasks
+
     plugin = load("environment", env)
-    plan = chosen.plan_for(plugin.entry.name)
+    plan = protocol.plan_for(plugin.entry.name)
     component = plugin.component
     environment = component(build_config(component.Config, plan.settings.get("environment", {}), "environment"))
     splits = draw_tasks(environment, plan.split)
     names = list(environment.task_parameter_names)
-    if json_:
+    if as_json:
         document = {
             "env": plugin.entry.name,
-            "protocol": chosen.id,
+            "protocol": protocol.id,
             "sha256": hash_tasks(splits),
             "parameter_names": names,
             "tasks": {split: [list(task.parameters) for task in members] for split, members in splits.items()},
@@ -42,9 +71,66 @@ def tasks(
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table("task", *[escape(name) for name in names], title=f"{plugin.entry.name}, {chosen.id}")
+    table = Table("task", *[escape(name) for name in names], title=f"{plugin.entry.name}, {protocol.id}")
     for members in splits.values():
         for task in members:
             table.add_row(task.label, *[f"{value:.4f}" for value in task.parameters])
         table.add_section()
     Console().print(table)
+
+
+def _certify(env: str, protocol: Protocol, home: Any, jobs: int | None, as_json: bool) -> None:
+    set_for_training()
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.cli.run import usable_cores
+    from icrl_bench.machine.progress import Progress
+    from icrl_bench.runs.certificates import certificate_stage, certify, stages_of_certificate
+    from icrl_bench.runs.execution import names_of
+    from icrl_bench.stages.stage import Context
+
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+        stage = certificate_stage(env, protocol)
+        with Progress(names_of(stages_of_certificate(stage)), quiet=as_json) as progress:
+            found = certify(stage, Context(Store(home_folder(home)), progress, jobs or usable_cores()))
+    verdict = found.verdict(protocol.certificate)
+    if as_json:
+        summary = {"passed": verdict.passed, "missing": list(verdict.missing), **found.summary()}
+        typer.echo(json.dumps({"certificate": found.model_dump(mode="json"), "summary": summary}, allow_nan=False))
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(_table(found))
+    for line in _words(found, verdict):
+        console.print(line, markup=False, highlight=False)
+
+
+def _table(certificate: Certificate) -> Table:
+    """Mean returns of who knows the task, who doesn't, and who is mistaken."""
+    from rich.table import Table
+
+    table = Table("policy", "mean return", "score", title=f"{certificate.environment}, {certificate.protocol}")
+    means = certificate.summary()["mean_return"]
+    scale = means["oracle"] - means["random"]
+    for name, value in sorted(means.items(), key=lambda item: item[1]):
+        score = f"{(value - means['random']) / scale:.2f}" if scale > 0 else "–"
+        table.add_row(name.replace("_", " "), f"{value:.4g}", score)
+    return table
+
+
+def _words(certificate: Certificate, verdict: Verdict) -> list[str]:
+    low, high = certificate.headroom_interval
+    count = len(certificate.task_labels)
+    solved = (
+        "not measured" if certificate.solved is None else f"{round(certificate.solved * count)} of {count} test tasks"
+    )
+    wrong = certificate.wrong_task_score
+    lines = [
+        f"solved             {solved}",
+        f"headroom           {certificate.headroom:.2f} [{low:.2f}, {high:.2f}] above {certificate.blind_policy}",
+        f"wrong task         {'–' if wrong is None else f'{wrong:.2f}'} (0 random, 1 oracle)",
+        f"told apart after   {certificate.steps_to_tell_apart:.0f} of {certificate.horizon} steps",
+    ]
+    if verdict.passed:
+        return [*lines, "passes"]
+    return [*lines, *(f"fails: {missing}" for missing in verdict.missing)]

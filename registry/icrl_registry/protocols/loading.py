@@ -64,6 +64,19 @@ class AdaptConfig(ComponentConfig):
     )
 
 
+class CertificatePlan(_Frozen):
+    """How environments are certified, and what a certificate must show for an environment to be ranked under the protocol."""
+
+    solved: float | None = Field(None, ge=0, le=1, description="least share of test tasks that the oracle solves")
+    headroom: float | None = Field(
+        None, ge=0, le=1, description="least (oracle - blind ceiling) / (oracle - random) over the test tasks"
+    )
+    mixture_learners: int = Field(
+        3, ge=0, description="learners that train on the mixture of training tasks; the best of them counts"
+    )
+    episodes: int = Field(5, ge=1, description="episodes per policy and test task")
+
+
 class EnvironmentPlan(_Frozen):
     """What a protocol fixes for one environment."""
 
@@ -87,6 +100,7 @@ class Protocol(_Frozen):
     other_environments: EnvironmentPlan = Field(
         description="for environments that the protocol doesn't name: third parties'"
     )
+    certificate: CertificatePlan = CertificatePlan()
     method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -108,8 +122,10 @@ class Protocol(_Frozen):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the protocol's content; recorded with every row."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates has the
+        hash that it had before there were any."""
+        said = None if "certificate" in self.model_fields_set else {"certificate"}
+        return hashlib.sha256(self.model_dump_json(exclude=said).encode()).hexdigest()
 
 
 def list_protocols() -> list[str]:
