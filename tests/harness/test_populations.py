@@ -25,7 +25,10 @@ TIMEOUT = 300
 
 @pytest.fixture
 def population(toy: Path) -> list[str | Path]:
-    """Arguments for runs with the toy population: 7 tasks in groups of 1, 2, 2 and 2, eight rounds of 10 steps each."""
+    """Arguments for runs with the toy population, in eight rounds of 10 steps a task.
+
+    7 tasks are cut into groups of 1, 2, 2 and 2; the third holds the validation tasks, which no row needs.
+    """
     protocol = toy / "population.toml"
     protocol.write_text((toy / "toy.toml").read_text().replace("toy-source", "toy-population"))
     return ["-p", protocol]
@@ -33,7 +36,7 @@ def population(toy: Path) -> list[str | Path]:
 
 def histories_below(home: Path) -> dict[str, bytes]:
     found = {str(path.relative_to(home)): path.read_bytes() for path in home.glob("datasets/**/*.safetensors")}
-    assert len(found) == 2 * 7
+    assert len(found) == 2 * 5
     assert not list(home.glob("progress/*"))
     return found
 
@@ -58,7 +61,7 @@ def test_what_is_missing_is_made_again_in_the_same_company(run: Callable[..., An
         store.discard(kind, label)
     again = run(*population).err
     assert "(20 were there before)" not in again
-    assert re.search(r"collect: done, 320 env steps in .* \(240 were there before\)", again)  # the other two groups
+    assert re.search(r"collect: done, 320 env steps in .* \(80 were there before\)", again)  # the other two groups
     assert histories_below(home) == whole
     changed = {path.parent.name for path, time in before.items() if path.stat().st_mtime_ns != time}
     assert changed == {"train-001", "test-000"}
@@ -79,14 +82,14 @@ def test_a_killed_population_goes_on_within_its_groups(
 
     assert command(whole)[0] == 0
     generator = np.random.default_rng(3)
-    for units in (generator.integers(60, 160), generator.integers(400, 500)):
+    for units in (generator.integers(60, 160), generator.integers(250, 340)):
         code, error = command(killed, TOY_KILL=f"collect:{units}")
         assert code == -signal.SIGKILL, error
         assert units > 160 or list(killed.glob("progress/*.safetensors"))
     code, error = command(killed)
     assert code == 0
     before = int(re.findall(r"collect: done, .* \((\d+) were there before\)", error)[0])
-    assert before >= 300
+    assert before >= 200
     assert histories_below(killed) == histories_below(whole)
 
 

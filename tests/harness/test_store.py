@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 import errno
+import fcntl
 import json
 import multiprocessing
 import os
+import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -216,22 +219,29 @@ def test_the_lock_lets_one_process_in(store: Store, tmp_path: Path):
     assert log.read_text().split() == ["in", "out"] * 3
 
 
-def test_a_killed_holder_frees_the_lock_and_who_waits_is_told(store: Store, tmp_path: Path):
+@pytest.fixture
+def holder(store: Store, tmp_path: Path) -> Iterator[Any]:
+    """Another process that holds the lock of things/a."""
     log = tmp_path / "log"
     process = multiprocessing.get_context("fork").Process(target=_hold, args=(store.root, 600, log))
     process.start()
     while not log.exists():
         time.sleep(0.01)
+    yield process
+    process.kill()
+    process.join(60)
+
+
+def test_a_killed_holder_frees_the_lock_and_who_waits_is_told(store: Store, holder: Any):
     told: list[str] = []
 
     def on_wait(text: str) -> None:
         told.append(text)
-        process.kill()
+        holder.kill()
 
     with store.lock("things", "a", on_wait):
         pass
-    process.join(60)
-    assert told == ["waiting for another process that is making things/a"]
+    assert re.fullmatch(rf"waiting for process {holder.pid} on \S+, since \S+, that is making things/a", *told)
 
 
 def test_a_free_lock_is_silent(store: Store):
@@ -240,11 +250,36 @@ def test_a_free_lock_is_silent(store: Store):
         assert told == []
 
 
+def test_who_waits_too_long_gives_up_and_names_the_holder(store: Store, holder: Any):
+    expected = rf"waited 1 s for process {holder.pid} on .* making things/a"
+    with pytest.raises(BenchError, match=expected), store.lock("things", "a", longest_wait=1.0):
+        pass
+    holder.kill()
+    holder.join(60)
+    with store.lock("things", "a", longest_wait=5.0):
+        pass
+
+
+def test_a_lock_without_a_note_is_another_process(store: Store, holder: Any):
+    """A holder that has just got it, or one whose note was lost."""
+    told: list[str] = []
+    (note,) = store.root.rglob("*.holder")
+    note.write_text("{")
+
+    def on_wait(text: str) -> None:
+        told.append(text)
+        holder.kill()
+
+    with store.lock("things", "a", on_wait):
+        pass
+    assert told == ["waiting for another process that is making things/a"]
+
+
 def test_a_file_system_without_locks_is_said(store: Store, monkeypatch: pytest.MonkeyPatch):
     def fail(*arguments: Any) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(store_module.fcntl, "flock", fail)
+    monkeypatch.setattr(fcntl, "flock", fail)
     told: list[str] = []
     with store.lock("things", "a", told.append):
         pass

@@ -9,8 +9,8 @@ that share artefacts must not be started at the same time).
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from icrl_bench.artefacts.locks import LONGEST_WAIT, hold_lock
 from icrl_registry.errors import BenchError, DamagedArtefactError
 
 MANIFEST = "manifest.json"
@@ -131,28 +132,22 @@ class Store:
             path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
 
     @contextmanager
-    def lock(self, kind: str, name: str, on_wait: Callable[[str], None] = lambda text: None) -> Iterator[None]:
+    def lock(
+        self,
+        kind: str,
+        name: str,
+        on_wait: Callable[[str], None] = lambda text: None,
+        longest_wait: float = LONGEST_WAIT,
+    ) -> Iterator[None]:
         """Holds the artefact's lock: whoever else wants to make it waits. The system frees it when a process dies.
 
-        `on_wait` is told in words if another process holds it.
+        `on_wait` is told in words who holds it. A BenchError says so after `longest_wait` seconds.
         """
         path = self.root / "locks" / f"{kind.replace('/', '-')}-{name}.lock"
-        with _disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle = path.open("w")
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait(f"waiting for another process that is making {kind}/{name}")
-                fcntl.flock(handle, fcntl.LOCK_EX)
-            except OSError as error:
-                on_wait(
-                    f"{path.parent} has no locks ({error.strerror}): start no second run that shares these artefacts"
-                )
+        with contextlib.ExitStack() as stack:
+            with _disk_errors(path):
+                stack.enter_context(hold_lock(path, f"{kind}/{name}", on_wait, longest_wait))
             yield
-        finally:
-            handle.close()
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -155,20 +155,21 @@ def choose_device(device: str) -> str:
 
 
 def _plan_text(plan: dict[str, Any], full: bool = False) -> str:
-    tasks = plan["tasks"]
-    count = sum(tasks.values())
-    splits = ", ".join(f"{number} {split}" for split, number in tasks.items())
+    splits = ", ".join(f"{number} {split}" for split, number in plan["tasks"].items())
     lines = [
         f"{plan['method']} on {plan['env']}, protocol {plan['protocol']}, {plan['track']} track, {plan['device']}",
         f"  home     {plan['home']}",
         f"  tasks    {splits}",
-        f"  collect  {plan['source']}, {plan['steps_per_task']:,} env steps a task: {plan['histories_done']} of {count} "
-        f"histories there  [data set {plan['dataset']}]",
+        *(
+            f"  {each['kind']:<8} {each['status']}  [{each['address']}]"
+            for each in plan["stages"]
+            if each["seed"] is None
+        ),
     ]
     for entry in plan["runs"]:
-        trained = "train: done" if entry["trained"] else "train: to do"
-        adapted = "adapt: done" if entry["adapted"] else "adapt: to do"
-        lines.append(f"  seed {entry['seed']:<3} {trained}, {adapted}  [run {entry['run_id']}]")
+        stages = [each for each in plan["stages"] if each["seed"] == entry["seed"]]
+        words = ", ".join(f"{each['kind']}: {each['status']}" for each in stages)
+        lines.append(f"  seed {entry['seed']:<3} {words}  [run {entry['run_id']}]")
     if full:
         for section, settings in plan["config"].items():
             lines += [f"  {section}.{key} = {value}" for key, value in settings.items()]

@@ -28,7 +28,9 @@ _units: Any = None  # the shared counter, set in each worker by _start_worker
 
 
 def report_units(count: int) -> None:
-    """Called inside a job: `count` more units (environment steps) are done."""
+    """Called inside a job: `count` more units (environment steps) are done. Where nobody counts, it is not noted."""
+    if _units is None:
+        return
     with _units.get_lock():
         _units.value += count
 

@@ -50,7 +50,7 @@ def describe(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, object
         "source": plan.source.plugin.entry.name,
         "steps_per_task": plan.make_source().total_steps(),
         "stages": [
-            {"name": stage.name, "kind": stage.kind, "address": stage.address, "status": stage.status(store)}
+            {"kind": stage.kind, "seed": stage.seed, "address": stage.address, "status": stage.status(store)}
             for stage in stages_of(plan, seeds)
             if stage.is_shown
         ],

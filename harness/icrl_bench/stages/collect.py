@@ -60,7 +60,8 @@ class Collect(Stage[Dataset]):
 
     def status(self, store: Store) -> str:
         done, total = self.counts(store)
-        return f"{done} of {total} histories there"
+        source, steps = self.plan.source.plugin.entry.name, self.plan.make_source().total_steps()
+        return f"{source}, {steps:,} env steps a task: {done} of {total} histories there"
 
     def counts(self, store: Store) -> tuple[int, int]:
         """How many of the histories are there, and how many there will be."""
