@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from icrl_bench.cli import bench, data, doctor, plugins, run, sweep, tasks
+from icrl_bench.cli import bench, data, doctor, grid, plugins, run, sweep, tasks
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_registry import __version__
 from icrl_registry.errors import EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, BenchError
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
+app.command("grid")(grid.grid)
 app.command("tasks")(tasks.tasks)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

@@ -76,6 +76,11 @@ class CertificatePlan(_Frozen):
     )
     episodes: int = Field(5, ge=1, description="episodes per policy and test task")
 
+    @property
+    def demands_anything(self) -> bool:
+        """Whether a certificate can fail."""
+        return self.solved is not None or self.headroom is not None
+
 
 class EnvironmentPlan(_Frozen):
     """What a protocol fixes for one environment."""
@@ -101,6 +106,9 @@ class Protocol(_Frozen):
         description="for environments that the protocol doesn't name: third parties'"
     )
     certificate: CertificatePlan = CertificatePlan()
+    grid: tuple[str, ...] = Field(
+        (), description="methods of `icrl-bench grid`, such as ad-mamba, macaw, and macaw@offline for that track"
+    )
     method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
@@ -122,10 +130,10 @@ class Protocol(_Frozen):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates has the
-        hash that it had before there were any."""
-        said = None if "certificate" in self.model_fields_set else {"certificate"}
-        return hashlib.sha256(self.model_dump_json(exclude=said).encode()).hexdigest()
+        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates and of a
+        grid has the hash that it had before there were any."""
+        unsaid = {"certificate", "grid"} - self.model_fields_set
+        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()
 
 
 def list_protocols() -> list[str]:

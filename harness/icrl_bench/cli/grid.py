@@ -1,0 +1,160 @@
+"""`icrl-bench grid`: all rows of a protocol, as one resumable command."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icrl_bench.cli.options import (
+    ConfigOption,
+    DeviceOption,
+    HomeOption,
+    JobsOption,
+    JsonFlag,
+    LeaderboardOption,
+    ProtocolOption,
+    SeedsOption,
+    SetOption,
+    home_folder,
+    leaderboard_url,
+)
+from icrl_bench.cli.run import choose_device, parse_seeds, usable_cores
+from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_registry.errors import EXIT_RUN_FAILED, UsageError
+
+if TYPE_CHECKING:
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.runs.grids import Grid
+
+
+def grid(
+    protocol: ProtocolOption = "laptop",
+    envs: Annotated[str | None, typer.Option("--envs", help="Such as reacher-goal,ant-dir.  [default: all]")] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]"),
+    ] = None,
+    seeds: SeedsOption = None,
+    device: DeviceOption = "auto",
+    set_: SetOption = None,
+    config: ConfigOption = None,
+    certify: Annotated[
+        bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
+    ] = True,
+    home: HomeOption = None,
+    leaderboard: LeaderboardOption = None,
+    jobs: JobsOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and stop.")] = False,
+    json_: JsonFlag = False,
+) -> None:
+    """Make all rows of a protocol: environments × methods × seeds. What rows share is made once.
+
+    The same command continues after an interruption. A row that fails stops no other; exit code 1 if any failed.
+    """
+    set_for_training()
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.runs.grids import plan_grid
+    from icrl_registry.configuration import merge, parse_assignments, read_config_file
+    from icrl_registry.protocols.loading import load_protocol
+
+    chosen = load_protocol(protocol)
+    overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
+    store = Store(home_folder(home))
+    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+        planned = plan_grid(
+            chosen,
+            _names("--envs", envs),
+            _names("--methods", methods),
+            parse_seeds(seeds) if seeds is not None else None,
+            overrides,
+            choose_device(device),
+            certify,
+        )
+    if not dry_run:
+        _run(planned, store, leaderboard_url(leaderboard, home), jobs or usable_cores(), json_)
+    if json_:
+        typer.echo(json.dumps(_document(planned, store)))
+    else:
+        _print_rows(planned, store)
+    if planned.failed:
+        raise typer.Exit(EXIT_RUN_FAILED)
+
+
+def _names(option: str, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"cannot read {option} {text!r}", f"write distinct names with commas, such as {option} A,B")
+    return names
+
+
+def _run(planned: Grid, store: Store, board: str, jobs: int, quiet: bool) -> None:
+    from icrl_bench.machine.progress import Progress
+    from icrl_bench.runs.execution import names_of
+    from icrl_bench.runs.grids import run_grid
+    from icrl_bench.stages.stage import Context
+    from icrl_leaderboards.store import Leaderboard
+    from icrl_registry.hooks import HookManager
+
+    hooks = HookManager()
+    with (
+        contextlib.redirect_stdout(sys.stderr),
+        Leaderboard(board) as leaderboard,
+        Progress(names_of(planned.stages()), quiet=quiet, on_event=hooks.progress) as progress,
+    ):
+        run_grid(planned, Context(store, progress, jobs, leaderboard, hooks))
+
+
+def _state(row: Any, store: Store) -> str:
+    if row.error is not None:
+        return "failed"
+    return "done" if row.record.adapt.done(store) else "to do"
+
+
+def _document(planned: Grid, store: Store) -> dict[str, Any]:
+    return {
+        "protocol": planned.protocol.id,
+        "refused": planned.refused,
+        "rows": [
+            {
+                "environment": row.environment,
+                "method": row.method,
+                "seed": row.seed,
+                "run_id": row.record.run_id,
+                "state": _state(row, store),
+                "error": row.error,
+            }
+            for row in planned.rows
+        ],
+    }
+
+
+def _print_rows(planned: Grid, store: Store) -> None:
+    """One line a row of the table, environments as columns: how many seeds are done, and what failed below it."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    environments = list(dict.fromkeys(row.environment for row in planned.rows))
+    methods = list(dict.fromkeys(row.method for row in planned.rows))
+    table = Table("method", *map(escape, environments), title=f"grid of {planned.protocol.id}: rows done, by seed")
+    for method in methods:
+        cells = []
+        for environment in environments:
+            rows = [row for row in planned.rows if (row.environment, row.method) == (environment, method)]
+            states = Counter(_state(row, store) for row in rows)
+            failed = f", {states['failed']} failed" if states["failed"] else ""
+            cells.append(f"{states['done']} of {len(rows)}{failed}")
+        table.add_row(escape(method), *cells)
+    Console().print(table)
+    for environment, reason in planned.refused.items():
+        typer.echo(f"{environment} refused: {reason}", err=True)
+    for row in planned.failed:
+        if row.environment not in planned.refused:
+            typer.echo(f"{row.label} failed: {row.error}", err=True)

@@ -1,0 +1,143 @@
+"""A grid: all rows of a protocol as one plan. Shared stages are made once, a row that fails stops no other.
+
+The rows of a grid are runs like any other, with the addresses that `icrl-bench run` would give them, so a grid that was
+interrupted goes on where it stopped, and one that was run in part by hand is completed. An environment that the protocol
+demands a certificate of is certified first, and refused with all its rows if it doesn't pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from icrl_bench.artefacts.store import Store
+from icrl_bench.plan import Plan, Request, make_plan
+from icrl_bench.runs.certificates import require_passed
+from icrl_bench.stages.certify import Certify
+from icrl_bench.stages.record import Record
+from icrl_bench.stages.stage import Context, Stage, in_order
+from icrl_registry.contracts import Track
+from icrl_registry.errors import BenchError, UsageError
+from icrl_registry.protocols.loading import Protocol
+
+OFFLINE = "@offline"  # behind a method's name: its row on the offline track
+
+
+@dataclass
+class GridRow:
+    """One row: where it stands in the grid, and what became of it."""
+
+    environment: str
+    method: str  # as the user writes it, with `@offline`
+    seed: int
+    plan: Plan
+    error: str | None = None
+
+    @property
+    def record(self) -> Record:
+        """The stage that records it; all that it needs are its inputs."""
+        return Record(self.plan, self.seed)
+
+    @property
+    def label(self) -> str:
+        """`ad-mamba on reacher-goal-v1, seed 0`."""
+        return f"{self.method} on {self.environment}, seed {self.seed}"
+
+
+@dataclass
+class Grid:
+    """Rows, environment by environment, and the certificates that they stand under."""
+
+    protocol: Protocol
+    rows: list[GridRow]
+    certificates: dict[str, Certify] = field(default_factory=dict)  # by environment; empty if none is demanded
+    refused: dict[str, str] = field(default_factory=dict)  # environment → why none of its rows is made
+
+    def stages(self) -> list[Stage[Any]]:
+        """Every stage once, each after its inputs: for each environment its certificate, then its rows."""
+        environments = dict.fromkeys(row.environment for row in self.rows)
+        targets: list[Stage[Any]] = []
+        for environment in environments:
+            targets += [self.certificates[environment]] if environment in self.certificates else []
+            targets += [row.record for row in self.rows if row.environment == environment]
+        return in_order(targets)
+
+    @property
+    def failed(self) -> list[GridRow]:
+        """The rows that could not be made."""
+        return [row for row in self.rows if row.error is not None]
+
+
+def plan_grid(
+    protocol: Protocol,
+    environments: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    device: str = "cpu",
+    certify: bool = True,
+) -> Grid:
+    """Plans every row before any of them runs. What isn't given is the protocol's: its environments, grid and seeds.
+
+    Raises:
+        UsageError, UnknownNameError, PluginError: as `make_plan`; or the protocol has no grid and no methods are given.
+    """
+    chosen = list(environments or protocol.environments)
+    wanted = list(methods or protocol.grid)
+    if not wanted:
+        raise UsageError(f"{protocol.id} lists no methods to make a grid of", "name them: --methods ad-mamba,ad-dt")
+    rows = []
+    for environment in chosen:
+        for method in wanted:
+            name, track = _track_of(method)
+            plan = make_plan(Request(name, environment, protocol, overrides or {}, device, track))
+            of_row = protocol.seeds if seeds is None else seeds
+            for seed in of_row[:1] if plan.replays_source else of_row:  # every seed gives the source's one row
+                rows.append(GridRow(plan.environment_id, method, seed, plan))
+    grid = Grid(protocol, rows)
+    if certify and protocol.certificate.demands_anything:
+        for row in rows:
+            grid.certificates.setdefault(row.environment, Certify(row.plan))
+    return grid
+
+
+def run_grid(grid: Grid, context: Context) -> Grid:
+    """Makes what is missing. A stage that fails takes with it what needs it; everything else goes on."""
+    rows = {row.record.key: row for row in grid.rows}
+    failed: dict[tuple[str, ...], str] = {}  # key of a stage → why it isn't there
+    for stage in grid.stages():
+        row = rows.get(stage.key)
+        reason = _why_not(stage, failed, grid)
+        if reason is None:
+            try:
+                stage.ensure(context)
+                _hold_to_protocol(stage, grid, context.store)
+            except Exception as error:  # whatever one row runs into, the others are to be had
+                reason = error.message if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+                what = row.label if row is not None else f"{stage.name} on {stage.plan.environment_id}"
+                context.progress.message(f"{what} failed: {reason}")
+        if reason is not None:
+            failed[stage.key] = reason
+            if isinstance(stage, Certify):
+                grid.refused[stage.plan.environment_id] = reason
+            if row is not None:
+                row.error = reason
+    return grid
+
+
+def _why_not(stage: Stage[Any], failed: Mapping[tuple[str, ...], str], grid: Grid) -> str | None:
+    """Why a stage can't be made: one of its inputs is not there, or its environment was refused."""
+    for needed in stage.inputs:
+        if needed.key in failed:
+            return failed[needed.key]
+    return grid.refused.get(stage.plan.environment_id)
+
+
+def _hold_to_protocol(stage: Stage[Any], grid: Grid, store: Store) -> None:
+    if isinstance(stage, Certify):
+        require_passed(stage.read(store), grid.protocol)
+
+
+def _track_of(method: str) -> tuple[str, Track]:
+    return (method.removesuffix(OFFLINE), "offline") if method.endswith(OFFLINE) else (method, "online")
