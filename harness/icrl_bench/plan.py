@@ -89,6 +89,12 @@ class Plan:
         return bool(self.method.plugin.component.adaptation == "source")
 
     @property
+    def default_seeds(self) -> list[int]:
+        """The protocol's seeds; one where the row is the source's own runs, since every seed gives the same one."""
+        seeds = list(self.request.protocol.seeds)
+        return seeds[:1] if self.replays_source else seeds
+
+    @property
     def trains_on_histories(self) -> bool:
         """Whether the method meta-trains on the training tasks' histories."""
         return bool(self.method.plugin.component.training_data == "histories")

@@ -16,7 +16,7 @@ import pytest
 
 from icrl_bench.artefacts.store import Store
 from icrl_bench.cli import main as main_module
-from icrl_bench.cli import run as run_module
+from icrl_bench.cli import options
 from icrl_registry.errors import UsageError
 
 TIMEOUT = 300
@@ -148,6 +148,9 @@ USAGE_ERRORS = [
     (["--seeds", "0,0"], "'0,0'", "distinct"),
     (["--seeds", "-1"], "-1", "integers from 0"),
     (["--seeds", "a"], "'a'", "--seeds 0,1,2"),
+    (["--seeds", "4-0"], "'4-0'", "--seeds 0-4"),
+    (["--seeds", "0-2,1"], "'0-2,1'", "distinct"),
+    (["--seeds", "0-99999999"], "'0-99999999'", "--seeds 0-4"),
     (["--seeds", "99999999999"], "99999999999", "2147483647"),
     (["--track", "sideways"], "sideways", "offline"),
     (["--track", "offline"], "offline", "online"),
@@ -281,18 +284,36 @@ def test_the_leaderboard_has_every_row(run: Run, cli: Run):
     assert all(row["run_id"] in json.dumps(shown) for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3", [3]), ("0,1,2", [0, 1, 2]), ("0-4", [0, 1, 2, 3, 4]), (" 5 - 6, 1,", [5, 6, 1]), ("7-7", [7])],
+)
+def test_seeds(text: str, expected: list[int]):
+    assert options.parse_seeds(text) == expected
+
+
+@pytest.mark.parametrize("name", ["lab?a", "job%2Fmain", "a b", "50%", "x#y", "ünï&c=d"])
+def test_a_home_is_a_path_and_never_a_url(run: Run, cli: Run, tmp_path: Path, name: str):
+    """Its leaderboard lies in it, and nothing beside it."""
+    home = tmp_path / "homes" / name
+    assert run("--json", "--home", home).code == 0
+    assert [path.name for path in (tmp_path / "homes").iterdir()] == [name]
+    assert (home / "leaderboard.sqlite").is_file()
+    assert cli("leaderboard", "show", "--json", "--home", home).document["rows"]
+
+
 def test_devices(monkeypatch: pytest.MonkeyPatch):
     import torch
 
-    assert run_module.choose_device("cpu") == "cpu"
+    assert options.choose_device("cpu") == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert run_module.choose_device("auto") == "cuda:0"
-    assert run_module.choose_device("cuda") == "cuda:0"
-    assert run_module.choose_device("cuda:1") == "cuda:1"
+    assert options.choose_device("auto") == "cuda:0"
+    assert options.choose_device("cuda") == "cuda:0"
+    assert options.choose_device("cuda:1") == "cuda:1"
     for name in ("cuda:2", "cuda:x", "cudaa", "cuda:-1"):
         with pytest.raises(UsageError):
-            run_module.choose_device(name)
+            options.choose_device(name)
 
 
 class TestProcesses:

@@ -61,6 +61,54 @@ def test_help_lists_every_command_and_its_purpose(cli: Run):
         assert option in text
 
 
+@pytest.mark.parametrize("arguments", [[], ["leaderboard"], ["data"], ["plugins"]])
+def test_a_command_alone_shows_its_help(cli: Run, arguments: list[str]):
+    output = cli(*arguments)
+    assert output.code == 2
+    assert output.out.startswith("Usage: icrl-bench")
+    assert output.err == ""
+    assert cli(*arguments, "--json").error["kind"] == "usage"
+
+
+def test_help_is_short_as_well(cli: Run):
+    for arguments in ([], ["run"], ["leaderboard", "show"]):
+        short, long = cli(*arguments, "-h"), cli(*arguments, "--help")
+        assert (short.code, short.err) == (0, "")
+        assert short.out == long.out
+
+
+ENCODED = (
+    ["--help"],
+    ["run", "--help"],
+    ["leaderboard", "show", "--help"],
+    ["tasks", "reacher-goal"],
+    ["data", "list"],
+)
+
+
+@pytest.mark.parametrize("arguments", ENCODED, ids=" ".join)
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "ascii:strict"])
+def test_any_encoding_of_the_output_will_do(tmp_path: Path, arguments: list[str], encoding: str):
+    """As in a Latin-1 locale, with PYTHONIOENCODING, or in a pipe of an old tool."""
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "ICRL_BENCH_HOME": str(tmp_path / "hömé…")}
+    command = [sys.executable, "-m", "icrl_bench.cli.main", *arguments]
+    result = subprocess.run(command, capture_output=True, timeout=300, env=environment)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout
+    if encoding == "latin-1":
+        assert "…".encode() not in result.stdout
+
+
+def test_text_beyond_the_encoding_is_written_in_ascii():
+    code = (
+        "import sys; from icrl_bench.machine.streams import accept_any_text; accept_any_text();"
+        r"sys.stdout.write('a\u2026 \xb11 \xd7 \xe9 \u4e16 \udcff')"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300, env=environment, check=True)
+    assert result.stdout.decode("latin-1") == r"a... ±1 × é \u4e16 \udcff"
+
+
 def test_the_version(cli: Run):
     assert cli("--version").out.strip() == __version__
 

@@ -39,11 +39,6 @@ def default_home() -> Path:
     return user_data_path("icrl-bench", appauthor=False)
 
 
-def default_leaderboard_url(home: Path | None = None) -> str:
-    """The SQLite leaderboard below the home directory."""
-    return f"sqlite:///{(home or default_home()).absolute() / 'leaderboard.sqlite'}"
-
-
 def address_of(determinants: Mapping[str, Any]) -> str:
     """16 hex digits of the sha256 of the determinants as canonical JSON."""
     return _digest(determinants)[:ADDRESS_LENGTH]

@@ -16,6 +16,7 @@ import typer
 
 from icrl_bench.cli import bench, data, doctor, grid, plugins, run, sweep, tasks
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
+from icrl_bench.machine.streams import accept_any_text
 from icrl_registry import __version__
 from icrl_registry.errors import EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, BenchError
 
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
@@ -50,6 +52,7 @@ def callback(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Ends the process with a documented exit code."""
+    accept_any_text()
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_run(arguments))
 
@@ -58,7 +61,7 @@ def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
     try:
         _add_plugin_commands()
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments, standalone_mode=False, prog_name="icrl-bench")
         sys.stdout.flush()
         if code == EXIT_INTERRUPTED:  # typer's answer to Ctrl-C
             raise KeyboardInterrupt
@@ -98,6 +101,9 @@ def _handle_other(error: Exception, as_json: bool) -> int:
     if isinstance(error, typer.Exit):
         return int(error.exit_code)
     message = getattr(error, "format_message", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and callable(message) and not as_json:  # the message is the help
+        typer.echo(message())
+        return EXIT_USAGE
     if callable(message):
         return _say(_envelope("usage", str(message()), _usage_hint(error)), EXIT_USAGE, as_json)
     if isinstance(error.__cause__, EOFError):

@@ -11,23 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icrl_bench.cli.options import (
-    ConfigOption,
-    DeviceOption,
-    EnvOption,
-    HomeOption,
-    JobsOption,
-    JsonFlag,
-    LeaderboardOption,
-    MethodOption,
-    ProtocolOption,
-    SeedsOption,
-    SetOption,
-    TrackOption,
-    home_folder,
-    leaderboard_url,
-)
-from icrl_bench.cli.run import check_track, choose_device, parse_seeds, usable_cores
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
+from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_registry.errors import EXIT_RUN_FAILED
 
@@ -38,19 +24,14 @@ if TYPE_CHECKING:
     from icrl_leaderboards.studies import Study, StudyRun
 
 
+@takes_groups
 def sweep(
-    method: MethodOption,
-    env: EnvOption,
+    options: RunOptions,
     vary: Annotated[
         list[str],
         typer.Option("--vary", metavar="KEY=V1,V2,…", help="A setting and its values; several make a grid."),
     ],
-    protocol: ProtocolOption = "laptop",
-    seeds: SeedsOption = None,
-    track: TrackOption = "online",
-    device: DeviceOption = "auto",
-    set_: SetOption = None,
-    config: ConfigOption = None,
+    place: LeaderboardPlace,
     name: Annotated[
         str | None, typer.Option("--name", help="The study's name.  [default: of method, environment and settings]")
     ] = None,
@@ -58,8 +39,6 @@ def sweep(
         Path | None,
         typer.Option("--plot", help="Picture to write, SVG or PNG.  [default: in HOME/studies]", dir_okay=False),
     ] = None,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     json_: JsonFlag = False,
@@ -70,22 +49,15 @@ def sweep(
     """
     set_for_training()
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.plan import Request
     from icrl_bench.runs.sweeps import parse_axes, plan_sweep
-    from icrl_leaderboards.store import Leaderboard
-    from icrl_registry.configuration import merge, parse_assignments, read_config_file
-    from icrl_registry.protocols.loading import load_protocol
 
-    chosen, axes = load_protocol(protocol), parse_axes(vary)
-    overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
-    store = Store(home_folder(home))
+    axes, store = parse_axes(vary), Store(home_folder(place.home))
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
-        request = Request(method, env, chosen, overrides, choose_device(device), check_track(track))
-        planned = plan_sweep(request, axes, parse_seeds(seeds) if seeds is not None else None, name)
+        planned = plan_sweep(options.request(), axes, options.seed_list, name)
     if dry_run:
         _print_cells(planned.study().runs, planned.name, json_)
         return
-    with Leaderboard(leaderboard_url(leaderboard, home)) as board:
+    with place.open() as board:
         study = _run(planned, store, board, jobs or usable_cores(), json_)
         scores = board.scores(run_ids=study.run_ids)
     from icrl_bench.cli.leaderboard.studies import show_study

@@ -20,6 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
+from icrl_bench.machine.streams import accept_any_text
 from icrl_registry.errors import EXIT_INTERRUPTED, BenchError
 
 POLL_SECONDS = 0.25
@@ -95,6 +96,7 @@ def _interrupts_held_back() -> Iterator[None]:
 def _start_worker(units: Any, stop: Any, parent: int) -> None:
     global _units
     _units = units
+    accept_any_text()
     os.dup2(2, 1)  # what a plugin prints must not mix with the command's output
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = "1"

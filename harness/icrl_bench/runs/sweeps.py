@@ -95,8 +95,7 @@ def plan_sweep(request: Request, axes: Mapping[str, list[Any]], seeds: Sequence[
         settings = dict(zip(axes, values, strict=True))
         overrides = merge(request.overrides, *[_nested(key, value) for key, value in settings.items()])
         cells.append(PlannedCell(settings, make_plan(replace(request, overrides=overrides))))
-    if seeds is None:  # where the row is the source's own runs, every seed gives the same one
-        seeds = request.protocol.seeds[:1] if cells[0].plan.replays_source else request.protocol.seeds
+    seeds = cells[0].plan.default_seeds if seeds is None else seeds
     return Sweep(name or _default_name(cells[0].plan, request, axes), dict(axes), list(seeds), cells)
 
 

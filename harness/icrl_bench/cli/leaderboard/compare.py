@@ -8,17 +8,18 @@ from typing import Annotated
 
 import typer
 
-from icrl_bench.cli.leaderboard.selection import EnvFilter, ProtocolFilter, TrackFilter, open_leaderboard
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.leaderboard.selection import FieldFilters
+from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import EXIT_VERIFICATION, UsageError
 
 
+@takes_groups
 def compare(
     ours: Annotated[str, typer.Argument(metavar="A", help='A method, "METHOD (SETTING=VALUE)", or a run id.')],
     theirs: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, such as the last release.")],
-    env: EnvFilter = None,
-    protocol: ProtocolFilter = None,
-    track: TrackFilter = None,
+    filters: FieldFilters,
+    *,
     fail_on_regression: Annotated[
         bool,
         typer.Option(
@@ -26,23 +27,22 @@ def compare(
             help="Exit with 5 if A is worse than B in an environment or over all: the whole interval is below 0.",
         ),
     ] = False,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
     """Compare A with B on equal tasks and seeds: differences with intervals, probability of improvement, a verdict."""
     from icrl_leaderboards.comparison import compare as compare_runs
     from icrl_leaderboards.comparison_tables import print_comparisons, regression_message, verdict_in_words
 
-    with open_leaderboard(leaderboard, home, environment=env, protocol=protocol, track=track) as board:
-        runs = board.scores(environment=env, protocol=protocol, track=track)
-        place, recorded = board.place, board.names("method")
+    with filters.open(place) as board:
+        runs = board.scores(**filters.chosen)
+        location, recorded = board.place, board.names("method")
     for name in (ours, theirs):
         _require_chosen(name, {run.method for run in runs}, recorded)
     comparisons = compare_runs(runs, ours, theirs)
     if json_:
         documents = [{**each.as_json(), "verdict_text": verdict_in_words(each)} for each in comparisons]
-        typer.echo(json.dumps({"leaderboard": place, "comparisons": documents}, allow_nan=False))
+        typer.echo(json.dumps({"leaderboard": location, "comparisons": documents}, allow_nan=False))
     else:
         print_comparisons(comparisons)
     message = regression_message(comparisons)

@@ -12,8 +12,9 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
-from icrl_bench.cli.leaderboard.selection import EnvFilter, MethodFilter, ProtocolFilter, TrackFilter, open_leaderboard
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, leaderboard_url
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.leaderboard.selection import Filters
+from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -24,25 +25,23 @@ PUBLISHED = Path("leaderboards") / "published"
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Published runs, or folders of them.")]
 
 
+@takes_groups
 def export(
+    *,
     format_: Annotated[
         str | None, typer.Option("--format", "-f", help="json, csv or parquet.  [default: as --out ends; csv]")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The file to write.  [default: standard output]", dir_okay=False)
     ] = None,
-    env: EnvFilter = None,
-    method: MethodFilter = None,
-    protocol: ProtocolFilter = None,
-    track: TrackFilter = None,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    filters: Filters,
+    place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
     """Write every recorded episode as one row of a table: JSON, CSV or Parquet."""
     chosen = _format(format_, out, json_)
-    with open_leaderboard(leaderboard, home, environment=env, method=method, protocol=protocol, track=track) as board:
-        ids = board.run_ids(environment=env, method=method, protocol=protocol, track=track)
+    with filters.open(place) as board:
+        ids = board.run_ids(**filters.chosen)
         if out is None:
             _write_text(chosen, board.stream(ids), sys.stdout)
             return
@@ -53,26 +52,23 @@ def export(
         typer.echo(f"wrote {out}: {episodes:,} episodes of {len(ids):,} runs")
 
 
+@takes_groups
 def submit(
+    *,
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="[RUN…]", help="Run ids, or beginnings of them; or give filters.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published runs.", file_okay=False)] = PUBLISHED,
-    env: EnvFilter = None,
-    method: MethodFilter = None,
-    protocol: ProtocolFilter = None,
-    track: TrackFilter = None,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    filters: Filters,
+    place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
     """Write runs as files that others can import and verify: one canonical JSON file a run, the same bytes each time."""
-    filters = {"environment": env, "method": method, "protocol": protocol, "track": track}
-    if bool(runs) == any(filters.values()):
+    if bool(runs) == any(filters.chosen.values()):
         hint = "`icrl-bench leaderboard submit RUN…`, or --env, --method, --protocol, --track"
         raise UsageError("name the runs to publish, or choose them by filters", hint)
-    with open_leaderboard(leaderboard, home, **filters) as board:
-        ids = board.find_runs(runs) if runs else board.run_ids(**filters)
+    with filters.open(place) as board:
+        ids = board.find_runs(runs) if runs else board.run_ids(**filters.chosen)
         written = [_publish(run, out) for run in board.stream(list(dict.fromkeys(ids)))]
     if json_:
         typer.echo(json.dumps({"paths": [str(path) for path, _ in written]}))
@@ -82,30 +78,30 @@ def submit(
     typer.echo("\nCheck them with `icrl-bench leaderboard verify`, then commit and open a pull request.", err=True)
 
 
+@takes_groups
 def import_(
     files: Files,
+    *,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let a file take the place of a recorded run with other episodes.")
     ] = False,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
     """Check published runs and record them. Exit code 5 if a file was refused; the others are recorded all the same."""
     from icrl_leaderboards.exchange.importing import find_files, import_files
-    from icrl_leaderboards.store import Leaderboard
 
     found = find_files(files)
     if not found:
         raise UsageError(f"no .json file below {', '.join(map(str, files))}", "name files or folders of published runs")
-    with Leaderboard(leaderboard_url(leaderboard, home)) as board:
+    with place.open() as board:
         outcomes = list(import_files(board, found, replace))
-        place = board.place
+        location = board.place
     if json_:
         rows = [{**vars(outcome), "path": str(outcome.path)} for outcome in outcomes]
-        typer.echo(json.dumps({"leaderboard": place, "files": rows, **_counts(outcomes)}))
+        typer.echo(json.dumps({"leaderboard": location, "files": rows, **_counts(outcomes)}))
     else:
-        _print_outcomes(outcomes, place)
+        _print_outcomes(outcomes, location)
     if any(outcome.verdict == "refused" for outcome in outcomes):
         raise typer.Exit(EXIT_VERIFICATION)
 

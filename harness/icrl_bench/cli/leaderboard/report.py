@@ -8,18 +8,16 @@ from typing import Annotated
 
 import typer
 
-from icrl_bench.cli.leaderboard.selection import EnvFilter, MethodFilter, ProtocolFilter, TrackFilter, open_leaderboard
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.leaderboard.selection import Filters
+from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 
 
+@takes_groups
 def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for report.md and index.html.", file_okay=False)],
-    env: EnvFilter = None,
-    method: MethodFilter = None,
-    protocol: ProtocolFilter = None,
-    track: TrackFilter = None,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    filters: Filters,
+    place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
     """Write a report: one self-contained HTML page with rankings, plots and provenance, and the same as Markdown."""
@@ -27,8 +25,8 @@ def report(
     from icrl_leaderboards.summary import group_runs, tables_of
     from icrl_registry.hooks import HookManager
 
-    with open_leaderboard(leaderboard, home, environment=env, method=method, protocol=protocol, track=track) as board:
-        scores = board.scores(environment=env, method=method, protocol=protocol, track=track)
+    with filters.open(place) as board:
+        scores = board.scores(**filters.chosen)
         details = details_for(scores, board)
     rows = [row for table in tables_of(group_runs(scores)) for row in table.as_json()]
     paths = write_report(scores, out, HookManager().report_sections(rows), details)

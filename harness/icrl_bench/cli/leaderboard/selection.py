@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from icrl_bench.cli.options import leaderboard_url
+from icrl_bench.cli.groups import OptionGroup
+from icrl_bench.cli.options import LeaderboardPlace
 
 if TYPE_CHECKING:
     from icrl_leaderboards.store import Leaderboard
@@ -23,17 +24,49 @@ ProtocolFilter = Annotated[
 TrackFilter = Annotated[str | None, typer.Option("--track", help="Only this track: online or offline.")]
 
 
-def open_leaderboard(leaderboard: str | None, home: Path | None, **filters: str | None) -> Leaderboard:
-    """The leaderboard, in which every name that was asked for (`environment`, `method`, `protocol`, `track`) occurs.
+class ChosenRuns(TypedDict, total=False):
+    """Filters as the leaderboard's methods take them; None where nothing was asked for."""
 
-    Raises:
-        UnknownNameError: with the nearest names that were recorded.
-    """
-    from icrl_leaderboards.store import Leaderboard
+    environment: str | None
+    method: str | None
+    protocol: str | None
+    track: str | None
 
-    board = Leaderboard(leaderboard_url(leaderboard, home))
-    board.require_names(**filters)
-    return board
+
+@dataclass(frozen=True)
+class FieldFilters(OptionGroup):
+    """Runs that may be compared: of one environment, protocol and track."""
+
+    env: EnvFilter = None
+    protocol: ProtocolFilter = None
+    track: TrackFilter = None
+
+    @property
+    def chosen(self) -> ChosenRuns:
+        """What was asked for."""
+        return ChosenRuns(environment=self.env, protocol=self.protocol, track=self.track)
+
+    def open(self, place: LeaderboardPlace) -> Leaderboard:
+        """The leaderboard, in which every name that was asked for occurs.
+
+        Raises:
+            UnknownNameError: with the nearest names that were recorded.
+        """
+        board = place.open()
+        board.require_names(**self.chosen)
+        return board
+
+
+@dataclass(frozen=True)
+class Filters(FieldFilters):
+    """Runs of a method as well."""
+
+    method: MethodFilter = None
+
+    @property
+    def chosen(self) -> ChosenRuns:
+        """What was asked for."""
+        return {**super().chosen, "method": self.method}
 
 
 @contextlib.contextmanager

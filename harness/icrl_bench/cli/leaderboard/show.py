@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icrl_bench.cli.leaderboard.selection import (
-    EnvFilter,
-    MethodFilter,
-    ProtocolFilter,
-    TrackFilter,
-    collector_paused,
-    open_leaderboard,
-)
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.leaderboard.selection import Filters, collector_paused
+from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,11 +17,10 @@ if TYPE_CHECKING:
     from icrl_leaderboards.scores import RunScores
 
 
+@takes_groups
 def show(
-    env: EnvFilter = None,
-    method: MethodFilter = None,
-    protocol: ProtocolFilter = None,
-    track: TrackFilter = None,
+    filters: Filters,
+    *,
     sort: Annotated[
         str,
         typer.Option("--sort", metavar="COLUMN", help="Best first by this column; times and counts smallest first."),
@@ -43,8 +36,7 @@ def show(
     limit: Annotated[
         int, typer.Option("--limit", min=0, help="Rows of each table in the terminal, the best first; 0 for all.")
     ] = 30,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
     """Print the recorded runs, grouped over seeds: one table per environment, protocol and track.
@@ -58,13 +50,11 @@ def show(
     choose_columns(names)
     choose_column(sort)
     with collector_paused():
-        with open_leaderboard(
-            leaderboard, home, environment=env, method=method, protocol=protocol, track=track
-        ) as board:
-            scores = board.scores(environment=env, method=method, protocol=protocol, track=track)
-            place = board.place
+        with filters.open(place) as board:
+            scores = board.scores(**filters.chosen)
+            location = board.place
         if json_:
-            typer.echo(json.dumps({"leaderboard": place, "rows": _json_rows(scores, sort)}, allow_nan=False))
+            typer.echo(json.dumps({"leaderboard": location, "rows": _json_rows(scores, sort)}, allow_nan=False))
         else:
             print_leaderboard(scores, columns=names, sort=sort, limit=limit)
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption, leaderboard_url
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
@@ -17,22 +18,22 @@ if TYPE_CHECKING:
     from icrl_leaderboards.studies import Study
 
 
+@takes_groups
 def studies(
+    *,
     name: Annotated[str | None, typer.Argument(help="One study.  [default: all of them]")] = None,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Picture of the study to write, SVG or PNG.", dir_okay=False)
     ] = None,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
     """Print the recorded studies: one table each, a row for each combination of settings."""
-    from icrl_leaderboards.store import Leaderboard
     from icrl_leaderboards.study_results import print_study, results_of, study_json
 
     if plot is not None and name is None:
         raise UsageError("--plot draws one study", "name it: `icrl-bench leaderboard studies NAME --plot FILE.svg`")
-    with Leaderboard(leaderboard_url(leaderboard, home)) as board:
+    with place.open() as board:
         found = board.studies(name)
         if name is not None and not found:
             raise unknown_name("study", name, [study.name for study in board.studies()])

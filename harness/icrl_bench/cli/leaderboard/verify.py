@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icrl_bench.cli.options import HomeOption, JobsOption, JsonFlag, LeaderboardOption, home_folder, leaderboard_url
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, home_folder
+from icrl_bench.machine.cores import usable_cores
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -49,18 +51,19 @@ class Verified:
         return document if self.rerun is None else {**document, "rerun": self.rerun}
 
 
+@takes_groups
 def verify(
     names: Annotated[
         list[str], typer.Argument(metavar="FILE|RUN…", help="Published files, folders of them, or recorded run ids.")
     ],
+    *,
     rerun: Annotated[
         bool, typer.Option("--rerun", help="Adapt again from the checkpoint; without one, make the whole run again.")
     ] = False,
     protocol: Annotated[
         str | None, typer.Option("--protocol", "-p", help="A protocol file that the runs were made with.")
     ] = None,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
+    place: LeaderboardPlace,
     jobs: JobsOption = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -71,10 +74,10 @@ def verify(
     from icrl_bench.artefacts.store import Store
     from icrl_bench.runs.verification import Verifier
 
-    store, verifier = Store(home_folder(home)), Verifier(protocol)
+    store, verifier = Store(home_folder(place.home)), Verifier(protocol)
     results = []
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
-        for result in _verify_all(names, store, verifier, leaderboard_url(leaderboard, home)):
+        for result in _verify_all(names, store, verifier, place):
             if rerun and result.record is not None:
                 _rerun(result, store, verifier, jobs, quiet=json_)
             results.append(result)
@@ -87,9 +90,8 @@ def verify(
         raise typer.Exit(EXIT_VERIFICATION)
 
 
-def _verify_all(names: Sequence[str], store: Store, verifier: Verifier, url: str) -> Iterator[Verified]:
+def _verify_all(names: Sequence[str], store: Store, verifier: Verifier, place: LeaderboardPlace) -> Iterator[Verified]:
     from icrl_leaderboards.exchange.importing import find_files
-    from icrl_leaderboards.store import Leaderboard
 
     paths = [Path(name) for name in names if _is_path(name)]
     files = find_files(paths)
@@ -101,7 +103,7 @@ def _verify_all(names: Sequence[str], store: Store, verifier: Verifier, url: str
         return
     from icrl_bench.runs.verification import check_artefact
 
-    with Leaderboard(url) as board:
+    with place.open() as board:
         for record in board.stream(board.find_runs(ids)):
             checks = [check_artefact(store, record), *verifier.checks(record)]
             yield Verified(record.run_id, checks, record)
@@ -133,7 +135,6 @@ def _verify_file(path: Path, verifier: Verifier) -> Verified:
 
 def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None, quiet: bool) -> None:
     """Adds what the rerun of a run says. A run that cannot be made again is no proof: that is a mismatch, in words."""
-    from icrl_bench.cli.run import usable_cores
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.reruns import RerunPlan, rerun
     from icrl_bench.runs.verification import MISMATCH, Check

@@ -1,0 +1,35 @@
+"""Standard streams that take any text: what their encoding lacks is written in ASCII, never an error at the end of a run.
+
+A run prints `…`, `–`, `±` and names of files that no encoding may have; the terminal may be Latin-1 or ASCII.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+
+ERRORS = "icrl_bench.ascii"
+ASCII = {
+    "…": "...", "–": "-", "—": "-", "−": "-", "→": "->", "←": "<-", "×": "x", "±": "+-", "≥": ">=", "≤": "<=", "·": "*",
+    "“": '"', "”": '"', "‘": "'", "’": "'", "µ": "u", "━": "-", "─": "-", "│": "|", "╸": "-", "╺": "-",
+}  # fmt: skip
+
+
+def accept_any_text() -> None:
+    """For this process's standard output and error. Streams that a test or a notebook put there are left as they are."""
+    codecs.register_error(ERRORS, _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ERRORS)
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(ASCII.get(character, _escaped(character)) for character in text), error.end
+
+
+def _escaped(character: str) -> str:
+    return character.encode("ascii", "backslashreplace").decode("ascii")
