@@ -17,8 +17,8 @@ from icrl_bench.stages.floors import measure_floors
 from icrl_bench.stages.record import make_record
 from icrl_bench.stages.train import train_method
 from icrl_bench.store import Store
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.contracts import SPLITS
 from icrl_registry.hooks import HookManager
 
@@ -33,7 +33,7 @@ def execute(
     hooks: HookManager,
 ) -> list[RunRecord]:
     """Runs what is missing and returns the rows of all seeds, recorded."""
-    from icrl_leaderboards.summary import summarise_run
+    from icrl_leaderboards.analysis.summary import summarise_run
 
     collect_seconds = collect_histories(store, plan, num_workers, progress)
     floors = measure_floors(store, plan, progress)

@@ -16,7 +16,7 @@ from icrl_bench.stages.train import train_method
 from icrl_bench.store import Store
 from icrl_bench.verification import MISMATCH, OK, Check
 from icrl_leaderboards.exchange.reruns import VERDICTS, Rerun, compare_returns
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.runs.record import RunRecord
 
 
 def rerun_stages(seed: int) -> list[str]:

@@ -18,8 +18,8 @@ from icrl_bench.execution import execute, stage_names
 from icrl_bench.plan import Plan, Request, make_plan
 from icrl_bench.progress import Progress, format_seconds
 from icrl_bench.store import Store, address_of
-from icrl_leaderboards.store import Leaderboard
-from icrl_leaderboards.studies import Study, StudyRun, format_value
+from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_leaderboards.database.studies import Study, StudyRun, format_value
 from icrl_registry.configuration import merge, parse_assignments
 from icrl_registry.errors import BenchError, UsageError
 from icrl_registry.hooks import HookManager

@@ -15,7 +15,7 @@ from icrl_bench.plan import PROTOCOL_SECTIONS, STAGE_VERSIONS, Plan, Request, ma
 from icrl_bench.stages.adapt import KIND as ADAPTATIONS
 from icrl_bench.stages.adapt import read_adaptation
 from icrl_bench.store import Store
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track
 from icrl_registry.discovery import load

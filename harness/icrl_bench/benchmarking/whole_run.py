@@ -60,7 +60,7 @@ class RunBenchmark(Benchmark):
         from icrl_bench.plan import Request, make_plan
         from icrl_bench.progress import Progress
         from icrl_bench.store import Store
-        from icrl_leaderboards.store import Leaderboard
+        from icrl_leaderboards.database.leaderboard import Leaderboard
         from icrl_registry.hooks import HookManager
         from icrl_registry.protocols.loading import load_protocol
 

@@ -33,7 +33,7 @@ from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from icrl_bench.plan import Plan
-    from icrl_leaderboards.records import RunRecord
+    from icrl_leaderboards.runs.record import RunRecord
     from icrl_registry.contracts import Track
 
 
@@ -82,7 +82,7 @@ def run(
     if not json_:
         typer.echo(_plan_text(description), err=True)
 
-    from icrl_leaderboards.store import Leaderboard
+    from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_registry.hooks import HookManager
 
     board = Leaderboard(leaderboard_url(leaderboard, home))
@@ -96,12 +96,12 @@ def run(
 
 
 def _print_result(records: Sequence[RunRecord], board: Any, plan: Plan, as_json: bool) -> None:
-    from icrl_leaderboards.summary import summarise_run
+    from icrl_leaderboards.analysis.summary import summarise_run
 
     if as_json:
         typer.echo(json.dumps({"runs": [summarise_run(record) for record in records]}, allow_nan=False))
         return
-    from icrl_leaderboards.tables import print_leaderboard
+    from icrl_leaderboards.terminal.tables import print_leaderboard
 
     print_leaderboard(
         board.runs(environment=plan.environment_id, protocol=plan.protocol_label, track=plan.request.track)

@@ -34,8 +34,8 @@ from icrl_registry.errors import EXIT_RUN_FAILED
 if TYPE_CHECKING:
     from icrl_bench.store import Store
     from icrl_bench.sweeps import Sweep
-    from icrl_leaderboards.store import Leaderboard
-    from icrl_leaderboards.studies import Study, StudyRun
+    from icrl_leaderboards.database.leaderboard import Leaderboard
+    from icrl_leaderboards.database.studies import Study, StudyRun
 
 
 def sweep(
@@ -72,7 +72,7 @@ def sweep(
     from icrl_bench.plan import Request
     from icrl_bench.store import Store
     from icrl_bench.sweeps import parse_axes, plan_sweep
-    from icrl_leaderboards.store import Leaderboard
+    from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
 
@@ -117,7 +117,7 @@ def _print_cells(runs: Sequence[StudyRun], name: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"study": name, "runs": [vars(run) for run in runs]}))
         return
-    from icrl_leaderboards.studies import format_value
+    from icrl_leaderboards.database.studies import format_value
 
     typer.echo(f"study: {name}")
     for run in runs:

@@ -11,7 +11,7 @@ from icrl_bench.plan import STAGE_VERSIONS, Plan
 from icrl_bench.provenance import collect_provenance
 from icrl_bench.stages.adapt import Adaptation
 from icrl_bench.store import Store
-from icrl_leaderboards.records import PluginUse, RunRecord
+from icrl_leaderboards.runs.record import PluginUse, RunRecord
 from icrl_registry.contracts import Task
 
 

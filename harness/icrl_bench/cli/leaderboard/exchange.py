@@ -18,7 +18,7 @@ from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
     from icrl_leaderboards.exchange.importing import Outcome
-    from icrl_leaderboards.records import RunRecord
+    from icrl_leaderboards.runs.record import RunRecord
 
 PUBLISHED = Path("leaderboards") / "published"
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Published runs, or folders of them.")]
@@ -92,8 +92,8 @@ def import_(
     json_: JsonFlag = False,
 ) -> None:
     """Check published runs and record them. Exit code 5 if a file was refused; the others are recorded all the same."""
+    from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.exchange.importing import find_files, import_files
-    from icrl_leaderboards.store import Leaderboard
 
     found = find_files(files)
     if not found:
@@ -180,7 +180,7 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
 
 
 def _print_outcomes(outcomes: Sequence[Outcome], place: str) -> None:
-    from icrl_leaderboards.text import visible
+    from icrl_leaderboards.wording.text import visible
 
     for outcome in outcomes:
         if outcome.verdict != "imported":

@@ -13,7 +13,7 @@ import typer
 from icrl_bench.cli.options import leaderboard_url
 
 if TYPE_CHECKING:
-    from icrl_leaderboards.store import Leaderboard
+    from icrl_leaderboards.database.leaderboard import Leaderboard
 
 EnvFilter = Annotated[str | None, typer.Option("--env", "-e", help="Only this environment; all versions without one.")]
 MethodFilter = Annotated[str | None, typer.Option("--method", "-m", help="Only this method, such as ad-mamba.")]
@@ -29,7 +29,7 @@ def open_leaderboard(leaderboard: str | None, home: Path | None, **filters: str 
     Raises:
         UnknownNameError: with the nearest names that were recorded.
     """
-    from icrl_leaderboards.store import Leaderboard
+    from icrl_leaderboards.database.leaderboard import Leaderboard
 
     board = Leaderboard(leaderboard_url(leaderboard, home))
     board.require_names(**filters)

@@ -18,7 +18,7 @@ from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 if TYPE_CHECKING:
     from icrl_bench.store import Store
     from icrl_bench.verification import Check, Verifier
-    from icrl_leaderboards.records import RunRecord
+    from icrl_leaderboards.runs.record import RunRecord
 
 LONGEST_LISTING = 20  # of more runs than this, only those with something to say are printed
 
@@ -88,8 +88,8 @@ def verify(
 
 
 def _verify_all(names: Sequence[str], store: Store, verifier: Verifier, url: str) -> Iterator[Verified]:
+    from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.exchange.importing import find_files
-    from icrl_leaderboards.store import Leaderboard
 
     paths = [Path(name) for name in names if _is_path(name)]
     files = find_files(paths)
@@ -155,7 +155,7 @@ def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None,
 
 
 def _print(results: Sequence[Verified], counts: dict[str, int]) -> None:
-    from icrl_leaderboards.text import shorten, visible
+    from icrl_leaderboards.wording.text import shorten, visible
 
     for result in results:
         if len(results) > LONGEST_LISTING and result.status == "ok":
