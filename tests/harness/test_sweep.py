@@ -7,7 +7,7 @@ import json
 import pytest
 
 from icrl_bench.runs.sweeps import parse_axes
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_registry.errors import UnknownNameError, UsageError
 
 

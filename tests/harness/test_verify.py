@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 from icrl_bench.runs.verification import Verifier
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.exchange.document import to_bytes
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.runs.record import RunRecord
 
 
 @pytest.fixture

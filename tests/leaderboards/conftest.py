@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icrl_leaderboards.records import PluginUse, RunRecord
+from icrl_leaderboards.runs.record import PluginUse, RunRecord
 
 MakeRecord = Callable[..., RunRecord]
 

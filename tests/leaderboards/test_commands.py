@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from icrl_bench.cli.leaderboard.app import app
-from icrl_leaderboards.statistics.measures import DESCRIPTIONS
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.analysis.statistics.measures import DESCRIPTIONS
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_registry.errors import UnknownNameError, UsageError
 
 

@@ -12,13 +12,13 @@ from html.parser import HTMLParser
 
 import pytest
 
+from icrl_leaderboards.analysis.summary import group_runs
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.report import html, sections, writing
 from icrl_leaderboards.report.styles import COLOURS, line_styles
 from icrl_leaderboards.report.writing import details_for, write_report
-from icrl_leaderboards.scores import RunScores
-from icrl_leaderboards.store import Leaderboard
-from icrl_leaderboards.summary import group_runs
-from icrl_leaderboards.text import visible
+from icrl_leaderboards.runs.scores import RunScores
+from icrl_leaderboards.wording.text import visible
 from icrl_registry.errors import UsageError
 from icrl_registry.hooks import ReportSection
 

@@ -20,7 +20,7 @@ import pytest
 
 from icrl_leaderboards.report.styles import COLOURS
 from icrl_leaderboards.report.writing import write_report
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.text import shorten
 from icrl_registry.hooks import ReportSection
 
 WIDTHS = (390, 820, 1400)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from icrl_leaderboards.analysis.summary import group_runs, tables_of
 from icrl_leaderboards.report.cost_figures import cost_figures
 from icrl_leaderboards.report.curve_figures import curve_figure
 from icrl_leaderboards.report.curves import episode_plot, grouped, principal_rows, steps_plot, value_range
@@ -27,9 +28,8 @@ from icrl_leaderboards.report.scales import (
 from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
 from icrl_leaderboards.report.styles import COLOURS, line_styles
 from icrl_leaderboards.report.task_figures import strip_figure
-from icrl_leaderboards.scores import RunScores
-from icrl_leaderboards.summary import group_runs, tables_of
-from icrl_leaderboards.text import visible
+from icrl_leaderboards.runs.scores import RunScores
+from icrl_leaderboards.wording.text import visible
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 

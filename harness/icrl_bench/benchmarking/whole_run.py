@@ -61,7 +61,7 @@ class RunBenchmark(Benchmark):
         from icrl_bench.plan import Request, make_plan
         from icrl_bench.runs.execution import execute
         from icrl_bench.stages.stage import Context
-        from icrl_leaderboards.store import Leaderboard
+        from icrl_leaderboards.database.leaderboard import Leaderboard
         from icrl_registry.protocols.loading import load_protocol
 
         config = self.config

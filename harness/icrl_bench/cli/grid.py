@@ -10,20 +10,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import (
     ConfigOption,
     DeviceOption,
-    HomeOption,
     JobsOption,
     JsonFlag,
-    LeaderboardOption,
+    LeaderboardPlace,
     ProtocolOption,
     SeedsOption,
     SetOption,
+    choose_device,
     home_folder,
-    leaderboard_url,
+    parse_seeds,
 )
-from icrl_bench.cli.run import choose_device, parse_seeds, usable_cores
+from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_registry.errors import EXIT_RUN_FAILED, UsageError
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from icrl_bench.runs.grids import Grid
 
 
+@takes_groups
 def grid(
+    place: LeaderboardPlace,
     protocol: ProtocolOption = "laptop",
     envs: Annotated[str | None, typer.Option("--envs", help="Such as reacher-goal,ant-dir.  [default: all]")] = None,
     methods: Annotated[
@@ -46,8 +49,6 @@ def grid(
     certify: Annotated[
         bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
     ] = True,
-    home: HomeOption = None,
-    leaderboard: LeaderboardOption = None,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and stop.")] = False,
     json_: JsonFlag = False,
@@ -64,7 +65,7 @@ def grid(
 
     chosen = load_protocol(protocol)
     overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
-    store = Store(home_folder(home))
+    store = Store(home_folder(place.home))
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
         planned = plan_grid(
             chosen,
@@ -76,7 +77,7 @@ def grid(
             certify,
         )
     if not dry_run:
-        _run(planned, store, leaderboard_url(leaderboard, home), jobs or usable_cores(), json_)
+        _run(planned, store, place, jobs or usable_cores(), json_)
     if json_:
         typer.echo(json.dumps(_document(planned, store)))
     else:
@@ -94,18 +95,17 @@ def _names(option: str, text: str | None) -> list[str] | None:
     return names
 
 
-def _run(planned: Grid, store: Store, board: str, jobs: int, quiet: bool) -> None:
+def _run(planned: Grid, store: Store, place: LeaderboardPlace, jobs: int, quiet: bool) -> None:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.execution import names_of
     from icrl_bench.runs.grids import run_grid
     from icrl_bench.stages.stage import Context
-    from icrl_leaderboards.store import Leaderboard
     from icrl_registry.hooks import HookManager
 
     hooks = HookManager()
     with (
         contextlib.redirect_stdout(sys.stderr),
-        Leaderboard(board) as leaderboard,
+        place.open() as leaderboard,
         Progress(names_of(planned.stages()), quiet=quiet, on_event=hooks.progress) as progress,
     ):
         run_grid(planned, Context(store, progress, jobs, leaderboard, hooks))

@@ -14,7 +14,7 @@ from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from icrl_bench.plan import Request
-    from icrl_leaderboards.store import Leaderboard
+    from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_registry.contracts import Track
 
 LARGEST_SEED = 2**31 - 1  # what every database keeps as an integer
@@ -75,7 +75,7 @@ class LeaderboardPlace(OptionGroup):
 
     def open(self) -> Leaderboard:
         """The leaderboard; nothing is read yet."""
-        from icrl_leaderboards.store import Leaderboard
+        from icrl_leaderboards.database.leaderboard import Leaderboard
 
         return Leaderboard(self.location)
 

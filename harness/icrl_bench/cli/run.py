@@ -17,7 +17,7 @@ from icrl_bench.machine.cpu_settings import set_for_training
 
 if TYPE_CHECKING:
     from icrl_bench.plan import Plan
-    from icrl_leaderboards.records import RunRecord
+    from icrl_leaderboards.runs.record import RunRecord
 
 
 @takes_groups
@@ -62,12 +62,12 @@ def run(
 
 
 def _print_result(records: Sequence[RunRecord], board: Any, plan: Plan, as_json: bool) -> None:
-    from icrl_leaderboards.summary import summarise_run
+    from icrl_leaderboards.analysis.summary import summarise_run
 
     if as_json:
         typer.echo(json.dumps({"runs": [summarise_run(record) for record in records]}, allow_nan=False))
         return
-    from icrl_leaderboards.tables import print_leaderboard
+    from icrl_leaderboards.terminal.tables import print_leaderboard
 
     print_leaderboard(
         board.runs(environment=plan.environment_id, protocol=plan.protocol_label, track=plan.request.track)

@@ -20,8 +20,8 @@ from icrl_registry.errors import EXIT_RUN_FAILED
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
     from icrl_bench.runs.sweeps import Sweep
-    from icrl_leaderboards.store import Leaderboard
-    from icrl_leaderboards.studies import Study, StudyRun
+    from icrl_leaderboards.database.leaderboard import Leaderboard
+    from icrl_leaderboards.database.studies import Study, StudyRun
 
 
 @takes_groups
@@ -91,7 +91,7 @@ def _print_cells(runs: Sequence[StudyRun], name: str, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"study": name, "runs": [vars(run) for run in runs]}))
         return
-    from icrl_leaderboards.studies import format_value
+    from icrl_leaderboards.database.studies import format_value
 
     typer.echo(f"study: {name}")
     for run in runs:

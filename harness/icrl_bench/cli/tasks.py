@@ -15,7 +15,7 @@ from icrl_bench.machine.cpu_settings import set_for_training
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from icrl_leaderboards.certificates import Certificate, Verdict
+    from icrl_leaderboards.runs.certificates import Certificate, Verdict
     from icrl_registry.protocols.loading import Protocol
 
 
@@ -82,7 +82,7 @@ def _list(env: str, protocol: Protocol, as_json: bool) -> None:
 def _certify(env: str, protocol: Protocol, home: Any, jobs: int | None, as_json: bool) -> None:
     set_for_training()
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.cli.run import usable_cores
+    from icrl_bench.machine.cores import usable_cores
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.certificates import certificate_stage, certify, stages_of_certificate
     from icrl_bench.runs.execution import names_of

@@ -7,7 +7,7 @@ from typing import Any
 from icrl_bench.plan import Request, make_plan
 from icrl_bench.stages.certify import CLONED, Certify
 from icrl_bench.stages.stage import Context, Stage, in_order
-from icrl_leaderboards.certificates import Certificate
+from icrl_leaderboards.runs.certificates import Certificate
 from icrl_registry.errors import BenchError
 from icrl_registry.protocols.loading import Protocol
 

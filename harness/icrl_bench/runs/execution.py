@@ -12,7 +12,7 @@ from icrl_bench.stages.collect import Collect
 from icrl_bench.stages.floors import Floors
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.contracts import SPLITS
 
 

@@ -92,8 +92,8 @@ def plan_grid(
         for method in wanted:
             name, track = _track_of(method)
             plan = make_plan(Request(name, environment, protocol, overrides or {}, device, track))
-            of_row = protocol.seeds if seeds is None else seeds
-            for seed in of_row[:1] if plan.replays_source else of_row:  # every seed gives the source's one row
+            of_row = plan.default_seeds if seeds is None else list(seeds)[: 1 if plan.replays_source else None]
+            for seed in of_row:  # of a replayed source every seed would give the same row
                 rows.append(GridRow(plan.environment_id, method, seed, plan))
     grid = Grid(protocol, rows)
     if certify and protocol.certificate.demands_anything:

@@ -16,7 +16,7 @@ from icrl_bench.stages.floors import FloorReturns
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_bench.stages.train import Train
 from icrl_leaderboards.exchange.reruns import VERDICTS, Rerun, compare_returns
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.runs.record import RunRecord
 
 
 class RerunPlan:

@@ -20,7 +20,7 @@ from icrl_bench.plan import Plan, Request, make_plan
 from icrl_bench.runs.execution import execute, names_of, stages_of
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context
-from icrl_leaderboards.studies import Study, StudyRun, format_value
+from icrl_leaderboards.database.studies import Study, StudyRun, format_value
 from icrl_registry.configuration import merge, parse_assignments
 from icrl_registry.errors import BenchError, UsageError
 

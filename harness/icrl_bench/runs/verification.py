@@ -15,7 +15,7 @@ from icrl_bench.artefacts.store import Store
 from icrl_bench.plan import PROTOCOL_SECTIONS, Plan, Request, make_plan
 from icrl_bench.stages.adapt import has_adaptation, read_adaptation
 from icrl_bench.stages.record import Record, stage_versions
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track
 from icrl_registry.discovery import load

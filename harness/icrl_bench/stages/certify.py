@@ -22,7 +22,7 @@ from icrl_bench.stages.collect import Collect
 from icrl_bench.stages.floors import Floors
 from icrl_bench.stages.stage import Context, Stage
 from icrl_bench.stages.train import Train
-from icrl_leaderboards.certificates import Certificate
+from icrl_leaderboards.runs.certificates import Certificate
 from icrl_registry.contracts import AdaptationSetting, Environment, FloatArray, Source, Task
 from icrl_registry.errors import DamagedArtefactError, UsageError
 

@@ -13,8 +13,8 @@ from icrl_bench.machine.provenance import collect_provenance
 from icrl_bench.plan import Plan
 from icrl_bench.stages.adapt import Adapt
 from icrl_bench.stages.stage import Context, Stage, in_order
-from icrl_leaderboards.records import PluginUse, RunRecord
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_leaderboards.runs.record import PluginUse, RunRecord
 
 #: What must be equal for a row to say the same: all but when and where it was made.
 CIRCUMSTANCES = ("created_at", "provenance", "seconds")
@@ -51,7 +51,7 @@ class Record(Stage[RunRecord]):
 
     def make(self, context: Context) -> None:
         """Records the row unless one is there that says the same: that keeps its date and how it came about."""
-        from icrl_leaderboards.summary import summarise_run
+        from icrl_leaderboards.analysis.summary import summarise_run
 
         assert context.leaderboard is not None
         record = self.read(context.store)

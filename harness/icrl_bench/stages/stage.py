@@ -17,8 +17,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 from icrl_bench.artefacts.store import Store, address_of
 from icrl_bench.machine.progress import Progress
 from icrl_bench.plan import Plan
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.hooks import HookManager
 
 Product = TypeVar("Product")

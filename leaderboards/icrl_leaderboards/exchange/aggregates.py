@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.scores import with_nan
-from icrl_leaderboards.statistics import last_count, normalised_scores
+from icrl_leaderboards.analysis.statistics import last_count, normalised_scores
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.scores import with_nan
 
 
 def aggregates(run: RunRecord) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from icrl_leaderboards.database.schema import LENGTH_TYPE, RETURN_TYPE
 from icrl_leaderboards.exchange.aggregates import aggregates
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.schema import LENGTH_TYPE, RETURN_TYPE
+from icrl_leaderboards.runs.record import RunRecord
 
 FORMAT = "icrl-bench/run"
 VERSION = 1

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.text import visible
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.wording.text import visible
 from icrl_registry.errors import UsageError
 
 FORMATS = ("json", "csv", "parquet")

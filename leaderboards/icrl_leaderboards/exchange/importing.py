@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.exchange.document import checksums
 from icrl_leaderboards.exchange.reading import PublishedRun, PublishedRunError, read_published
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.runs.record import RunRecord
 
 VERDICTS = ("imported", "replaced", "there already", "refused")
 _BATCH = 100  # files a transaction

@@ -16,7 +16,7 @@ import numpy as np
 
 from icrl_leaderboards.exchange.aggregates import aggregates, differing
 from icrl_leaderboards.exchange.document import FIELDS, FORMAT, VERSION, checksums, to_bytes
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError
 
 LARGEST_FILE = 32 * 2**20  # bytes; a run of 100 tasks and 1,000 episodes takes 3 MiB

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icrl_leaderboards.statistics import FloatArray, last_episodes
+from icrl_leaderboards.analysis.statistics import FloatArray, last_episodes
 
 LEVEL = 0.95
 #: Relative difference that any two machines may have, also where all episodes of a task are alike.

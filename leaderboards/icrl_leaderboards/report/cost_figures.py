@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from icrl_leaderboards.formatting import count, duration, with_interval
+from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.report.curves import principal_rows, table_title
 from icrl_leaderboards.report.drawing import Drawing, Point, text_width
 from icrl_leaderboards.report.figures import (
@@ -20,8 +20,8 @@ from icrl_leaderboards.report.figures import (
 )
 from icrl_leaderboards.report.scales import Scale, linear_ticks, log_ticks, widen, widen_log
 from icrl_leaderboards.report.styles import LineStyle, brief_label, is_source, series_name
-from icrl_leaderboards.summary import Row, Table
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.formatting import count, duration, with_interval
+from icrl_leaderboards.wording.text import shorten
 
 _SIZE = (300.0, 208.0)
 _MOST_NAMES = 9

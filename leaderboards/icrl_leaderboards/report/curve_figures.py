@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icrl_leaderboards.formatting import count, number
 from icrl_leaderboards.report.curves import Curve, CurvePlot, value_range
 from icrl_leaderboards.report.drawing import Drawing, text_width
 from icrl_leaderboards.report.figures import (
@@ -21,7 +20,8 @@ from icrl_leaderboards.report.figures import (
 )
 from icrl_leaderboards.report.scales import Scale, episode_ticks, linear_ticks, log_ticks, spread_within, widen
 from icrl_leaderboards.report.styles import cut
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.formatting import count, number
+from icrl_leaderboards.wording.text import shorten
 
 _SIZES = {"full": (420.0, 276.0), "small": (330.0, 208.0)}
 _LONGEST_LABEL = 140.0

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.analysis.statistics import FloatArray, mean_curve
+from icrl_leaderboards.analysis.statistics.bootstrap import mean_band
+from icrl_leaderboards.analysis.summary import Reference, Row, Table
 from icrl_leaderboards.report.styles import FAMILIAR, SOURCE_METHOD, LineStyle, brief_label, is_source, series_name
-from icrl_leaderboards.statistics import FloatArray, mean_curve
-from icrl_leaderboards.statistics.bootstrap import mean_band
-from icrl_leaderboards.summary import Reference, Row, Table
+from icrl_leaderboards.runs.record import RunRecord
 
 MOST_CURVES = 8  # lines that a reader can tell apart; further rows stand in the tables
 MOST_POINTS = 120

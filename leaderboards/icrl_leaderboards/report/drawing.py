@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from icrl_leaderboards.text import visible
+from icrl_leaderboards.wording.text import visible
 
 Point = tuple[float, float]
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from icrl_leaderboards.formatting import number
 from icrl_leaderboards.report.drawing import Drawing, text_width
 from icrl_leaderboards.report.scales import Scale
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.formatting import number
+from icrl_leaderboards.wording.text import shorten
 
 LABEL_SIZE = 12.0  # of the texts in a drawing, as the style sheet has it
 LINE_HEIGHT = 13.5

@@ -20,7 +20,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from icrl_leaderboards.cells import (
+from icrl_leaderboards.analysis.statistics.intervals import Estimate
+from icrl_leaderboards.analysis.statistics.measures import DESCRIPTIONS, EPISODES_TO_ORACLE, MEASURES, measure
+from icrl_leaderboards.analysis.summary import Reference, Row, Table
+from icrl_leaderboards.report.figures import Figure
+from icrl_leaderboards.report.marks import score_bar, swatch
+from icrl_leaderboards.report.ranking import Ranked, probabilities_of_improvement, rank_methods
+from icrl_leaderboards.report.runs import run_view
+from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
+from icrl_leaderboards.report.styles import COLOURS, NAME_LIMIT, SHADES
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.wording.cells import (
     COST_COLUMNS,
     RESULT_COLUMNS,
     cells_of,
@@ -29,18 +39,8 @@ from icrl_leaderboards.cells import (
     settings_of,
     table_decimals,
 )
-from icrl_leaderboards.formatting import MISSING, count, interval, with_interval
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.report.figures import Figure
-from icrl_leaderboards.report.marks import score_bar, swatch
-from icrl_leaderboards.report.ranking import Ranked, probabilities_of_improvement, rank_methods
-from icrl_leaderboards.report.runs import run_view
-from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
-from icrl_leaderboards.report.styles import COLOURS, NAME_LIMIT, SHADES
-from icrl_leaderboards.statistics.intervals import Estimate
-from icrl_leaderboards.statistics.measures import DESCRIPTIONS, EPISODES_TO_ORACLE, MEASURES, measure
-from icrl_leaderboards.summary import Reference, Row, Table
-from icrl_leaderboards.text import shorten, visible
+from icrl_leaderboards.wording.formatting import MISSING, count, interval, with_interval
+from icrl_leaderboards.wording.text import shorten, visible
 from icrl_registry.hooks import ReportSection
 
 #: Runs without a fold-out that a section still lists, newest first.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from icrl_leaderboards.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
-from icrl_leaderboards.formatting import MISSING, with_interval
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.analysis.summary import Reference, Row
 from icrl_leaderboards.report.figures import Figure
 from icrl_leaderboards.report.ranking import rank_methods
 from icrl_leaderboards.report.sections import MOST_ROWS, Board, Section
-from icrl_leaderboards.summary import Reference, Row
-from icrl_leaderboards.text import markdown, visible
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.wording.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
+from icrl_leaderboards.wording.formatting import MISSING, with_interval
+from icrl_leaderboards.wording.text import markdown, visible
 from icrl_registry.hooks import ReportSection
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from icrl_leaderboards.analysis.summary import Row
 from icrl_leaderboards.report.drawing import Drawing
 from icrl_leaderboards.report.scales import Scale
 from icrl_leaderboards.report.styles import LineStyle
-from icrl_leaderboards.summary import Row
 
 _BAR = (120.0, 16.0)
 

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from icrl_leaderboards.formatting import number
+from icrl_leaderboards.analysis.statistics import FloatArray, performance_profile
+from icrl_leaderboards.analysis.statistics.pairs import Profile, profile
+from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.report.curves import MOST_CURVES, principal_rows, table_title
 from icrl_leaderboards.report.drawing import Drawing, steps
 from icrl_leaderboards.report.figures import Axis, Box, Figure, Numbers, draw_frame, draw_key, left_margin, write_ticks
 from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
 from icrl_leaderboards.report.styles import LineStyle, brief_label, is_source, series_name
-from icrl_leaderboards.statistics import FloatArray, performance_profile
-from icrl_leaderboards.statistics.pairs import Profile, profile
-from icrl_leaderboards.summary import Row, Table
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.formatting import number
+from icrl_leaderboards.wording.text import shorten
 
 _SIZE = (420.0, 276.0)
 _POINTS = 101

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from icrl_leaderboards.analysis.statistics.intervals import Estimate
+from icrl_leaderboards.analysis.statistics.pairs import pooled_difference, pooled_probability, wins_of
+from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.report.curves import MOST_CURVES, principal_rows, rivals
 from icrl_leaderboards.report.styles import is_source
-from icrl_leaderboards.statistics.intervals import Estimate
-from icrl_leaderboards.statistics.pairs import pooled_difference, pooled_probability, wins_of
-from icrl_leaderboards.summary import Row, Table
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from icrl_leaderboards.formatting import count, duration
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.wording.formatting import count, duration
 
 _STAGES = ("collect", "train", "adapt")
 _DOCUMENTS = ("variant", "config", "provenance", "diagnostics")

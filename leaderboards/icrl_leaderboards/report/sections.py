@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, count
 
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.analysis.summary import Table, group_runs, tables_of, track_order
 from icrl_leaderboards.report.cost_figures import cost_figures
 from icrl_leaderboards.report.curve_figures import curve_figure
 from icrl_leaderboards.report.curves import episode_plot, steps_plot
@@ -17,8 +17,8 @@ from icrl_leaderboards.report.profile_figures import profile_figure
 from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
 from icrl_leaderboards.report.styles import LineStyle, line_styles
 from icrl_leaderboards.report.task_figures import strip_figure
-from icrl_leaderboards.scores import RunScores
-from icrl_leaderboards.summary import Table, group_runs, tables_of, track_order
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.scores import RunScores
 
 #: Rows of a table that the report lists; the others are counted.
 MOST_ROWS = 400

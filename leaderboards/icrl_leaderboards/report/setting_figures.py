@@ -11,16 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from icrl_leaderboards.cells import table_decimals
-from icrl_leaderboards.formatting import with_interval
+from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.report.curve_figures import curve_figure
 from icrl_leaderboards.report.curves import episode_plot, table_title
 from icrl_leaderboards.report.drawing import Drawing
 from icrl_leaderboards.report.figures import Axis, Box, Figure, Numbers, draw_frame, left_margin, write_ticks
 from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
 from icrl_leaderboards.report.styles import SHADES, LineStyle, cut
-from icrl_leaderboards.summary import Row, Table
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.cells import table_decimals
+from icrl_leaderboards.wording.formatting import with_interval
+from icrl_leaderboards.wording.text import shorten
 
 _SIZE = (420.0, 276.0)
 

@@ -7,7 +7,7 @@ from html import escape
 from icrl_leaderboards.report.drawing import Drawing
 from icrl_leaderboards.report.figures import Figure
 from icrl_leaderboards.report.html import page_style
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.text import shorten
 
 _MARGIN = 14.0
 _TITLE = 44.0

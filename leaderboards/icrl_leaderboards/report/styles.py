@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from icrl_leaderboards.summary import Row
-from icrl_leaderboards.text import shorten, visible
+from icrl_leaderboards.analysis.summary import Row
+from icrl_leaderboards.wording.text import shorten, visible
 
 #: Colours on a light and on a dark ground. They differ for eyes without one of the three kinds of cones too, and each has a
 #: contrast of at least 4.5 : 1 to its ground, since names are written in them; tests hold both.

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from icrl_leaderboards.cells import table_decimals
-from icrl_leaderboards.formatting import MISSING, number
+from icrl_leaderboards.analysis.statistics import FloatArray, last_episodes
+from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.report.curves import MOST_CURVES, rivals, table_title
 from icrl_leaderboards.report.drawing import Drawing, text_width
 from icrl_leaderboards.report.figures import (
@@ -22,9 +22,9 @@ from icrl_leaderboards.report.figures import (
 )
 from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
 from icrl_leaderboards.report.styles import LineStyle, brief_label, cut, series_name
-from icrl_leaderboards.statistics import FloatArray, last_episodes
-from icrl_leaderboards.summary import Row, Table
-from icrl_leaderboards.text import shorten
+from icrl_leaderboards.wording.cells import table_decimals
+from icrl_leaderboards.wording.formatting import MISSING, number
+from icrl_leaderboards.wording.text import shorten
 
 MOST_TASKS = 60  # strips in a drawing; the table behind it has every task
 _WIDTH, _STRIP = 420.0, 19.0

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from icrl_leaderboards.records import RunRecord
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.report.html import render_html
 from icrl_leaderboards.report.markdown import figures_of, plot_file, render_markdown
 from icrl_leaderboards.report.sections import Board, make_boards
 from icrl_leaderboards.report.standalone import to_file
-from icrl_leaderboards.scores import RunScores
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.scores import RunScores
 from icrl_registry.errors import UsageError
 from icrl_registry.hooks import ReportSection
 

@@ -11,12 +11,12 @@ import jsonschema
 import numpy as np
 import pytest
 
-from icrl_leaderboards import statistics
+from icrl_leaderboards.analysis import statistics
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.exchange.aggregates import aggregates
 from icrl_leaderboards.exchange.document import SCHEMA_FILE, file_name, to_bytes, to_document
 from icrl_leaderboards.exchange.reading import PublishedRunError, read_published
-from icrl_leaderboards.records import RunRecord
-from icrl_leaderboards.store import Leaderboard
+from icrl_leaderboards.runs.record import RunRecord
 
 
 @pytest.fixture

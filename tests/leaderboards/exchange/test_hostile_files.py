@@ -9,11 +9,11 @@ import time
 
 import pytest
 
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.exchange import reading
 from icrl_leaderboards.exchange.document import to_bytes
 from icrl_leaderboards.exchange.importing import find_files, import_files
 from icrl_leaderboards.exchange.reading import PublishedRunError, read_published
-from icrl_leaderboards.store import Leaderboard
 from icrl_registry.errors import EXIT_VERIFICATION
 
 #: Bytes that are no run, with a word of what must be said.

@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.exchange.document import file_name, to_bytes
 from icrl_leaderboards.exchange.importing import find_files, import_files
-from icrl_leaderboards.store import Leaderboard
 
 
 @pytest.fixture

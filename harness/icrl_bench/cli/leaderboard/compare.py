@@ -31,8 +31,8 @@ def compare(
     json_: JsonFlag = False,
 ) -> None:
     """Compare A with B on equal tasks and seeds: differences with intervals, probability of improvement, a verdict."""
-    from icrl_leaderboards.comparison import compare as compare_runs
-    from icrl_leaderboards.comparison_tables import print_comparisons, regression_message, verdict_in_words
+    from icrl_leaderboards.analysis.comparison import compare as compare_runs
+    from icrl_leaderboards.wording.comparisons import print_comparisons, regression_message, verdict_in_words
 
     with filters.open(place) as board:
         runs = board.scores(**filters.chosen)

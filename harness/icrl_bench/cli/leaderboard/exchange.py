@@ -19,7 +19,7 @@ from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
     from icrl_leaderboards.exchange.importing import Outcome
-    from icrl_leaderboards.records import RunRecord
+    from icrl_leaderboards.runs.record import RunRecord
 
 PUBLISHED = Path("leaderboards") / "published"
 Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="Published runs, or folders of them.")]
@@ -176,7 +176,7 @@ def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
 
 
 def _print_outcomes(outcomes: Sequence[Outcome], place: str) -> None:
-    from icrl_leaderboards.text import visible
+    from icrl_leaderboards.wording.text import visible
 
     for outcome in outcomes:
         if outcome.verdict != "imported":

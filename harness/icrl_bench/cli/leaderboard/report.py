@@ -21,8 +21,8 @@ def report(
     json_: JsonFlag = False,
 ) -> None:
     """Write a report: one self-contained HTML page with rankings, plots and provenance, and the same as Markdown."""
+    from icrl_leaderboards.analysis.summary import group_runs, tables_of
     from icrl_leaderboards.report.writing import details_for, write_report
-    from icrl_leaderboards.summary import group_runs, tables_of
     from icrl_registry.hooks import HookManager
 
     with filters.open(place) as board:

@@ -14,7 +14,7 @@ from icrl_bench.cli.groups import OptionGroup
 from icrl_bench.cli.options import LeaderboardPlace
 
 if TYPE_CHECKING:
-    from icrl_leaderboards.store import Leaderboard
+    from icrl_leaderboards.database.leaderboard import Leaderboard
 
 EnvFilter = Annotated[str | None, typer.Option("--env", "-e", help="Only this environment; all versions without one.")]
 MethodFilter = Annotated[str | None, typer.Option("--method", "-m", help="Only this method, such as ad-mamba.")]

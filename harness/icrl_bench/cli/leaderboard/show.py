@@ -14,7 +14,7 @@ from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from icrl_leaderboards.scores import RunScores
+    from icrl_leaderboards.runs.scores import RunScores
 
 
 @takes_groups
@@ -43,8 +43,8 @@ def show(
 
     With --json every row and every statistic is there, whatever --columns and --limit say.
     """
-    from icrl_leaderboards.columns import COLUMNS, DEFAULT_COLUMNS, choose_column, choose_columns
-    from icrl_leaderboards.tables import print_leaderboard
+    from icrl_leaderboards.terminal.tables import print_leaderboard
+    from icrl_leaderboards.wording.columns import COLUMNS, DEFAULT_COLUMNS, choose_column, choose_columns
 
     names = {None: DEFAULT_COLUMNS, "all": tuple(COLUMNS)}.get(columns) or tuple((columns or "").split(","))
     choose_columns(names)
@@ -60,8 +60,8 @@ def show(
 
 
 def _json_rows(scores: Sequence[RunScores], sort: str) -> list[dict[str, Any]]:
-    from icrl_leaderboards.columns import choose_column, sorted_entries
-    from icrl_leaderboards.summary import compute_statistics, group_runs, tables_of
+    from icrl_leaderboards.analysis.summary import compute_statistics, group_runs, tables_of
+    from icrl_leaderboards.wording.columns import choose_column, sorted_entries
 
     rows = group_runs(scores)
     compute_statistics(rows)

@@ -14,8 +14,8 @@ from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import UsageError, unknown_name
 
 if TYPE_CHECKING:
-    from icrl_leaderboards.scores import RunScores
-    from icrl_leaderboards.studies import Study
+    from icrl_leaderboards.database.studies import Study
+    from icrl_leaderboards.runs.scores import RunScores
 
 
 @takes_groups
@@ -29,7 +29,7 @@ def studies(
     json_: JsonFlag = False,
 ) -> None:
     """Print the recorded studies: one table each, a row for each combination of settings."""
-    from icrl_leaderboards.study_results import print_study, results_of, study_json
+    from icrl_leaderboards.terminal.study_results import print_study, results_of, study_json
 
     if plot is not None and name is None:
         raise UsageError("--plot draws one study", "name it: `icrl-bench leaderboard studies NAME --plot FILE.svg`")
@@ -55,7 +55,7 @@ def studies(
 
 def show_study(study: Study, scores: Sequence[RunScores], plot: Path | None, as_json: bool) -> int:
     """Prints a study and draws it if anything of it is recorded; returns how many cells failed."""
-    from icrl_leaderboards.study_results import plot_study, print_study, results_of, study_json
+    from icrl_leaderboards.terminal.study_results import plot_study, print_study, results_of, study_json
 
     results = results_of(study, scores)
     if plot is not None and scores:

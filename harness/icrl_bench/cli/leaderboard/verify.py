@@ -20,7 +20,7 @@ from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
     from icrl_bench.runs.verification import Check, Verifier
-    from icrl_leaderboards.records import RunRecord
+    from icrl_leaderboards.runs.record import RunRecord
 
 LONGEST_LISTING = 20  # of more runs than this, only those with something to say are printed
 
@@ -158,7 +158,7 @@ def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None,
 
 
 def _print(results: Sequence[Verified], counts: dict[str, int]) -> None:
-    from icrl_leaderboards.text import shorten, visible
+    from icrl_leaderboards.wording.text import shorten, visible
 
     for result in results:
         if len(results) > LONGEST_LISTING and result.status == "ok":

@@ -1,0 +1,1 @@
+"""What may be said of runs: statistics, rows over seeds, comparisons of methods."""

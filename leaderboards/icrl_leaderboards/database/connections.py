@@ -1,0 +1,253 @@
+"""Opening a leaderboard's database: SQLite with write-ahead logging, or any other URL that SQLAlchemy knows.
+
+Several processes may write at once. On SQLite every write begins with `BEGIN IMMEDIATE`, so the busy timeout covers the whole
+wait; what still fails on a lock or a serialisation conflict is tried again until `PATIENCE` is over. Whatever else a database
+can say is turned into an error that names the database (without its password) and what to type.
+
+Accepted trade-off: a commit to SQLite does not wait for the disk (`synchronous = NORMAL`), which was nine tenths of a write's
+time. A killed process loses nothing; a power cut can take back the rows of the last moments, never half of one and never the
+database, and the same run commands record them again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc, insert, inspect, select, text
+from sqlalchemy.engine import URL, make_url
+
+from icrl_leaderboards.database.migrations import migrate
+from icrl_leaderboards.database.schema import SCHEMA_VERSION, Base, SchemaVersionRow
+from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
+
+BUSY_TIMEOUT_MS = 30_000
+PATIENCE = 120.0  # seconds for which a write is tried again while others hold the database
+#: PostgreSQL: serialisation failure, deadlock, lock not available.
+_CONFLICT_STATES = frozenset({"40001", "40P01", "55P03"})
+_BUSY = ("locked", "busy")
+_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "corrupt")
+
+Result = TypeVar("Result")
+
+
+class LeaderboardError(BenchError):
+    """The leaderboard's database cannot be read or written; the hint says what to do."""
+
+    kind = "leaderboard"
+
+
+def parse_location(location: str | Path) -> URL:
+    """A SQLAlchemy URL from a URL or the path of an SQLite file.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    given = str(location).strip()
+    if not given or "\x00" in given:
+        hint = "give --leaderboard a file or a URL such as postgresql://host/name"
+        raise UsageError("the leaderboard has no name", hint)
+    if "://" not in given:
+        return URL.create("sqlite", database=str(Path(given).expanduser().absolute()))
+    try:
+        url = make_url(given)
+        return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
+    except exc.ArgumentError as error:
+        hint = "write it as postgresql://user@host/name or sqlite:////absolute/path.sqlite"
+        raise UsageError("cannot read the leaderboard's URL", hint) from error
+
+
+def open_engine(url: URL) -> Engine:
+    """An engine for `url`; nothing is connected yet.
+
+    Raises:
+        UsageError: no such dialect, or its driver is not installed.
+    """
+    place = url.render_as_string(hide_password=True)
+    options: dict[str, Any] = {"json_serializer": _dump_json}
+    if _is_sqlite_file(url):
+        # one connection stays open: closing the last one moves the whole log into the file and syncs both
+        options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": -1}
+        options |= {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}}
+    try:
+        engine = create_engine(url, **options)
+    except exc.NoSuchModuleError as error:
+        hint = "use sqlite:///PATH or postgresql+psycopg://HOST/NAME"
+        raise UsageError(f"no database dialect for {place}", hint) from error
+    except ModuleNotFoundError as error:
+        package = "'icrl-bench[postgres]'" if error.name == "psycopg" else error.name
+        raise UsageError(f"{place} needs the module '{error.name}'", f"pip install {package}") from error
+    except (exc.ArgumentError, TypeError) as error:
+        raise UsageError(f"cannot use the leaderboard {place}: {error}", "check the URL") from error
+    if url.get_backend_name() == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """The file behind an SQLite URL; None for other databases and for one in memory."""
+    return Path(str(url.database)) if _is_sqlite_file(url) else None
+
+
+def _is_sqlite_file(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite" and url.database not in (None, "", ":memory:") and "mode" not in url.query
+
+
+def _dump_json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # sqlite3 would otherwise begin transactions by itself, and too late
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    statement = connection.get_execution_options().get("icrl_begin", "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
+
+
+# --- Transactions ----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
+    """One transaction, committed at the end of the block. All queries of a reading one see the same state."""
+    with engine.connect() as connection:
+        connection = connection.execution_options(icrl_begin="BEGIN IMMEDIATE" if write else "BEGIN")
+        if not write and engine.dialect.name == "postgresql":  # by default each statement would see a newer state
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        with connection.begin():
+            yield connection
+
+
+def retry_conflicts(operation: Callable[[], Result]) -> Result:
+    """Calls `operation` again, ever more slowly, while it fails because others are writing."""
+    end = time.monotonic() + PATIENCE
+    pause = 0.005
+    jitter = random.SystemRandom()
+    while True:
+        try:
+            return operation()
+        except exc.DBAPIError as error:
+            if not _is_conflict(error) or time.monotonic() + pause > end:
+                raise
+        time.sleep(pause * jitter.uniform(0.5, 1.5))
+        pause = min(pause * 2, 1.0)
+
+
+def _is_conflict(error: exc.DBAPIError) -> bool:
+    if isinstance(error.orig, sqlite3.OperationalError):
+        return any(word in str(error.orig) for word in _BUSY)
+    if isinstance(error, exc.IntegrityError):
+        return not isinstance(error.orig, sqlite3.Error)  # another writer recorded the same run in between
+    return getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES
+
+
+@contextmanager
+def readable_errors(url: URL) -> Iterator[None]:
+    """Turns what the database says into errors that a user can act on."""
+    place = url.render_as_string(hide_password=True)
+    try:
+        yield
+    except exc.DBAPIError as error:
+        raise _translate(error, place, sqlite_file(url)) from error
+    except (exc.SQLAlchemyError, json.JSONDecodeError) as error:
+        raise LeaderboardError(f"the leaderboard {place} failed: {error}", "check --leaderboard") from error
+
+
+def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchError:
+    said = " ".join(str(error.orig).split())
+    if path is None:
+        if "NUL" in said:  # PostgreSQL's text has every character but this one
+            return LeaderboardError(f"the leaderboard {place} takes no name with a NUL: {said}", "rename the plugin")
+        hint = "check that the server runs and that --leaderboard is right"
+        return LeaderboardError(f"the leaderboard {place} failed: {said}", hint)
+    elsewhere = "or give --leaderboard another file"
+    if any(word in said for word in _DAMAGED):
+        hint = f"`mv {path} {path}.damaged`; the same run commands record their rows again"
+        return DamagedArtefactError(f"the leaderboard {path} is damaged: {said}", hint)
+    if "full" in said:
+        return LeaderboardError(f"no space left for the leaderboard {path}", f"free some space, {elsewhere}")
+    if "readonly" in said:
+        return LeaderboardError(f"the leaderboard {path} is read-only", f"`chmod u+w {path}`, {elsewhere}")
+    if "unable to open" in said:
+        hint = f"check that its folder exists and is yours, {elsewhere}"
+        return LeaderboardError(f"cannot open the leaderboard {path}", hint)
+    if any(word in said for word in _BUSY):
+        hint = f"wait for that process to end, {elsewhere}"
+        return LeaderboardError(f"the leaderboard {path} is held by another process", hint)
+    return LeaderboardError(f"the leaderboard {path} failed: {said}", f"try again, {elsewhere}")
+
+
+# --- The schema ------------------------------------------------------------------------------------------------------
+
+
+def schema_version(connection: Connection, place: str) -> int:
+    """Which form the leaderboard's tables have; 0 where there are none yet.
+
+    Raises:
+        LeaderboardError: they have a newer form, or the database belongs to something else.
+        DamagedArtefactError: the version is not one that ever was.
+    """
+    tables = set(inspect(connection).get_table_names())
+    if SchemaVersionRow.__tablename__ not in tables:
+        foreign = sorted(tables & set(Base.metadata.tables))
+        if foreign:
+            hint = "give --leaderboard a database of its own"
+            raise LeaderboardError(f"{place} has a table '{foreign[0]}' of another program", hint)
+        return 0
+    versions = connection.execute(select(SchemaVersionRow.version)).scalars().all()
+    newest = max(versions, default=0)
+    if newest > SCHEMA_VERSION:
+        message = f"{place} was written by a newer icrl-bench (schema {newest}; this one reads up to {SCHEMA_VERSION})"
+        raise LeaderboardError(message, "pip install --upgrade icrl-bench")
+    if newest < 1:
+        raise DamagedArtefactError(f"{place} does not say which schema it has", "move it aside and run again")
+    return newest
+
+
+def ensure_schema(engine: Engine, place: str) -> None:
+    """Creates the tables where there are none and brings older ones up to date; several processes may do so at once.
+
+    An upgrade is one transaction: whatever happens in between, the database has its old form or its new one.
+    """
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            connection = connection.execution_options(icrl_begin="")  # within a transaction the mode cannot change
+            if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    with transaction(engine, write=True) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(7215501)"))
+        version = schema_version(connection, place)
+        if version == 0:
+            Base.metadata.create_all(connection)
+            connection.execute(insert(SchemaVersionRow).values(version=SCHEMA_VERSION))
+        elif version < SCHEMA_VERSION:
+            migrate(connection, version)
+
+
+def upgrade_schema(engine: Engine, place: str, version: int) -> None:
+    """Brings older tables up to date, for somebody who only wants to read.
+
+    Raises:
+        LeaderboardError: the database is read-only.
+    """
+    try:
+        ensure_schema(engine, place)
+    except exc.OperationalError as error:
+        if "readonly" not in str(error.orig):
+            raise
+        message = f"{place} has the tables of an older icrl-bench (schema {version}) and is read-only"
+        raise LeaderboardError(message, "give --leaderboard a copy of it that can be written") from error

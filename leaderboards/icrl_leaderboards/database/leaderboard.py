@@ -1,0 +1,344 @@
+"""The leaderboard: a database of runs that several processes may write and read at once."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy.engine import URL
+
+from icrl_leaderboards.database.connections import (
+    ensure_schema,
+    open_engine,
+    parse_location,
+    readable_errors,
+    retry_conflicts,
+    schema_version,
+    sqlite_file,
+    transaction,
+    upgrade_schema,
+)
+from icrl_leaderboards.database.loading import load_records, load_scores
+from icrl_leaderboards.database.schema import (
+    CHILDREN,
+    SCHEMA_VERSION,
+    ArtefactRow,
+    Base,
+    DiagnosticRow,
+    EpisodesRow,
+    PluginRow,
+    ProvenanceRow,
+    RunRow,
+    StageRow,
+    TaskRow,
+)
+from icrl_leaderboards.database.studies import Study, load_studies, write_study
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.scores import RunScores
+from icrl_registry.errors import UnknownNameError, UsageError, unknown_name
+
+Result = TypeVar("Result")
+STREAM_RUNS = 200  # records in memory at a time
+FILTERS = ("environment", "method", "protocol", "track")
+
+
+class Leaderboard:
+    """Runs in a database, by default an SQLite file.
+
+    Nothing is opened before the first call, and reading makes no file: a leaderboard that is not there yet has no runs.
+    """
+
+    def __init__(self, location: str | Path) -> None:
+        """`location` is the path of an SQLite file or any SQLAlchemy URL.
+
+        Raises:
+            UsageError: it is neither, or the URL's driver is not installed.
+        """
+        self.url: URL = parse_location(location)
+        self._engine = open_engine(self.url)
+        self._has_tables = False
+
+    @property
+    def place(self) -> str:
+        """Where it is, without a password."""
+        path = sqlite_file(self.url)
+        return str(path) if path is not None else self.url.render_as_string(hide_password=True)
+
+    def record(self, run: RunRecord) -> None:
+        """Stores a run, in one transaction; a run with the same id is replaced.
+
+        Raises:
+            BenchError: the database is damaged, full, read-only, held by another process or out of reach.
+        """
+        self.record_all([run])
+
+    def record_all(self, runs: Sequence[RunRecord]) -> None:
+        """Stores several runs in one transaction: all of them or none."""
+        if runs:
+            self._write(lambda connection: _replace_all(connection, runs))
+
+    def delete(self, run_id: str) -> bool:
+        """Removes a run and everything that belongs to it; says whether it was there."""
+        if not self._exists():
+            return False
+        return self._write(lambda connection: _delete(connection, run_id))
+
+    def runs(
+        self,
+        *,
+        environment: str | None = None,
+        method: str | None = None,
+        protocol: str | None = None,
+        track: str | None = None,
+        seed: int | None = None,
+        run_ids: Sequence[str] | None = None,
+    ) -> list[RunRecord]:
+        """The records that meet all filters, in the order of their run ids.
+
+        An environment or protocol without its version means every version of it.
+        """
+        filters = {"environment": environment, "method": method, "protocol": protocol, "track": track}
+        return self._read(
+            lambda connection: load_records(connection, _conditions(connection, filters, seed, run_ids)), []
+        )
+
+    def scores(
+        self,
+        *,
+        environment: str | None = None,
+        method: str | None = None,
+        protocol: str | None = None,
+        track: str | None = None,
+        seed: int | None = None,
+        run_ids: Sequence[str] | None = None,
+    ) -> list[RunScores]:
+        """What tables and plots need of the same runs, as arrays: much faster than `runs` where there are thousands."""
+        filters = {"environment": environment, "method": method, "protocol": protocol, "track": track}
+        return self._read(
+            lambda connection: load_scores(connection, _conditions(connection, filters, seed, run_ids)), []
+        )
+
+    def run_ids(
+        self,
+        *,
+        environment: str | None = None,
+        method: str | None = None,
+        protocol: str | None = None,
+        track: str | None = None,
+    ) -> list[str]:
+        """The ids of the runs that meet all filters, sorted."""
+        filters = {"environment": environment, "method": method, "protocol": protocol, "track": track}
+        return self._read(lambda connection: _run_ids(connection, _conditions(connection, filters, None, None)), [])
+
+    def stream(self, run_ids: Sequence[str]) -> Iterator[RunRecord]:
+        """The records of many runs in the order given, a few hundred in memory at a time; missing ones are left out."""
+        for start in range(0, len(run_ids), STREAM_RUNS):
+            part = run_ids[start : start + STREAM_RUNS]
+            found = {run.run_id: run for run in self.runs(run_ids=part)}
+            yield from (found[run_id] for run_id in part if run_id in found)
+
+    def find_runs(self, given: Sequence[str]) -> list[str]:
+        """Full ids of the runs that were named by an id or by a beginning that no other id has.
+
+        Raises:
+            UnknownNameError: no such run, with the nearest ids. UsageError: a beginning of several ids.
+        """
+        known = self.run_ids()
+        return [_find_run(name, known, self.place) for name in given]
+
+    def names(self, column: str) -> list[str]:
+        """The distinct values of one of `FILTERS`, sorted."""
+        if column not in FILTERS:
+            raise unknown_name("column", column, FILTERS)
+        return self._read(lambda connection: _names(connection, column), [])
+
+    def require_names(self, **filters: str | None) -> None:
+        """Refuses a filter value that no recorded run has; an empty leaderboard refuses nothing.
+
+        Raises:
+            UnknownNameError: with the nearest names that were recorded.
+        """
+        for column, wanted in filters.items():
+            known = self.names(column)
+            if wanted is not None and known and not _matching(wanted, known):
+                raise unknown_name(f"{column} in the leaderboard {self.place}:", wanted, known)
+
+    def record_study(self, study: Study) -> None:
+        """Stores which runs a study asks for; a study of the same name is replaced. The runs are recorded by themselves."""
+        self._write(lambda connection: write_study(connection, study))
+
+    def studies(self, name: str | None = None) -> list[Study]:
+        """All studies, or the one of that name, by name. `runs` and `scores` take a study's `run_ids`."""
+        return self._read(lambda connection: load_studies(connection, name), [])
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Leaderboard:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # --- Transactions ---
+
+    def _write(self, operation: Callable[[Connection], Result]) -> Result:
+        def attempt() -> Result:
+            if not self._has_tables:
+                ensure_schema(self._engine, self.place)
+                self._has_tables = True
+            with transaction(self._engine, write=True) as connection:
+                return operation(connection)
+
+        with readable_errors(self.url):
+            self._prepare_folder()
+            return retry_conflicts(attempt)
+
+    def _read(self, operation: Callable[[Connection], Result], empty: Result) -> Result:
+        def attempt() -> Result:
+            with transaction(self._engine, write=False) as connection:
+                version = schema_version(connection, self.place)
+                if version == SCHEMA_VERSION:
+                    return operation(connection)
+            if version == 0:
+                return empty
+            upgrade_schema(self._engine, self.place, version)
+            return attempt()
+
+        if not self._exists():
+            return empty
+        with readable_errors(self.url):
+            return retry_conflicts(attempt)
+
+    def _exists(self) -> bool:
+        path = sqlite_file(self.url)
+        return path is None or path.exists()
+
+    def _prepare_folder(self) -> None:
+        path = sqlite_file(self.url)
+        if path is None:
+            return
+        if not path.exists():  # never, or moved aside since: an open connection would go on writing to the moved one
+            self._engine.dispose()
+            self._has_tables = False
+        if path.is_dir():
+            raise UsageError(
+                f"the leaderboard {path} is a folder", f"give a file, for example {path / 'leaderboard.sqlite'}"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            hint = "give --leaderboard a file in a folder that is yours"
+            raise UsageError(f"cannot make the folder {path.parent}: {error.strerror}", hint) from error
+
+
+# --- Filters ---------------------------------------------------------------------------------------------------------
+
+
+def _conditions(
+    connection: Connection, filters: dict[str, str | None], seed: int | None, run_ids: Sequence[str] | None
+) -> list[ColumnElement[bool]]:
+    columns = RunRow.__table__.c
+    conditions: list[ColumnElement[bool]] = []
+    for column, wanted in filters.items():
+        if wanted is not None:
+            conditions.append(columns[column].in_(_matching(wanted, _names(connection, column))))
+    if seed is not None:
+        conditions.append(columns.seed == seed)
+    if run_ids is not None:
+        conditions.append(columns.run_id.in_(list(run_ids)))
+    return conditions
+
+
+def _run_ids(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[str]:
+    column = RunRow.__table__.c.run_id
+    return sorted(connection.execute(select(column).where(*conditions)).scalars())
+
+
+def _find_run(name: str, known: Sequence[str], place: str) -> str:
+    index = bisect_left(known, name)  # an id sorts right before the ids that continue it
+    if index < len(known) and known[index] == name:
+        return name
+    matching = known[index : bisect_left(known, name + chr(0x10FFFF))] if name else []
+    if len(matching) > 1:
+        raise UsageError(f"{len(matching)} runs begin with '{name}'", f"{matching[0]} or {matching[1]}")
+    if not matching:
+        near = known[max(0, index - 3) : index + 3]
+        hint = f"the nearest: {', '.join(near)}" if near else "nothing is recorded there yet"
+        raise UnknownNameError(f"no run '{name}' in the leaderboard {place}", hint)
+    return matching[0]
+
+
+def _names(connection: Connection, column: str) -> list[str]:
+    return sorted(connection.execute(select(RunRow.__table__.c[column]).distinct()).scalars())
+
+
+def _matching(wanted: str, known: Sequence[str]) -> list[str]:
+    """`wanted` itself and every version of it: `pusher-goal` covers `pusher-goal-v1`."""
+    return [name for name in known if name == wanted or _without_version(name) == wanted]
+
+
+def _without_version(name: str) -> str:
+    stem, _, version = name.partition("+")[0].rpartition("-v")  # `laptop-v1+1a2b3c` is laptop-v1 with changed settings
+    return stem if version.isdigit() else name
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+
+
+def _delete(connection: Connection, run_id: str) -> bool:
+    return connection.execute(delete(RunRow).where(RunRow.run_id == run_id)).rowcount > 0
+
+
+def _replace_all(connection: Connection, runs: Sequence[RunRecord]) -> None:
+    for run in runs:
+        _replace(connection, run)
+
+
+def _replace(connection: Connection, run: RunRecord) -> None:
+    _delete(connection, run.run_id)
+    inserted = connection.execute(insert(RunRow).values(_run_values(run)))
+    key = inserted.inserted_primary_key
+    assert key is not None
+    rows = _child_rows(run)
+    for model in CHILDREN:
+        if rows[model]:
+            connection.execute(insert(model), [{"run": key[0], **row} for row in rows[model]])
+
+
+def _run_values(run: RunRecord) -> dict[str, Any]:
+    computed = {"num_tasks": len(run.returns), "num_episodes": len(run.returns[0])}
+    columns = [column.name for column in RunRow.__table__.columns if column.name not in ("key", *computed)]
+    return {**{name: getattr(run, name) for name in columns}, **computed}
+
+
+def _child_rows(run: RunRecord) -> dict[type[Base], list[dict[str, Any]]]:
+    tasks = zip(
+        run.task_labels,
+        run.task_parameters,
+        run.random,
+        run.zero_action,
+        run.oracle,
+        run.oracle_greedy,
+        run.source_curves if run.source_curves else [None] * len(run.returns),
+        strict=True,
+    )
+    names = ("label", "parameters", "random", "zero_action", "oracle", "oracle_greedy", "source_curve")
+    episodes = zip(run.returns, run.episode_lengths, strict=True)
+    return {
+        TaskRow: [{"task": index, **dict(zip(names, values, strict=True))} for index, values in enumerate(tasks)],
+        EpisodesRow: [
+            {"task": index, "returns": np.array(returns), "lengths": np.array(lengths)}
+            for index, (returns, lengths) in enumerate(episodes)
+        ],
+        StageRow: [{"name": name, "seconds": value} for name, value in run.seconds.items()],
+        ArtefactRow: [{"kind": "checkpoint", "address": run.checkpoint}, {"kind": "dataset", "address": run.dataset}],
+        PluginRow: [{"position": index, **vars(use)} for index, use in enumerate(run.plugins)],
+        ProvenanceRow: [{"name": name, "value": value} for name, value in run.provenance.items()],
+        DiagnosticRow: [{"name": name, "value": value} for name, value in run.diagnostics.items()],
+    }
