@@ -1,4 +1,4 @@
-"""Hooks for what cuts across components: following a run, extra report sections, extra commands.
+"""Hooks for what cuts across components: following a run, extra report sections, claims, extra commands.
 
 A plugin module implements any of the functions of `HookSpecifications`, marks each with `@hookimpl` and is found by an
 entry point of the group `icrl_bench.hooks`:
@@ -77,6 +77,10 @@ class HookSpecifications:
         """Sections (title, Markdown) to append to the report; `rows` are its runs as `leaderboard show --json` has."""
 
     @hookspec
+    def icrl_claims(self) -> Sequence[Any]:  # type: ignore[empty-body]
+        """Claims that `icrl-bench claims` judges beside the seed paper's: `icrl_leaderboards.analysis.claims.Claim`."""
+
+    @hookspec
     def icrl_commands(self) -> Sequence[tuple[str, Any]]:  # type: ignore[empty-body]
         """Commands as (name, a `typer.Typer` or a function whose parameters become options, as Typer reads them)."""
 
@@ -148,6 +152,14 @@ class HookManager:
             for section in self._items(owner, "icrl_report_sections", answer, _as_section)
         ]
 
+    def claims(self) -> list[Any]:
+        """The claims of all plugins, in the order of their distributions' names."""
+        return [
+            claim
+            for owner, answer in self._call("icrl_claims")
+            for claim in self._items(owner, "icrl_claims", answer, _as_claim)
+        ]
+
     def commands(self) -> list[NamedCommand]:
         """The commands of all plugins; of two with one name the first stays and the other is a failure."""
         taken: dict[str, NamedCommand] = {}
@@ -207,6 +219,12 @@ def _as_section(item: Any) -> ReportSection:
     if not (isinstance(title, str) and isinstance(body, str)):
         raise TypeError(f"a section is (title, Markdown), two strings, not {item!r}")
     return ReportSection(title, body)
+
+
+def _as_claim(item: Any) -> Any:
+    if not callable(getattr(item, "judge", None)) or not isinstance(getattr(item, "id", None), str):
+        raise TypeError(f"a claim has an id and a method judge, not {item!r}")
+    return item
 
 
 def _as_command(item: Any) -> NamedCommand:

@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from icrl_bench.cli import bench, data, doctor, grid, plugins, run, sweep, tasks
+from icrl_bench.cli import bench, claims, data, doctor, grid, plugins, run, sweep, tasks
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_bench.machine.streams import accept_any_text
 from icrl_registry import __version__
@@ -32,6 +32,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("grid")(grid.grid)
+app.command("claims")(claims.claims)
 app.command("tasks")(tasks.tasks)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)

@@ -1,0 +1,145 @@
+"""A claim's verdict follows from its statements, and a statement's from the interval, on rows whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from icrl_leaderboards.analysis.claims import PAPER_CLAIMS, Claim, Evidence
+from icrl_leaderboards.analysis.claims.claim import below_near, better, longer_is_better, near_oracle
+from icrl_leaderboards.runs.scores import RunScores
+
+TASKS, EPISODES = 10, 20
+
+
+def rows(method, level, environment="reacher-goal-v1", variant=None, seeds=(0, 1, 2), noise=0.01):
+    """Runs whose score of the last episodes is `level` on every task, up to noise: random is 0, the oracle 1."""
+    found = []
+    for seed in seeds:
+        generator = np.random.default_rng([seed, len(method), len(environment)])
+        returns = level + noise * generator.normal(size=(TASKS, EPISODES))
+        found.append(
+            RunScores(
+                run_id=f"{method}-{environment}-{variant}-{seed}",
+                method=method,
+                backbone=None,
+                environment=environment,
+                protocol="laptop-v2",
+                track="online",
+                seed=seed,
+                variant=variant or {},
+                parameters=1,
+                collect_env_steps=1,
+                train_env_steps=1,
+                adapt_env_steps=1,
+                seconds={"train": 1.0},
+                created_at="2026-01-01T00:00:00+00:00",
+                plugins=(),
+                task_labels=tuple(f"test-{index:03d}" for index in range(TASKS)),
+                returns=returns,
+                random=np.zeros(TASKS),
+                zero_action=np.zeros(TASKS),
+                oracle=np.ones(TASKS),
+                oracle_greedy=np.ones(TASKS),
+            )
+        )
+    return found
+
+
+def verdicts(runs):
+    return {claim.id: claim.judge(runs).verdict for claim in PAPER_CLAIMS}
+
+
+FOUR = ("reacher-goal-v1", "pusher-goal-v2", "half-cheetah-vel-v1", "ant-dir-v1")
+
+
+def test_better_worse_and_undecided():
+    high, low = rows("ad-mamba", 0.9), rows("ad-dt", 0.5)
+    assert better(high + low, "ad-mamba", "ad-dt", "reacher-goal-v1").holds is True
+    assert better(high + low, "ad-dt", "ad-mamba", "reacher-goal-v1").holds is False
+    equal = rows("ad-dt", 0.9)
+    assert better(high + equal, "ad-mamba", "ad-dt", "reacher-goal-v1").holds is None
+
+
+def test_the_number_is_the_difference_of_scores_with_its_seeds():
+    found = better(rows("ad-mamba", 0.9) + rows("ad-dt", 0.5), "ad-mamba", "ad-dt", "reacher-goal-v1")
+    assert found.value == pytest.approx(0.4, abs=0.02)
+    assert found.low < found.value < found.high
+    assert found.seeds == 3
+
+
+def test_a_missing_row_is_named_and_decides_nothing():
+    found = better(rows("ad-mamba", 0.9), "ad-mamba", "macaw", "reacher-goal-v1")
+    assert found.holds is None
+    assert found.missing == "no row of macaw"
+
+
+def test_rows_with_other_settings_do_not_count():
+    runs = rows("ad-mamba", 0.9) + rows("ad-dt", 0.5, variant={"method.updates": 1})
+    assert better(runs, "ad-mamba", "ad-dt", "reacher-goal-v1").missing == "no row of ad-dt"
+
+
+def test_near_the_oracle():
+    runs = rows("mql", 0.95) + rows("ad-mamba", 0.3)
+    assert near_oracle(runs, "mql", "reacher-goal-v1").holds is True
+    assert near_oracle(runs, "ad-mamba", "reacher-goal-v1").holds is False
+    assert below_near(runs, "ad-mamba", "reacher-goal-v1").holds is True
+    assert near_oracle(rows("mql", 0.8, noise=0.3), "mql", "reacher-goal-v1").holds is None
+
+
+def test_longer_contexts_against_shorter_ones():
+    key = "method.context_length"
+    runs = [
+        run
+        for value, level in ((200, 0.2), (1000, 0.5), ("full", 0.8))
+        for run in rows("ad-mamba", level, variant={key: value})
+    ]
+    assert longer_is_better(runs, "ad-mamba", key, "reacher-goal-v1").holds is True
+    assert longer_is_better(runs[:3], "ad-mamba", key, "reacher-goal-v1").missing
+
+
+def test_a_claim_of_all_holds_only_where_every_statement_does():
+    everywhere = [run for name in FOUR for run in rows("ad-mamba", 0.9, name) + rows("ad-dt", 0.5, name)]
+    assert verdicts(everywhere)["C1"] == "reproduced"
+    short = [run for run in everywhere if run.environment != "ant-dir-v1"]
+    assert verdicts(short)["C1"] == "undecided"
+    swapped = {"ad-mamba": "ad-dt", "ad-dt": "ad-mamba"}
+    on_ant = [run for run in everywhere if run.environment == "ant-dir-v1"]
+    one_worse = [replace(run, method=swapped[run.method]) for run in on_ant]
+    assert verdicts(short + one_worse)["C1"] == "contradicted"
+
+
+def test_a_claim_of_two_in_four():
+    def worlds(levels):
+        return [
+            run
+            for name, level in zip(FOUR, levels, strict=True)
+            for run in rows("ad-mamba", level, name) + rows("mql", 0.5, name)
+        ]
+
+    assert verdicts(worlds((0.9, 0.9, 0.2, 0.2)))["C6"] == "reproduced"
+    assert verdicts(worlds((0.9, 0.2, 0.2, 0.2)))["C6"] == "contradicted"
+    assert verdicts(worlds((0.9, 0.5, 0.2, 0.2)))["C6"] == "undecided"
+
+
+def test_without_rows_nothing_is_decided():
+    assert set(verdicts([]).values()) == {"undecided"}
+
+
+def test_every_claim_says_what_makes_its_rows():
+    for claim in PAPER_CLAIMS:
+        assert claim.command.startswith("icrl-bench ")
+        assert all(isinstance(each, Evidence) for each in claim.gather([]))
+
+
+def test_the_newest_version_of_an_environment_counts():
+    runs = [run for name in ("pusher-goal-v1", "pusher-goal-v2") for run in rows("ad-mamba", 0.9, name)]
+    finding = next(claim for claim in PAPER_CLAIMS if claim.id == "C1").judge(runs)
+    assert "pusher-goal-v2" in [each.environment for each in finding.evidence]
+
+
+def test_a_claim_of_a_plugin_is_judged_alike():
+    claim = Claim("P1", "toy", "a plugin", lambda runs: [Evidence("toy-v1", "x", True)], "icrl-bench run")
+    assert claim.judge([]).verdict == "reproduced"
