@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,11 +22,16 @@ def claims(
     protocol: Annotated[
         str, typer.Option("--protocol", "-p", help="Rows of which protocol: an id, or laptop for the newest.")
     ] = "laptop",
+    speed: Annotated[
+        Path | None,
+        typer.Option("--speed", help="backbones.json of `icrl-bench bench backbones --out DIR`.", dir_okay=False),
+    ] = None,
     format_: Annotated[str, typer.Option("--format", help="table or markdown.")] = "table",
     json_: JsonFlag = False,
 ) -> None:
     """Hold the seed paper's claims, and those of plugins, to the recorded rows: reproduced, contradicted or undecided."""
     from icrl_leaderboards.analysis.claims import PAPER_CLAIMS
+    from icrl_leaderboards.analysis.claims.speed import speed_claim
     from icrl_leaderboards.wording.claims import findings_as_markdown, print_findings
     from icrl_registry.protocols.loading import list_protocols, load_protocol
 
@@ -36,7 +42,7 @@ def claims(
         chosen = protocol if protocol in known or protocol in list_protocols() else load_protocol(protocol).id
         runs = board.scores(protocol=chosen)
         location = board.place
-    findings = [claim.judge(runs) for claim in (*PAPER_CLAIMS, *_of_plugins())]
+    findings = [claim.judge(runs) for claim in (*PAPER_CLAIMS, speed_claim(speed), *_of_plugins())]
     if json_:
         document = {"leaderboard": location, "protocol": chosen, "claims": [each.as_json() for each in findings]}
         typer.echo(json.dumps(document, allow_nan=False))

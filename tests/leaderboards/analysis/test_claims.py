@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,9 @@ import pytest
 
 from icrl_leaderboards.analysis.claims import PAPER_CLAIMS, Claim, Evidence
 from icrl_leaderboards.analysis.claims.claim import below_near, better, longer_is_better, near_oracle
+from icrl_leaderboards.analysis.claims.speed import speed_claim
 from icrl_leaderboards.runs.scores import RunScores
+from icrl_registry.errors import UsageError
 
 TASKS, EPISODES = 10, 20
 
@@ -143,3 +146,29 @@ def test_the_newest_version_of_an_environment_counts():
 def test_a_claim_of_a_plugin_is_judged_alike():
     claim = Claim("P1", "toy", "a plugin", lambda runs: [Evidence("toy-v1", "x", True)], "icrl-bench run")
     assert claim.judge([]).verdict == "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("mamba", "dt", "verdict"),
+    [
+        ((0.8, 1.0), (1.3, 1.8), "reproduced"),
+        ((0.8, 1.0), (0.9, 1.05), "contradicted"),
+        ((1.2, 1.4), (1.3, 1.8), "contradicted"),
+        ((0.9, 1.3), (1.3, 1.8), "undecided"),
+    ],
+)
+def test_growth_with_the_context(tmp_path, mamba, dt, verdict):
+    growths = [
+        {"subject": name, "quantity": "training, one pass", "exponent": sum(interval) / 2, "interval": interval}
+        for name, interval in (("mamba", mamba), ("dt", dt))
+    ]
+    table = tmp_path / "backbones.json"
+    table.write_text(json.dumps({"growths": growths}))
+    assert speed_claim(table).judge([]).verdict == verdict
+    assert speed_claim(None).judge([]).verdict == "undecided"
+
+
+def test_a_table_that_is_none_is_refused(tmp_path):
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(UsageError, match="bench backbones"):
+        speed_claim(tmp_path / "x.json")
