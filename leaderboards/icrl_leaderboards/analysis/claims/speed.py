@@ -1,4 +1,4 @@
-"""The seed paper's claim on cost, held to a table of `icrl-bench bench backbones`: Mamba linear in the context, attention not."""
+"""The seed paper's claim on cost, held to a table of `icrl-bench bench backbones`: Mamba is linear in the context."""
 
 from __future__ import annotations
 
