@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.option_groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
@@ -19,7 +19,7 @@ from icrl_registry.errors import EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.runs.sweeps import Sweep
+    from icrl_bench.runs.sweeps import PlannedSweep
     from icrl_leaderboards.store import Leaderboard
     from icrl_leaderboards.studies import Study, StudyRun
 
@@ -67,7 +67,7 @@ def sweep(
         raise typer.Exit(EXIT_RUN_FAILED)
 
 
-def _run(planned: Sweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
+def _run(planned: PlannedSweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.sweeps import run_sweep, stage_names
     from icrl_bench.stages.stage import Context
