@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from icrl_bench.cli.option_groups import OptionGroup
+from icrl_bench.cli.groups import OptionGroup
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:

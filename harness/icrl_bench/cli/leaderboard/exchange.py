@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import Filters
-from icrl_bench.cli.option_groups import takes_groups
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 

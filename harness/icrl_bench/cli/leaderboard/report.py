@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import Filters
-from icrl_bench.cli.option_groups import takes_groups
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import typer
 
-from icrl_bench.cli.option_groups import OptionGroup
+from icrl_bench.cli.groups import OptionGroup
 from icrl_bench.cli.options import LeaderboardPlace
 
 if TYPE_CHECKING:

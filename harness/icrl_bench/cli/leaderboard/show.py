@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import Filters, collector_paused
-from icrl_bench.cli.option_groups import takes_groups
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icrl_bench.cli.option_groups import takes_groups
+from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import UsageError, unknown_name
 

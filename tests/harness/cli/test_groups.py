@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from icrl_bench.cli.option_groups import OptionGroup, takes_groups
+from icrl_bench.cli.groups import OptionGroup, takes_groups
 from icrl_bench.cli.options import LeaderboardPlace, RunOptions
 
 
