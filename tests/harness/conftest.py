@@ -108,6 +108,7 @@ def spawn(toy: Path, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",  # of a process that was told another encoding
             env={**os.environ, "PYTHONPATH": str(toy), "ICRL_BENCH_HOME": str(tmp_path / "home"), **environment},
             start_new_session=True,
         )

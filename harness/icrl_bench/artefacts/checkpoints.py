@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from icrl_bench.artefacts.store import Store, remove_file, write_file
-from icrl_bench.artefacts.tensors import map_file, to_bytes
+from icrl_bench.artefacts.tensors import encode_tensors, map_file
 from icrl_registry.contracts import Checkpoint, CheckpointStore
 from icrl_registry.errors import DamagedArtefactError, NumericalError
 
@@ -33,7 +33,7 @@ def encode(checkpoint: Checkpoint, extra: dict[str, Any] | None = None) -> bytes
     metadata = {"state": _canonical(checkpoint.state)}
     if extra:
         metadata["harness"] = _canonical(extra)
-    return to_bytes(checkpoint.tensors, metadata)
+    return encode_tensors(checkpoint.tensors, metadata)
 
 
 def decode(path: Path) -> tuple[Checkpoint, dict[str, Any]]:
@@ -54,7 +54,7 @@ def _documents(path: Path) -> tuple[Any, dict[str, Any]]:
         ) from error
 
 
-class TrainingProgress(CheckpointStore):
+class KeptProgress(CheckpointStore):
     """Where one training, or one group of a source, keeps its progress, with its seconds, steps and curve.
 
     All are kept in the same file, so that what a resumed training reports is what its parameters cost. The file carries

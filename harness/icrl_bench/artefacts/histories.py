@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.artefacts.tensors import map_file, to_bytes
+from icrl_bench.artefacts.tensors import encode_tensors, map_file
 from icrl_registry.contracts import Array, LearningHistory, SourceRun, Task
 from icrl_registry.errors import DamagedArtefactError, NumericalError, PluginError
 
@@ -48,8 +48,8 @@ def save_run(store: Store, address: str, run: SourceRun, about: dict[str, Any]) 
     columns = {name: getattr(history, name) for name in COLUMNS}
     columns |= {name: value for name in OPTIONAL_COLUMNS if (value := getattr(history, name)) is not None}
     with store.write(dataset_kind(address), history.task.label, about) as folder:
-        (folder / HISTORY_FILE).write_bytes(to_bytes(columns))
-        (folder / POLICY_FILE).write_bytes(to_bytes(run.policy))
+        (folder / HISTORY_FILE).write_bytes(encode_tensors(columns))
+        (folder / POLICY_FILE).write_bytes(encode_tensors(run.policy))
 
 
 def load_history(store: Store, address: str, task: Task) -> LearningHistory:

@@ -25,7 +25,7 @@ _RANKS = {dtype: rank for rank, dtype in enumerate(_NAMES)}
 _ALIGNMENT = 8
 
 
-def to_bytes(tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
+def encode_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> bytes:
     """A safetensors file's content. Equal input gives equal bytes: those of the library, with sorted metadata.
 
     Raises:

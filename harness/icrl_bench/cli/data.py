@@ -21,7 +21,7 @@ Selector = Annotated[
 
 
 @app.command("list")
-def list_(home: HomeOption = None, json_: JsonFlag = False) -> None:
+def list_data(home: HomeOption = None, json_: JsonFlag = False) -> None:
     """List the data sets in the home folder."""
     rows = [dataset.summary() for dataset in _select(home, None)]
     if json_:
@@ -45,7 +45,7 @@ def list_(home: HomeOption = None, json_: JsonFlag = False) -> None:
 
 
 @app.command("show")
-def show(dataset: Selector = None, home: HomeOption = None, json_: JsonFlag = False) -> None:
+def show_data(dataset: Selector = None, home: HomeOption = None, json_: JsonFlag = False) -> None:
     """Show each task's history: first and last returns, and whether the source improved on it."""
     rows = [{**chosen.summary(), "histories": chosen.histories()} for chosen in _select(home, dataset)]
     if json_:
@@ -74,7 +74,7 @@ def show(dataset: Selector = None, home: HomeOption = None, json_: JsonFlag = Fa
 
 
 @app.command("verify")
-def verify(
+def verify_data(
     dataset: Selector = None,
     home: HomeOption = None,
     discard_damaged: Annotated[
@@ -107,7 +107,7 @@ def verify(
 
 
 @app.command("plot")
-def plot(
+def plot_data(
     dataset: Selector = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write (PNG or SVG).", dir_okay=False)] = Path(
         "learning-curves.png"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
@@ -15,6 +16,7 @@ from icrl_bench.cli.options import HomeOption, JsonFlag, home_folder
 from icrl_registry.errors import EXIT_RUN_FAILED, BenchError
 
 MINIMUM_FREE_GIB = 2.0
+TOKENS = 8  # that a backbone is tried on
 
 
 @dataclass(frozen=True)
@@ -27,13 +29,17 @@ class Finding:
 
 
 def doctor(home: HomeOption = None, json_: JsonFlag = False) -> None:
-    """Look at versions, devices, kernels, simulators, plugins and disk. Exit code 1 if something must be mended."""
+    """Look at versions, devices, kernels, simulators, plugins and disk. Exit code 1 if something must be mended.
+
+    Kernels that were never compiled on this machine are compiled now, which takes up to a minute, once.
+    """
     findings = [
         _guarded("versions", _versions),
         _guarded("device", _device),
         _guarded("mujoco", _mujoco),
         _guarded("home", lambda: _home(home_folder(home))),
         *_plugins(),
+        *_backbones(),
     ]
     if json_:
         typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
@@ -108,3 +114,25 @@ def _plugins() -> list[Finding]:
         except BenchError as error:
             findings.append(Finding(entry.name, "problem", f"{entry.kind} of {entry.distribution}: {error.message}"))
     return findings or [Finding("plugins", "ok", f"all {len(list_plugins())} load")]
+
+
+def _backbones() -> list[Finding]:
+    """Each backbone computes a few tokens, so that its kernels are loaded from their cache, or compiled."""
+    from icrl_registry.discovery import list_plugins
+
+    return [_guarded(entry.name, functools.partial(_backbone, entry.name)) for entry in list_plugins("backbone")]
+
+
+def _backbone(name: str) -> Finding:
+    import torch
+
+    from icrl_registry.discovery import load
+
+    started, component = time.perf_counter(), load("backbone", name).component
+    model = component(component.Config(), context_length=TOKENS)
+    with torch.no_grad():
+        features = model(torch.zeros(1, TOKENS, model.model_size))
+    if not torch.isfinite(features).all():
+        return Finding(name, "problem", "computes what is not finite from zeros")
+    kernel = getattr(model, "kernel", "torch")
+    return Finding(name, "ok", f"computes with {kernel} ({time.perf_counter() - started:.1f} s to load and run)")

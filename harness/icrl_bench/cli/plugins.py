@@ -35,7 +35,7 @@ class ContractViolation(BenchError):
 
 
 @app.command("list")
-def list_(
+def list_installed(
     kind: KindOption = None,
     load: Annotated[bool, typer.Option("--load/--no-load", help="Import each plugin to see whether it works.")] = True,
     json_: JsonFlag = False,
@@ -60,7 +60,7 @@ def list_(
 
 
 @app.command("show")
-def show(name: NameArgument, kind: KindOption = None, json_: JsonFlag = False) -> None:
+def show_plugin(name: NameArgument, kind: KindOption = None, json_: JsonFlag = False) -> None:
     """Show one plugin: what it is, where it comes from, and every setting with its default."""
     plugin = _find(name, kind)
     settings = _settings(plugin)
@@ -84,7 +84,7 @@ def show(name: NameArgument, kind: KindOption = None, json_: JsonFlag = False) -
 
 
 @app.command("check")
-def check(
+def check_plugin(
     name: NameArgument,
     kind: KindOption = None,
     set_: Annotated[

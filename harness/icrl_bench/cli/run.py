@@ -36,14 +36,14 @@ def run(
     from icrl_bench.artefacts.store import Store
     from icrl_bench.machine.progress import Progress
     from icrl_bench.plan import make_plan
-    from icrl_bench.runs.execution import describe, execute, names_of, stages_of
+    from icrl_bench.runs.execution import describe_plan, execute, names_of, stages_of
     from icrl_bench.stages.stage import Context
 
     store = Store(home_folder(place.home))
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
         plan = make_plan(options.request())
         seeds = options.seed_list or plan.default_seeds
-        description = describe(plan, seeds, store)
+        description = describe_plan(plan, seeds, store)
     if dry_run:
         typer.echo(json.dumps({"plan": description}, indent=1) if json_ else _plan_text(description, full=True))
         return

@@ -19,7 +19,7 @@ from icrl_registry.errors import EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.runs.sweeps import Sweep
+    from icrl_bench.runs.sweeps import PlannedSweep
     from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.database.studies import Study, StudyRun
 
@@ -67,7 +67,7 @@ def sweep(
         raise typer.Exit(EXIT_RUN_FAILED)
 
 
-def _run(planned: Sweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
+def _run(planned: PlannedSweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.sweeps import run_sweep, stage_names
     from icrl_bench.stages.stage import Context

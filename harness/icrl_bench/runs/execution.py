@@ -35,7 +35,7 @@ def names_of(stages: Sequence[Stage[Any]]) -> list[str]:
     return [stage.name for stage in stages if stage.is_shown]
 
 
-def describe(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, object]:
+def describe_plan(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, object]:
     """The plan in words and numbers, and which of its artefacts are there already."""
     collect, floors, rows = Collect(plan), Floors(plan), [Adapt(plan, seed) for seed in seeds]
     return {

@@ -40,7 +40,7 @@ class PlannedCell:
 
 
 @dataclass
-class Sweep:
+class PlannedSweep:
     """A study and the plans of its cells, in the order of the grid: the last axis varies fastest."""
 
     name: str
@@ -84,7 +84,9 @@ def parse_axes(assignments: Sequence[str]) -> dict[str, list[Any]]:
     return axes
 
 
-def plan_sweep(request: Request, axes: Mapping[str, list[Any]], seeds: Sequence[int] | None, name: str | None) -> Sweep:
+def plan_sweep(
+    request: Request, axes: Mapping[str, list[Any]], seeds: Sequence[int] | None, name: str | None
+) -> PlannedSweep:
     """Plans every cell before any of them runs, so that a wrong setting is said at once. Seeds default to the protocol's.
 
     Raises:
@@ -96,15 +98,15 @@ def plan_sweep(request: Request, axes: Mapping[str, list[Any]], seeds: Sequence[
         overrides = merge(request.overrides, *[_nested(key, value) for key, value in settings.items()])
         cells.append(PlannedCell(settings, make_plan(replace(request, overrides=overrides))))
     seeds = cells[0].plan.default_seeds if seeds is None else seeds
-    return Sweep(name or _default_name(cells[0].plan, request, axes), dict(axes), list(seeds), cells)
+    return PlannedSweep(name or _default_name(cells[0].plan, request, axes), dict(axes), list(seeds), cells)
 
 
-def stage_names(sweep: Sweep) -> list[str]:
+def stage_names(sweep: PlannedSweep) -> list[str]:
     """The stages of all cells, as the progress bar counts them."""
     return [name for cell in sweep.cells for name in names_of(stages_of(cell.plan, sweep.seeds))]
 
 
-def run_sweep(sweep: Sweep, context: Context) -> Study:
+def run_sweep(sweep: PlannedSweep, context: Context) -> Study:
     """Runs what is missing, cell by cell; a cell that fails is noted, and the others go on."""
     leaderboard, progress = context.leaderboard, context.progress
     assert leaderboard is not None
@@ -123,7 +125,7 @@ def run_sweep(sweep: Sweep, context: Context) -> Study:
     return sweep.study()
 
 
-def _rest(started: float, done: int, sweep: Sweep) -> str:
+def _rest(started: float, done: int, sweep: PlannedSweep) -> str:
     """The time that is left if the other cells take as long as those that are done."""
     if done == 0:
         return ""

@@ -22,7 +22,7 @@ FILE = "returns.json"
 
 
 @dataclass(frozen=True)
-class Adaptation:
+class AdaptationResult:
     """What one run achieved on its test tasks."""
 
     returns: list[list[float]]  # (K, E)
@@ -32,7 +32,7 @@ class Adaptation:
     diagnostics: dict[str, float]
 
 
-class Adapt(Stage[Adaptation]):
+class Adapt(Stage[AdaptationResult]):
     """The returns of every episode on every test task. Its address is the run's id: an equal plan replaces its earlier row.
 
     An interrupted adaptation starts anew and ends with the same returns.
@@ -68,14 +68,14 @@ class Adapt(Stage[Adaptation]):
         with context.store.write(self.folder, self.address, about) as folder:
             (folder / FILE).write_text(json.dumps(asdict(adaptation), allow_nan=False) + "\n", encoding="utf-8")
 
-    def read(self, store: Store) -> Adaptation:
+    def read(self, store: Store) -> AdaptationResult:
         return read_adaptation(store, self.address)
 
-    def run(self, context: Context) -> Adaptation:
+    def run(self, context: Context) -> AdaptationResult:
         """Lets the method of the checkpoint adapt; keeps nothing. Equal arguments give equal returns."""
         return self._replay(context) if self.plan.replays_source else self._adapt(context)
 
-    def _adapt(self, context: Context) -> Adaptation:
+    def _adapt(self, context: Context) -> AdaptationResult:
         plan, tasks = self.plan, self.plan.tasks["test"]
         environment, method = plan.make_environment(), plan.make_method()
         agent = method.agent(self.train.read(context.store), environment.spec, plan.request.device)
@@ -102,7 +102,7 @@ class Adapt(Stage[Adaptation]):
                 )
         finally:
             batch.close()
-        return Adaptation(
+        return AdaptationResult(
             returns=result.returns.tolist(),
             lengths=result.lengths.tolist(),
             env_steps=meter.steps,
@@ -110,13 +110,13 @@ class Adapt(Stage[Adaptation]):
             diagnostics={name: float(value) for name, value in agent.diagnostics().items()},
         )
 
-    def _replay(self, context: Context) -> Adaptation:
+    def _replay(self, context: Context) -> AdaptationResult:
         """The source's recorded runs on the test tasks; the seconds are those of reading, as collecting has its own."""
         started = time.monotonic()
         histories = self.train.collect.read(context.store)
         runs = replay_source_runs([histories.history(task) for task in self.plan.tasks["test"]])
         context.progress.skip(self.name, "the source's own runs on the test tasks, from their histories")
-        return Adaptation(
+        return AdaptationResult(
             returns=runs.result.returns.tolist(),
             lengths=runs.result.lengths.tolist(),
             env_steps=runs.env_steps,
@@ -130,7 +130,7 @@ def has_adaptation(store: Store, run_id: str) -> bool:
     return store.exists(Adapt.folder, run_id)
 
 
-def read_adaptation(store: Store, run_id: str) -> Adaptation:
+def read_adaptation(store: Store, run_id: str) -> AdaptationResult:
     """The adaptation of a run that is kept in the store.
 
     Raises:
@@ -139,7 +139,7 @@ def read_adaptation(store: Store, run_id: str) -> Adaptation:
     store.check(Adapt.folder, run_id)
     path = store.path(Adapt.folder, run_id)
     try:
-        return Adaptation(**json.loads((path / FILE).read_text(encoding="utf-8")))
+        return AdaptationResult(**json.loads((path / FILE).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise DamagedArtefactError(
             f"cannot read {path / FILE}: {error}", f"delete {path}; the same run command then makes it again"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from icrl_bench.artefacts.checkpoints import TrainingProgress
+from icrl_bench.artefacts.checkpoints import KeptProgress
 from icrl_bench.artefacts.histories import dataset_kind, save_run
 from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.workers import report_units
@@ -40,7 +40,7 @@ class GroupJob:
     tasks: Sequence[Task]
     save_every: float  # seconds between two saves of the source's progress
 
-    def progress(self, store: Store) -> TrainingProgress:
+    def progress(self, store: Store) -> KeptProgress:
         """Where the source keeps its progress with this group."""
         return group_progress(store, self.address, self.tasks, self.save_every)
 
@@ -58,9 +58,9 @@ def cut_groups(tasks: Sequence[Task], size: int) -> list[list[Task]]:
     return [list(tasks[first:last]) for first, last in itertools.pairwise(bounds)]
 
 
-def group_progress(store: Store, address: str, group: Sequence[Task], save_every: float = 0.0) -> TrainingProgress:
+def group_progress(store: Store, address: str, group: Sequence[Task], save_every: float = 0.0) -> KeptProgress:
     """Where a source keeps its progress with a group, which its first task names."""
-    return TrainingProgress(store, f"{address}-{group[0].label}", save_every)
+    return KeptProgress(store, f"{address}-{group[0].label}", save_every)
 
 
 def collect_group(root: Path, job: GroupJob) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
-from icrl_bench.artefacts.checkpoints import TrainingProgress, load_final, save_final
+from icrl_bench.artefacts.checkpoints import KeptProgress, load_final, save_final
 from icrl_bench.artefacts.store import Store
 from icrl_bench.plan import Plan
 from icrl_bench.seeding import reset_seed, train_seed, validation_agent_seed
@@ -74,7 +74,7 @@ class Train(Stage[Checkpoint]):
 
     def make(self, context: Context) -> None:
         plan, store = self.plan, context.store
-        kept = TrainingProgress(store, self.address)
+        kept = KeptProgress(store, self.address)
         environment, method = plan.make_environment(), plan.make_method()
         with context.progress.stage(self.name, 1, "updates", done=None) as stage:
 
@@ -106,7 +106,7 @@ class Train(Stage[Checkpoint]):
         return store.manifest(self.folder, self.address)
 
     def _job(
-        self, store: Store, environment: Environment, method: Method, kept: TrainingProgress, report: ReportUpdates
+        self, store: Store, environment: Environment, method: Method, kept: KeptProgress, report: ReportUpdates
     ) -> TrainingJob:
         plan, wants = self.plan, method.training_data
         online = Meter(kept.counters, "online")

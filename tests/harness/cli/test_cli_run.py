@@ -334,6 +334,17 @@ class TestProcesses:
         assert err.count("noise on standard output") == 2
         assert "noise below Python" in err
 
+    @pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+    def test_a_finished_run_says_so_on_any_terminal(
+        self, spawn: Callable[..., subprocess.Popen[str]], toy: Path, encoding: str
+    ):
+        """In a home whose name the encoding lacks, as text, with what a plugin prints."""
+        arguments = [*self.ARGUMENTS[:-2], "-p", toy / "toy.toml", "--home", toy / "h\u014dme \u2026"]
+        process = spawn(*arguments, "--set", "source.fault=print", PYTHONIOENCODING=encoding)
+        out, err = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0, err
+        assert "toy-method" in out
+
     @pytest.mark.parametrize(
         ("fault", "words"),
         [

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load, load_file, save, save_file
 
-from icrl_bench.artefacts.tensors import map_file, to_bytes
+from icrl_bench.artefacts.tensors import encode_tensors, map_file
 from icrl_registry.errors import DamagedArtefactError, PluginError
 
 DTYPES = [
@@ -39,7 +39,7 @@ def assert_equal(first: dict[str, np.ndarray], second: dict[str, np.ndarray]) ->
 @slow_disk
 @given(collections)
 def test_what_we_write_the_library_reads_and_so_do_we(tmp_path: Path, tensors: dict[str, np.ndarray]):
-    content = to_bytes(tensors, {"who": "us"})
+    content = encode_tensors(tensors, {"who": "us"})
     assert_equal(load(content), tensors)
     path = tmp_path / "ours.safetensors"
     path.write_bytes(content)
@@ -61,40 +61,40 @@ def test_what_the_library_writes_we_read(tmp_path: Path, tensors: dict[str, np.n
 def test_views_and_other_memory_orders_are_written_in_order(tmp_path: Path):
     base = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
     tensors = {"transposed": base.T, "strided": base[:, ::2, ::-1], "fortran": np.asfortranarray(base[0])}
-    assert_equal(load(to_bytes(tensors)), {name: np.array(tensor, order="C") for name, tensor in tensors.items()})
+    assert_equal(load(encode_tensors(tensors)), {name: np.array(tensor, order="C") for name, tensor in tensors.items()})
 
 
 def test_scalars_stay_scalars(tmp_path: Path):
     """An optimiser's step counter has no dimension; one that came back with a dimension could not be loaded."""
     path = tmp_path / "file"
-    path.write_bytes(to_bytes({"step": np.array(7.0, dtype=np.float32)}))
+    path.write_bytes(encode_tensors({"step": np.array(7.0, dtype=np.float32)}))
     assert map_file(path)[0]["step"].shape == ()
 
 
 def test_equal_input_gives_equal_bytes():
     first = {"b": np.arange(3), "a": np.zeros((2, 2), np.float32)}
     second = {"a": np.zeros((2, 2), np.float32), "b": np.arange(3)}
-    assert to_bytes(first, {"x": "1", "y": "2"}) == to_bytes(second, {"x": "1", "y": "2"})
-    assert to_bytes(first) != to_bytes({**first, "b": np.arange(1, 4)})
+    assert encode_tensors(first, {"x": "1", "y": "2"}) == encode_tensors(second, {"x": "1", "y": "2"})
+    assert encode_tensors(first) != encode_tensors({**first, "b": np.arange(1, 4)})
 
 
 @slow_disk
 @given(collections)
 def test_the_bytes_are_those_of_the_library(tensors: dict[str, np.ndarray]):
     """With one entry of metadata; the library writes several in random order."""
-    assert to_bytes(tensors, {"who": "ü"}) == save(tensors, metadata={"who": "ü"})
-    assert to_bytes(tensors) == save(tensors)
+    assert encode_tensors(tensors, {"who": "ü"}) == save(tensors, metadata={"who": "ü"})
+    assert encode_tensors(tensors) == save(tensors)
 
 
 def test_other_byte_orders_are_turned_and_other_types_refused():
-    assert load(to_bytes({"x": np.arange(3, dtype=">f4")}))["x"].tolist() == [0, 1, 2]
+    assert load(encode_tensors({"x": np.arange(3, dtype=">f4")}))["x"].tolist() == [0, 1, 2]
     with pytest.raises(PluginError, match="tensor x is complex64"):
-        to_bytes({"x": np.zeros(2, np.complex64)})
+        encode_tensors({"x": np.zeros(2, np.complex64)})
 
 
 def test_maps_are_read_only_and_not_in_memory(tmp_path: Path):
     path = tmp_path / "file"
-    path.write_bytes(to_bytes({"x": np.arange(1000.0), "flags": np.ones(3, np.bool_)}))
+    path.write_bytes(encode_tensors({"x": np.arange(1000.0), "flags": np.ones(3, np.bool_)}))
     mapped, _ = map_file(path)
     for tensor in mapped.values():
         assert isinstance(tensor, np.memmap)
@@ -104,7 +104,7 @@ def test_maps_are_read_only_and_not_in_memory(tmp_path: Path):
 
 
 def whole() -> bytes:
-    return to_bytes({"x": np.arange(8, dtype=np.float32), "y": np.zeros((0, 2))}, {"k": "v"})
+    return encode_tensors({"x": np.arange(8, dtype=np.float32), "y": np.zeros((0, 2))}, {"k": "v"})
 
 
 def with_header(header: object, data: bytes = b"\0" * 32) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from icrl_bench.artefacts.checkpoints import FILE, KIND, TrainingProgress, decode, encode, load_final, save_final
+from icrl_bench.artefacts.checkpoints import FILE, KIND, KeptProgress, decode, encode, load_final, save_final
 from icrl_bench.artefacts.store import Store
 from icrl_registry.contracts import Checkpoint
 from icrl_registry.errors import DamagedArtefactError, NumericalError
@@ -51,7 +51,7 @@ def test_what_is_not_finite_is_refused_by_name(store: Store, value: float):
     with pytest.raises(NumericalError, match=r"tensor model\.w"):
         save_final(store, "a", bad, {})
     with pytest.raises(NumericalError, match=r"tensor model\.w"):
-        TrainingProgress(store, "a").save(bad)
+        KeptProgress(store, "a").save(bad)
     assert not store.exists(KIND, "a")
 
 
@@ -70,23 +70,23 @@ def test_a_damaged_checkpoint_is_named(store: Store):
 
 
 def test_a_file_without_a_state_is_named(store: Store, tmp_path: Path):
-    from icrl_bench.artefacts.tensors import to_bytes
+    from icrl_bench.artefacts.tensors import encode_tensors
 
     path = tmp_path / "x.safetensors"
-    path.write_bytes(to_bytes({"a": np.zeros(1)}))
+    path.write_bytes(encode_tensors({"a": np.zeros(1)}))
     with pytest.raises(DamagedArtefactError, match="no readable state"):
         decode(path)
 
 
 def test_progress_carries_what_belongs_to_it(store: Store):
-    progress = TrainingProgress(store, "a")
+    progress = KeptProgress(store, "a")
     assert progress.load() is None
     progress.counters["online"] = 40
     progress.updates = 7
     progress.curve.append({"updates": 7.0, "loss": 0.25})
     progress.save(CHECKPOINT)
     progress.counters["online"] = 99  # after the save, so lost with the crash
-    resumed = TrainingProgress(store, "a")
+    resumed = KeptProgress(store, "a")
     loaded = resumed.load()
     assert loaded is not None
     assert_same_tensors(CHECKPOINT, loaded)
@@ -95,32 +95,32 @@ def test_progress_carries_what_belongs_to_it(store: Store):
     assert resumed.curve == [{"updates": 7.0, "loss": 0.25}]
     assert resumed.seconds >= progress.seconds_before
     resumed.discard()
-    assert TrainingProgress(store, "a").load() is None
+    assert KeptProgress(store, "a").load() is None
 
 
 def test_seconds_add_up_over_interruptions(store: Store):
-    first = TrainingProgress(store, "a")
+    first = KeptProgress(store, "a")
     first.seconds_before = 100.0
     first.save(CHECKPOINT)
-    second = TrainingProgress(store, "a")
+    second = KeptProgress(store, "a")
     second.load()
     assert 100 <= second.seconds < 200
 
 
 @pytest.mark.parametrize("position", [0, 60, 0.5, -1])
 def test_damaged_progress_is_never_trained_on(store: Store, position: float):
-    progress = TrainingProgress(store, "a")
+    progress = KeptProgress(store, "a")
     progress.save(CHECKPOINT)
     content = bytearray(progress.path.read_bytes())
     content[int(position * len(content)) if isinstance(position, float) else position] ^= 4
     progress.path.write_bytes(content)
     with pytest.raises(DamagedArtefactError, match=str(progress.path)) as caught:
-        TrainingProgress(store, "a").load()
+        KeptProgress(store, "a").load()
     assert "data verify --discard-damaged" in caught.value.hint
 
 
 def test_a_failed_save_keeps_the_last_one(store: Store, monkeypatch: pytest.MonkeyPatch):
-    progress = TrainingProgress(store, "a")
+    progress = KeptProgress(store, "a")
     progress.save(CHECKPOINT)
     before = progress.path.read_bytes()
     monkeypatch.setattr(Path, "replace", lambda self, target: (_ for _ in ()).throw(KeyboardInterrupt()))

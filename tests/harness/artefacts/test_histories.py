@@ -195,9 +195,9 @@ def test_a_damaged_history_is_named(store: Store):
 
 
 def test_a_history_without_a_column_is_named(store: Store):
-    from icrl_bench.artefacts.tensors import to_bytes
+    from icrl_bench.artefacts.tensors import encode_tensors
 
     with store.write(dataset_kind("d"), TASK.label, {}) as folder:
-        (folder / HISTORY_FILE).write_bytes(to_bytes({"rewards": np.zeros((1, 1), np.float32)}))
+        (folder / HISTORY_FILE).write_bytes(encode_tensors({"rewards": np.zeros((1, 1), np.float32)}))
     with pytest.raises(BenchError, match="lacks observations, actions, next_observations"):
         load_history(store, "d", TASK)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icrl_bench.artefacts.checkpoints import TrainingProgress
+from icrl_bench.artefacts.checkpoints import KeptProgress
 from icrl_bench.artefacts.datasets import WallClock
 from icrl_bench.artefacts.store import Store
 from icrl_bench.stages.groups import cut_groups
@@ -96,7 +96,7 @@ def test_a_killed_population_goes_on_within_its_groups(
 def test_progress_is_due_by_time_and_by_what_saving_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     now = 0.0
     monkeypatch.setattr("icrl_bench.artefacts.checkpoints.time.monotonic", lambda: now)
-    kept = TrainingProgress(Store(tmp_path), "a", save_every=10.0)
+    kept = KeptProgress(Store(tmp_path), "a", save_every=10.0)
     assert kept.kept_counter("env_steps") == 0
     now = 9.0
     assert not kept.due()
@@ -109,7 +109,7 @@ def test_progress_is_due_by_time_and_by_what_saving_costs(tmp_path: Path, monkey
 
     kept.counters["env_steps"] = 42
     kept.save(Checkpoint({"x": np.zeros(2)}, {}))
-    assert TrainingProgress(Store(tmp_path), "a").kept_counter("env_steps") == 42
+    assert KeptProgress(Store(tmp_path), "a").kept_counter("env_steps") == 42
     monkeypatch.setattr("icrl_bench.artefacts.checkpoints.write_file", slow)
     kept.save(Checkpoint({"x": np.zeros(2)}, {}))
     now += 59.0
@@ -122,7 +122,7 @@ def test_progress_of_a_finished_group_is_thrown_away(run: Callable[..., Any], po
     """A kill between the last history and the end of the group leaves it behind."""
     home = tmp_path / "home"
     dataset = run(*population, "--json").document["runs"][0]["dataset"]
-    TrainingProgress(Store(home), f"{dataset}-train-000").save(Checkpoint({}, {}))
+    KeptProgress(Store(home), f"{dataset}-train-000").save(Checkpoint({}, {}))
     assert os.listdir(home / "progress")
     run(*population)
     assert not os.listdir(home / "progress")
