@@ -40,7 +40,7 @@ def default_home() -> Path:
 
 def default_leaderboard_url(home: Path | None = None) -> str:
     """The SQLite leaderboard below the home directory."""
-    return f"sqlite:///{(home or default_home()).absolute() / 'leaderboard.sqlite'}"
+    return str((home or default_home()).absolute() / "leaderboard.sqlite")  # a path: in a URL, % and ? mean something
 
 
 def address_of(determinants: Mapping[str, Any]) -> str:

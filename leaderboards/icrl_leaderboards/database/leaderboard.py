@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, insert, select
 from sqlalchemy.engine import URL
 
 from icrl_leaderboards.database.connections import (
+    cannot_write,
     ensure_schema,
     open_engine,
+    open_snapshot,
     parse_location,
     readable_errors,
     retry_conflicts,
@@ -199,20 +201,27 @@ class Leaderboard:
             return retry_conflicts(attempt)
 
     def _read(self, operation: Callable[[Connection], Result], empty: Result) -> Result:
-        def attempt() -> Result:
-            with transaction(self._engine, write=False) as connection:
+        def attempt(engine: Engine) -> Result:
+            with transaction(engine, write=False) as connection:
                 version = schema_version(connection, self.place)
                 if version == SCHEMA_VERSION:
                     return operation(connection)
             if version == 0:
                 return empty
-            upgrade_schema(self._engine, self.place, version)
-            return attempt()
+            upgrade_schema(engine, self.place, version)
+            return attempt(engine)
 
         if not self._exists():
             return empty
         with readable_errors(self.url):
-            return retry_conflicts(attempt)
+            try:
+                return retry_conflicts(lambda: attempt(self._engine))
+            except exc.OperationalError as error:
+                path = sqlite_file(self.url)
+                if path is None or not cannot_write(error):
+                    raise
+                snapshot = open_snapshot(path)
+                return retry_conflicts(lambda: attempt(snapshot))
 
     def _exists(self) -> bool:
         path = sqlite_file(self.url)
