@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from icrl_leaderboards.analysis import statistics
+from icrl_leaderboards.analysis.standing import set_apart
 from icrl_leaderboards.analysis.statistics import FloatArray
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.measures import Outcome, measure
@@ -143,6 +144,11 @@ class Row:
         """Normalised scores of every episode on the same tasks, (N, K', E)."""
         return self.outcome.score_curves
 
+    @cached_property
+    def set_apart(self) -> str | None:
+        """Why the row's normalised scores rank nothing, in words; None where they do (`standing`)."""
+        return set_apart(self.outcome.usable, self.outcome.random, self.outcome.oracle)
+
     @property
     def flagged_tasks(self) -> tuple[str, ...]:
         """Tasks left out of the normalised score: no oracle, or one that is not clearly better than random."""
@@ -181,6 +187,7 @@ class Row:
             "best_episode_index": self.best_episode_index,
             "normalised_score": self.normalised_score.as_json() if self.normalised_score else None,
             "flagged_tasks": list(self.flagged_tasks),
+            "score_set_apart": self.set_apart,
             "parameters": head.parameters,
             **{name: self.mean_of(name) for name in ("collect_env_steps", "train_env_steps", "adapt_env_steps")},
             "seconds": self.seconds,
@@ -313,6 +320,7 @@ def outcome_of(runs: Sequence[RunScores]) -> Outcome:
         np.stack([run.returns for run in runs]),
         np.stack([run.random for run in runs]),
         np.stack([run.oracle for run in runs]),
+        np.stack([run.blind_ceiling for run in runs]),
     )
 
 
@@ -324,6 +332,7 @@ def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
     for kind, name, attribute in (
         ("oracle", "oracle", "oracle"),
         ("oracle", "oracle, greedy", "oracle_greedy"),
+        ("floor", "blind ceiling", "blind_ceiling"),
         ("floor", "zero action", "zero_action"),
         ("floor", "random", "random"),
     ):

@@ -16,6 +16,7 @@ from icrl_bench.cli.leaderboard.selection import (
     open_leaderboard,
 )
 from icrl_bench.cli.options import HomeOption, JsonFlag, LeaderboardOption
+from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,8 +42,14 @@ def show(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="Rows of each table in the terminal, the best first; 0 for all.")
-    ] = 30,
+        int | None,
+        typer.Option(
+            "--limit", min=0, help="Rows of each table, the best first; 0 for all.  [default: 30; files: all]"
+        ),
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", "-f", help="table, or for other programs latex, markdown or csv.")
+    ] = "table",
     home: HomeOption = None,
     leaderboard: LeaderboardOption = None,
     json_: JsonFlag = False,
@@ -51,12 +58,15 @@ def show(
 
     With --json every row and every statistic is there, whatever --columns and --limit say.
     """
+    from icrl_leaderboards.terminal.formats import FORMATS, format_tables
     from icrl_leaderboards.terminal.tables import print_leaderboard
-    from icrl_leaderboards.wording.columns import COLUMNS, DEFAULT_COLUMNS, choose_column, choose_columns
+    from icrl_leaderboards.wording.columns import COLUMNS, choose_column, choose_columns
 
-    names = {None: DEFAULT_COLUMNS, "all": tuple(COLUMNS)}.get(columns) or tuple((columns or "").split(","))
-    choose_columns(names)
+    names = tuple(COLUMNS) if columns == "all" else None if columns is None else tuple(columns.split(","))
+    choose_columns(names or ())
     choose_column(sort)
+    if format_ not in ("table", *FORMATS):
+        raise UsageError(f"unknown format '{format_}'", f"table, {', '.join(FORMATS)}; or --json")
     with collector_paused():
         with open_leaderboard(
             leaderboard, home, environment=env, method=method, protocol=protocol, track=track
@@ -65,8 +75,10 @@ def show(
             place = board.place
         if json_:
             typer.echo(json.dumps({"leaderboard": place, "rows": _json_rows(scores, sort)}, allow_nan=False))
+        elif format_ != "table":
+            typer.echo(format_tables(scores, format_, names, sort, limit or 0), nl=False)
         else:
-            print_leaderboard(scores, columns=names, sort=sort, limit=limit)
+            print_leaderboard(scores, columns=names, sort=sort, limit=30 if limit is None else limit)
 
 
 def _json_rows(scores: Sequence[RunScores], sort: str) -> list[dict[str, Any]]:
