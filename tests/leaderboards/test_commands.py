@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import json
 
 import pytest
+from markdown_it import MarkdownIt
 from typer.testing import CliRunner
 
 from icrl_bench.cli.leaderboard.app import app
@@ -93,6 +96,42 @@ def test_a_limit_says_what_it_hides(run, filled):
     filled.record(make_other(filled))
     assert "1 more rows" in run("show", "--env", "reacher-goal", "--limit", "1")
     assert "more rows" not in run("show", "--env", "reacher-goal", "--limit", "0")
+
+
+@pytest.mark.parametrize("form", ["latex", "markdown", "csv"])
+def test_show_for_other_programs(run, filled, form):
+    text = run("show", "--format", form, "--columns", "seeds,normalised_score")
+    assert "reacher-goal-v1" in text
+    assert "ant-dir-v1" in text
+    assert "parameters" not in text
+    with pytest.raises(UsageError, match="unknown format"):
+        run("show", "--format", "xml")
+
+
+def test_show_as_csv_has_the_numbers_of_json(run, filled):
+    rows = list(csv.DictReader(io.StringIO(run("show", "--format", "csv"))))
+    documents = json.loads(run("show", "--json"))["rows"]
+    assert [row["method"] for row in rows] == [each["method"] for each in documents]
+    for row, document in zip(rows, documents, strict=True):
+        assert row["kind"] == document["kind"]
+        assert float(row["last_episodes"]) == pytest.approx(document["last_episodes"]["value"], rel=1e-12)
+
+
+def test_show_as_markdown_is_a_table(run, filled):
+    shown = MarkdownIt("gfm-like", {"linkify": False}).render(run("show", "--format", "markdown"))
+    assert shown.count("<table>") == 2
+    assert shown.count("<tr>") == 2 + 5 + 5  # headings, and in each table one method with four references
+    assert "seeds" in shown
+
+
+def test_rm(run, filled):
+    ids = filled.run_ids()
+    with pytest.raises(UnknownNameError):
+        run("rm", ids[0], "no-such-run")
+    assert filled.run_ids() == ids  # none goes unless all are known
+    assert run("rm", ids[0]) == f"removed {ids[0]}\n"
+    assert json.loads(run("rm", ids[1], ids[1], "--json"))["removed"] == [ids[1]]
+    assert filled.run_ids() == ids[2:]
 
 
 def test_compare(run, filled, capfd):

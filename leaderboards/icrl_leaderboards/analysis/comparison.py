@@ -7,6 +7,7 @@ Runs of different environments, protocols or tracks never meet.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from icrl_leaderboards.analysis.standing import set_apart
 from icrl_leaderboards.analysis.statistics import FloatArray, last_episodes, normalised_scores
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.pairs import (
@@ -51,6 +53,7 @@ class Pairing:
     num_episodes: tuple[int, int]
     returns: tuple[float, float]  # mean return of the last 10 %, A and B
     flagged_tasks: tuple[str, ...]  # without a normalised score
+    set_apart: str | None  # why there is no difference of normalised scores, in words
     difference: Estimate  # A − B, raw return
     score_difference: Estimate | None  # A − B, normalised; None where no task has a scale
     probability: Estimate  # that a run of A beats a run of B on a task
@@ -71,6 +74,7 @@ class Pairing:
             "num_episodes": list(self.num_episodes),
             "returns": list(self.returns),
             "flagged_tasks": list(self.flagged_tasks),
+            "score_set_apart": self.set_apart,
             "difference": self.difference.as_json(),
             "score_difference": self.score_difference.as_json() if self.score_difference else None,
             "probability_of_improvement": self.probability.as_json(),
@@ -181,6 +185,9 @@ def _side(runs: Sequence[RunScores], name: str) -> Side:
     exact = [run for run, label in labelled if label == name]
     if exact:
         return Side(name, name, tuple(exact))
+    printed = _printed(runs, name) if not labelled else []
+    if printed:
+        return Side(name, printed[0].label, tuple(printed))
     labels = sorted({label for run, label in labelled if run.method == name})
     if len(labels) > 1:
         shown = "; ".join(f'"{_short(label)}"' for label in labels[:5])
@@ -189,6 +196,32 @@ def _side(runs: Sequence[RunScores], name: str) -> Side:
         known = {run.method for run in runs} | {run.run_id for run in runs}
         raise unknown_name("method or run in the leaderboard:", name, known)
     return Side(name, labels[0], tuple(run for run, _ in labelled if run.method == name))
+
+
+def _printed(runs: Sequence[RunScores], name: str) -> list[RunScores]:
+    """The runs of the one row that a table prints under this name: with its marks, its settings below or behind it, or
+    without their section, as a narrow terminal has them.
+
+    Raises:
+        UsageError: rows of several settings are printed so.
+    """
+    wanted = _letters(name)
+    found = [run for run in runs if wanted in {_letters(text) for text in _printed_names(run)}]
+    labels = sorted({run.label for run in found})
+    if len(labels) > 1:
+        shown = "; ".join(f'"{_short(label)}"' for label in labels[:5])
+        raise UsageError(f"'{_short(name)}' is printed for {len(labels)} rows", f"name one of them: {shown}")
+    return found
+
+
+def _printed_names(run: RunScores) -> list[str]:
+    bare = [setting.partition(".")[2] or setting for setting in run.settings]
+    return [" ".join([run.method, *settings]) for settings in (run.settings, bare)]
+
+
+def _letters(name: str) -> str:
+    """A name without what tables put around it: superscript marks, spaces, brackets and commas."""
+    return re.sub(r"[\s,()⁰¹²³⁴-⁹]", "", name)
 
 
 def _by_key(runs: Iterable[RunScores]) -> dict[Key, list[RunScores]]:
@@ -243,6 +276,9 @@ def _pairing(environment: str, pairs: Sequence[tuple[RunScores, RunScores]], tas
     oracle = _mean_where_known([_on_tasks(run, run.oracle, tasks) for run in everyone])  # (K,)
     scores, flagged = normalised_scores(np.stack([ours, theirs]), random, oracle)  # (2, N, K)
     usable = ~flagged[0, 0]
+    reason = set_apart(usable, random, oracle)
+    if reason is not None:  # then the verdict goes by raw returns
+        usable = np.zeros_like(usable)
     differences = (scores[0] - scores[1])[:, usable]
     return Pairing(
         environment=environment,
@@ -250,7 +286,8 @@ def _pairing(environment: str, pairs: Sequence[tuple[RunScores, RunScores]], tas
         num_tasks=len(tasks),
         num_episodes=(sides[0][0].returns.shape[1], sides[1][0].returns.shape[1]),
         returns=(float(ours.mean()), float(theirs.mean())),
-        flagged_tasks=tuple(label for label, kept in zip(tasks, usable, strict=True) if not kept),
+        flagged_tasks=tuple(label for label, unscored in zip(tasks, flagged[0, 0], strict=True) if unscored),
+        set_apart=reason,
         difference=paired_difference(ours, theirs),
         score_difference=paired_difference(differences, np.zeros_like(differences)) if differences.size else None,
         probability=probability_estimate(ours, theirs),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from icrl_leaderboards.analysis import statistics
+from icrl_leaderboards.analysis.standing import set_apart
 from icrl_leaderboards.analysis.statistics import FloatArray
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.measures import Outcome, measure
@@ -143,6 +144,11 @@ class Row:
         """Normalised scores of every episode on the same tasks, (N, K', E)."""
         return self.outcome.score_curves
 
+    @cached_property
+    def set_apart(self) -> str | None:
+        """Why the row's normalised scores rank nothing, in words; None where they do (`standing`)."""
+        return set_apart(self.outcome.usable, self.outcome.random, self.outcome.oracle)
+
     @property
     def flagged_tasks(self) -> tuple[str, ...]:
         """Tasks left out of the normalised score: no oracle, or one that is not clearly better than random."""
@@ -181,6 +187,7 @@ class Row:
             "best_episode_index": self.best_episode_index,
             "normalised_score": self.normalised_score.as_json() if self.normalised_score else None,
             "flagged_tasks": list(self.flagged_tasks),
+            "score_set_apart": self.set_apart,
             "parameters": head.parameters,
             **{name: self.mean_of(name) for name in ("collect_env_steps", "train_env_steps", "adapt_env_steps")},
             "seconds": self.seconds,
@@ -313,6 +320,7 @@ def outcome_of(runs: Sequence[RunScores]) -> Outcome:
         np.stack([run.returns for run in runs]),
         np.stack([run.random for run in runs]),
         np.stack([run.oracle for run in runs]),
+        np.stack([run.blind_ceiling for run in runs]),
     )
 
 
@@ -324,10 +332,11 @@ def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
     for kind, name, attribute in (
         ("oracle", "oracle", "oracle"),
         ("oracle", "oracle, greedy", "oracle_greedy"),
+        ("floor", "blind ceiling", "blind_ceiling"),
         ("floor", "zero action", "zero_action"),
         ("floor", "random", "random"),
     ):
-        values = np.concatenate([getattr(run, attribute) for run in runs])
+        values = np.concatenate([run.references[attribute] for run in runs])
         if np.isnan(values).any():
             continue
         scores, flagged = statistics.normalised_scores(values, random, oracle)
@@ -339,6 +348,11 @@ def _references(rows: Sequence[Row]) -> tuple[Reference, ...]:
 # --- One run -----------------------------------------------------------------------------------------------------------
 
 
+#: What `run --json` has called differently since its first version, and what it leaves to the leaderboard.
+_SUMMARY_NAMES = {"environment": "env", "task_labels": "tasks"}
+_NOT_IN_SUMMARY = ("config", "provenance", "source_curves", "protocol_content")
+
+
 def summarise_run(record: RunRecord) -> dict[str, Any]:
     """What `icrl-bench run --json` prints for one run, as JSON values.
 
@@ -347,41 +361,19 @@ def summarise_run(record: RunRecord) -> dict[str, Any]:
     row = group_runs([RunScores.from_record(record)])[0]
     scores, _ = statistics.normalised_scores(statistics.last_episodes(row.returns[0]), row.head.random, row.head.oracle)
     provenance: Mapping[str, Any] = record.provenance
+    document = {_SUMMARY_NAMES.get(name, name): value for name, value in record.as_json().items()}
+    for name in _NOT_IN_SUMMARY:
+        document.pop(name, None)
     return {
-        "run_id": record.run_id,
-        "method": record.method,
-        "backbone": record.backbone,
-        "env": record.environment,
-        "protocol": record.protocol,
-        "track": record.track,
-        "seed": record.seed,
-        "variant": record.variant,
-        "parameters": record.parameters,
-        "tasks": record.task_labels,
-        "task_parameters": record.task_parameters,
-        "returns": record.returns,
-        "episode_lengths": record.episode_lengths,
-        "random": record.random,
-        "zero_action": record.zero_action,
-        "oracle": record.oracle,
-        "oracle_greedy": record.oracle_greedy,
+        **document,
         "normalised_score": None if row.normalised_score is None else row.normalised_score.value,
         "normalised_scores": without_nan(scores),
         "flagged_tasks": list(row.flagged_tasks),
         **{name: getattr(row, name).value for name in ESTIMATES},
         "best_episode": row.best_episode,
         "intervals": _intervals(row),
-        "collect_env_steps": record.collect_env_steps,
-        "train_env_steps": record.train_env_steps,
-        "adapt_env_steps": record.adapt_env_steps,
-        "seconds": record.seconds,
-        "checkpoint": record.checkpoint,
-        "dataset": record.dataset,
-        "plugins": [vars(use) for use in record.plugins],
         "kernel": provenance.get("kernel"),
         "device": provenance.get("device"),
-        "diagnostics": record.diagnostics,
-        "created_at": record.created_at,
     }
 
 

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, exc, insert, inspect, select, text
+from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, exc, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 
 from icrl_leaderboards.database.migrations import migrate
@@ -49,11 +52,13 @@ def parse_location(location: str | Path) -> URL:
     Raises:
         UsageError: it is neither.
     """
-    given = str(location).strip()
+    given = str(location) if isinstance(location, Path) else location.strip()
     if not given or "\x00" in given:
         hint = "give --leaderboard a file or a URL such as postgresql://host/name"
         raise UsageError("the leaderboard has no name", hint)
-    if "://" not in given:
+    if (
+        isinstance(location, Path) or "://" not in given
+    ):  # a path is never read as a URL: `%2F` and `?` are characters of it
         return URL.create("sqlite", database=str(Path(given).expanduser().absolute()))
     try:
         url = make_url(given)
@@ -89,6 +94,45 @@ def open_engine(url: URL) -> Engine:
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def open_snapshot(path: Path) -> Engine:
+    """An engine for the SQLite file as it is, for reading where nothing can be written, neither the file nor beside it.
+
+    A file in write-ahead mode needs an index beside it even for reading. Without a log the file is complete and is opened as
+    immutable, which needs none. With a log, which a killed writer left or another machine is writing, file and log are copied,
+    through a temporary folder, into memory. A copy torn by a writer counts as a conflict, to be tried again.
+    """
+
+    def connect() -> sqlite3.Connection:
+        log = Path(f"{path}-wal")
+        if not log.exists() or log.stat().st_size == 0:
+            return _connect_by_uri(path, mode="ro", immutable="1")
+        with tempfile.TemporaryDirectory(prefix="icrl-bench-") as folder:
+            copied = Path(folder) / "leaderboard.sqlite"
+            shutil.copyfile(path, copied)
+            shutil.copyfile(log, f"{copied}-wal")
+            memory = sqlite3.connect(":memory:", check_same_thread=False)
+            with closing(_connect_by_uri(copied, mode="rw")) as source:
+                source.backup(memory)
+        if memory.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.OperationalError("the file was busy while it was copied")
+        return memory
+
+    engine = create_engine("sqlite://", creator=connect, poolclass=NullPool, json_serializer=_dump_json)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _connect_by_uri(path: Path, **options: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?{urlencode(options)}", uri=True, check_same_thread=False)
+
+
+def cannot_write(error: exc.DBAPIError) -> bool:
+    """Whether SQLite failed because it may not write the file, or not make its log and index beside it."""
+    said = str(error.orig)
+    return isinstance(error.orig, sqlite3.OperationalError) and ("readonly" in said or "unable to open" in said)
 
 
 def sqlite_file(url: URL) -> Path | None:

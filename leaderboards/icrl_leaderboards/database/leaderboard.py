@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
-from sqlalchemy import ColumnElement, Connection, delete, insert, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, insert, select
 from sqlalchemy.engine import URL
 
 from icrl_leaderboards.database.connections import (
+    cannot_write,
     ensure_schema,
     open_engine,
+    open_snapshot,
     parse_location,
     readable_errors,
     retry_conflicts,
@@ -37,7 +38,7 @@ from icrl_leaderboards.database.schema import (
     TaskRow,
 )
 from icrl_leaderboards.database.studies import Study, load_studies, write_study
-from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.record import REFERENCES, RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_registry.errors import UnknownNameError, UsageError, unknown_name
 
@@ -200,20 +201,27 @@ class Leaderboard:
             return retry_conflicts(attempt)
 
     def _read(self, operation: Callable[[Connection], Result], empty: Result) -> Result:
-        def attempt() -> Result:
-            with transaction(self._engine, write=False) as connection:
+        def attempt(engine: Engine) -> Result:
+            with transaction(engine, write=False) as connection:
                 version = schema_version(connection, self.place)
                 if version == SCHEMA_VERSION:
                     return operation(connection)
             if version == 0:
                 return empty
-            upgrade_schema(self._engine, self.place, version)
-            return attempt()
+            upgrade_schema(engine, self.place, version)
+            return attempt(engine)
 
         if not self._exists():
             return empty
         with readable_errors(self.url):
-            return retry_conflicts(attempt)
+            try:
+                return retry_conflicts(lambda: attempt(self._engine))
+            except exc.OperationalError as error:
+                path = sqlite_file(self.url)
+                if path is None or not cannot_write(error):
+                    raise
+                snapshot = open_snapshot(path)
+                return retry_conflicts(lambda: attempt(snapshot))
 
     def _exists(self) -> bool:
         path = sqlite_file(self.url)
@@ -318,27 +326,31 @@ def _run_values(run: RunRecord) -> dict[str, Any]:
 
 
 def _child_rows(run: RunRecord) -> dict[type[Base], list[dict[str, Any]]]:
-    tasks = zip(
-        run.task_labels,
-        run.task_parameters,
-        run.random,
-        run.zero_action,
-        run.oracle,
-        run.oracle_greedy,
-        run.source_curves if run.source_curves else [None] * len(run.returns),
-        strict=True,
-    )
-    names = ("label", "parameters", "random", "zero_action", "oracle", "oracle_greedy", "source_curve")
-    episodes = zip(run.returns, run.episode_lengths, strict=True)
+    columns: dict[str, Sequence[Any] | None] = {
+        "label": run.task_labels,
+        "parameters": run.task_parameters,
+        "source_curve": run.source_curves or None,
+        **{name: getattr(run, name) for name in REFERENCES},
+    }
+    packed: dict[str, Sequence[Any] | None] = {
+        "returns": run.returns,
+        "lengths": run.episode_lengths,
+        "success": run.success,
+    }
     return {
-        TaskRow: [{"task": index, **dict(zip(names, values, strict=True))} for index, values in enumerate(tasks)],
-        EpisodesRow: [
-            {"task": index, "returns": np.array(returns), "lengths": np.array(lengths)}
-            for index, (returns, lengths) in enumerate(episodes)
-        ],
+        TaskRow: _per_task(len(run.returns), columns),
+        EpisodesRow: _per_task(len(run.returns), packed),
         StageRow: [{"name": name, "seconds": value} for name, value in run.seconds.items()],
         ArtefactRow: [{"kind": "checkpoint", "address": run.checkpoint}, {"kind": "dataset", "address": run.dataset}],
-        PluginRow: [{"position": index, **vars(use)} for index, use in enumerate(run.plugins)],
+        PluginRow: [{"position": index, **use.as_json()} for index, use in enumerate(run.plugins)],
         ProvenanceRow: [{"name": name, "value": value} for name, value in run.provenance.items()],
         DiagnosticRow: [{"name": name, "value": value} for name, value in run.diagnostics.items()],
     }
+
+
+def _per_task(num_tasks: int, columns: Mapping[str, Sequence[Any] | None]) -> list[dict[str, Any]]:
+    """One row a test task; what a run does not have is NULL in all of them."""
+    return [
+        {"task": task, **{name: None if values is None else values[task] for name, values in columns.items()}}
+        for task in range(num_tasks)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import fields
 from itertools import accumulate
 from typing import Any
 
@@ -11,114 +12,94 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Select, select, type_coerce
 
 from icrl_leaderboards.database.schema import (
-    LENGTH_TYPE,
-    RETURN_TYPE,
     ArtefactRow,
     Base,
     DiagnosticRow,
     EpisodesRow,
+    PackedArray,
     PluginRow,
     ProvenanceRow,
     RunRow,
     StageRow,
     TaskRow,
 )
-from icrl_leaderboards.runs.record import PluginUse, RunRecord
-from icrl_leaderboards.runs.scores import FloatArray, RunScores, plugin_digest, with_nan
+from icrl_leaderboards.runs.record import HEAD_FIELDS, OPTIONAL, REFERENCES, PluginUse, RunRecord
+from icrl_leaderboards.runs.scores import FloatArray, RunScores, with_nan
 from icrl_registry.errors import BenchError, DamagedArtefactError
 
 Conditions = Sequence[ColumnElement[bool]]
 DAMAGED_HINT = "move the leaderboard aside; the same run commands record their rows again"
 
 
+#: The fields of a run that are columns of `runs`.
+_COLUMNS = tuple(name for name in HEAD_FIELDS if name in RunRow.__table__.c)
+_OWN_COLUMNS = ("config", "protocol_content")
+
+
 def load_scores(connection: Connection, conditions: Conditions) -> list[RunScores]:
     """The scores of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions, _SHARED_FIELDS)
-    tasks = _tasks(connection, runs, conditions, ("label", *_REFERENCES))
+    runs = _select_runs(connection, conditions, _COLUMNS)
+    tasks = _tasks(connection, runs, conditions, ("label", *REFERENCES))
     returns = _episodes(connection, runs, conditions, "returns")
     seconds = _pairs(connection, StageRow, "seconds", conditions)
     plugins = _plugins(connection, conditions)
-    scores = []
-    for run in runs:
-        _, labels, random, zero_action, oracle, oracle_greedy = zip(*tasks[run.key], strict=True)
-        scores.append(
-            RunScores(
-                **{name: getattr(run, name) for name in _SHARED_FIELDS},
-                seconds=seconds[run.key],
-                plugins=tuple(sorted(plugin_digest(kind, name, last) for kind, name, _, _, last in plugins[run.key])),
-                task_labels=labels,
-                returns=returns[run.key],
-                random=np.array(random),
-                zero_action=np.array(zero_action),
-                oracle=with_nan(oracle),
-                oracle_greedy=with_nan(oracle_greedy),
-            )
+    return [
+        RunScores(
+            **{name: getattr(run, name) for name in _COLUMNS},
+            seconds=seconds[run.key],
+            plugins=tuple(sorted(use.digest for use in plugins[run.key])),
+            task_labels=tuple(tasks[run.key]["label"]),
+            returns=returns[run.key],
+            references={name: with_nan(tasks[run.key][name], run.num_tasks) for name in REFERENCES},
         )
-    return scores
+        for run in runs
+    ]
 
 
 def load_records(connection: Connection, conditions: Conditions) -> list[RunRecord]:
     """The records of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions, (*_SHARED_FIELDS, "config"))
-    tasks = _tasks(connection, runs, conditions, ("label", "parameters", *_REFERENCES, "source_curve"))
-    returns = _episodes(connection, runs, conditions, "returns")
-    lengths = _episodes(connection, runs, conditions, "lengths")
-    seconds = _pairs(connection, StageRow, "seconds", conditions)
+    runs = _select_runs(connection, conditions, (*_COLUMNS, *_OWN_COLUMNS))
+    tasks = _tasks(connection, runs, conditions, ("label", "parameters", *REFERENCES, "source_curve"))
+    episodes = {
+        "returns": _episodes(connection, runs, conditions, "returns"),
+        "episode_lengths": _episodes(connection, runs, conditions, "lengths"),
+        "success": _episodes(connection, runs, conditions, "success"),
+    }
+    tables = {
+        "seconds": _pairs(connection, StageRow, "seconds", conditions),
+        "provenance": _pairs(connection, ProvenanceRow, "value", conditions),
+        "diagnostics": _pairs(connection, DiagnosticRow, "value", conditions),
+    }
     artefacts = _pairs(connection, ArtefactRow, "address", conditions, name="kind")
-    provenance = _pairs(connection, ProvenanceRow, "value", conditions)
-    diagnostics = _pairs(connection, DiagnosticRow, "value", conditions)
     plugins = _plugins(connection, conditions)
     records = []
     for run in runs:
-        columns = map(list, zip(*tasks[run.key], strict=True))
-        _, labels, parameters, random, zero_action, oracle, oracle_greedy, curves = columns
-        fields = {
-            **{name: getattr(run, name) for name in _SHARED_FIELDS},
-            "config": run.config,
-            "task_parameters": parameters,
-            "task_labels": labels,
-            "returns": returns[run.key].tolist(),
-            "episode_lengths": lengths[run.key].tolist(),
-            "random": random,
-            "zero_action": zero_action,
-            "oracle": oracle,
-            "oracle_greedy": oracle_greedy,
-            "source_curves": [] if None in curves else curves,
-            "seconds": seconds[run.key],
+        columns = tasks[run.key]
+        values = {
+            **{name: getattr(run, name) for name in (*_COLUMNS, *_OWN_COLUMNS)},
+            **{name: columns[name] for name in REFERENCES},
+            "task_parameters": columns["parameters"],
+            "task_labels": columns["label"],
+            "source_curves": [] if None in columns["source_curve"] else columns["source_curve"],
+            **{name: arrays.get(run.key) for name, arrays in episodes.items()},
+            **{name: pairs[run.key] for name, pairs in tables.items()},
             "checkpoint": artefacts[run.key].get("checkpoint", ""),
             "dataset": artefacts[run.key].get("dataset", ""),
-            "plugins": [PluginUse(*use) for use in plugins[run.key]],
-            "provenance": provenance[run.key],
-            "diagnostics": diagnostics[run.key],
+            "plugins": plugins[run.key],
         }
-        records.append(_checked(fields))
+        records.append(_checked(values))
     return records
 
 
-def _checked(fields: dict[str, Any]) -> RunRecord:
+def _checked(values: dict[str, Any]) -> RunRecord:
+    for name in OPTIONAL.intersection(REFERENCES):
+        if None in values[name]:  # of an optional reference a run has all numbers or none
+            values[name] = None
     try:
-        return RunRecord(**fields)
+        return RunRecord(**values)
     except BenchError as error:
-        problem = f"run {fields['run_id']}: {error.message}"
+        problem = f"run {values['run_id']}: {error.message}"
         raise DamagedArtefactError(f"the leaderboard is damaged: {problem}", DAMAGED_HINT) from error
-
-
-_REFERENCES = ("random", "zero_action", "oracle", "oracle_greedy")
-_SHARED_FIELDS = (
-    "run_id",
-    "method",
-    "backbone",
-    "environment",
-    "protocol",
-    "track",
-    "seed",
-    "variant",
-    "parameters",
-    "collect_env_steps",
-    "train_env_steps",
-    "adapt_env_steps",
-    "created_at",
-)
 
 
 def _select_runs(connection: Connection, conditions: Conditions, names: Sequence[str]) -> Sequence[Row[Any]]:
@@ -138,32 +119,41 @@ def _children(model: type[Base], columns: Sequence[Any], conditions: Conditions)
 
 def _tasks(
     connection: Connection, runs: Sequence[Row[Any]], conditions: Conditions, names: Sequence[str]
-) -> dict[int, list[Row[Any]]]:
+) -> dict[int, dict[str, list[Any]]]:
+    """The named columns of `tasks`, K values each, for every run."""
     columns = [TaskRow.__table__.c[name] for name in names]
-    tasks: dict[int, list[Row[Any]]] = defaultdict(list)
+    rows: dict[int, list[Row[Any]]] = defaultdict(list)
     for row in connection.execute(_children(TaskRow, columns, conditions)):
-        tasks[row[0]].append(row)
+        rows[row[0]].append(row)
     for run in runs:
-        if len(tasks[run.key]) != run.num_tasks:
-            problem = f"run {run.run_id} has {len(tasks[run.key])} tasks, not {run.num_tasks}"
+        if len(rows[run.key]) != run.num_tasks:
+            problem = f"run {run.run_id} has {len(rows[run.key])} tasks, not {run.num_tasks}"
             raise DamagedArtefactError(f"the leaderboard is damaged: {problem}", DAMAGED_HINT)
-    return tasks
+    return {
+        run.key: dict(zip(names, list(map(list, zip(*rows[run.key], strict=True)))[1:], strict=True)) for run in runs
+    }
 
 
 def _episodes(
     connection: Connection, runs: Sequence[Row[Any]], conditions: Conditions, column: str
 ) -> dict[int, FloatArray]:
-    """`column` of `episodes` as one (K, E) array a run, all of them views of a single buffer."""
-    dtype = RETURN_TYPE if column == "returns" else LENGTH_TYPE
-    packed = type_coerce(EpisodesRow.__table__.c[column], LargeBinary)
+    """`column` of `episodes` as one (K, E) array a run, all of them views of a single buffer.
+
+    Runs that have nothing in an optional column are left out.
+    """
+    stored = EpisodesRow.__table__.c[column]
+    assert isinstance(stored.type, PackedArray)
+    dtype = np.dtype(stored.type.dtype)
+    query = _children(EpisodesRow, [type_coerce(stored, LargeBinary)], conditions)
     keys: list[int] = []
     parts: list[bytes] = []
-    for key, part in connection.execute(_children(EpisodesRow, [packed], conditions)):
+    for key, part in connection.execute(query.where(stored.is_not(None)) if stored.nullable else query):
         keys.append(key)
         parts.append(part)
-    shapes = {run.key: (run.num_tasks, run.num_episodes) for run in runs}
+    present = set(keys)
+    shapes = {run.key: (run.num_tasks, run.num_episodes) for run in runs if run.key in present or not stored.nullable}
     wanted = [shapes[key][1] * dtype.itemsize if key in shapes else -1 for key in keys]
-    sound = [len(part) for part in parts] == wanted and len(parts) == sum(run.num_tasks for run in runs)
+    sound = [len(part) for part in parts] == wanted and len(parts) == sum(tasks for tasks, _ in shapes.values())
     if not sound:
         raise DamagedArtefactError("the leaderboard is damaged: episodes are missing or cut short", DAMAGED_HINT)
     values = np.frombuffer(b"".join(parts), dtype=dtype)
@@ -187,10 +177,9 @@ def _pairs(
     return pairs
 
 
-def _plugins(connection: Connection, conditions: Conditions) -> dict[int, list[Sequence[str]]]:
-    """Kind, name, distribution, version and content hash of every plugin of a run."""
-    columns = [PluginRow.__table__.c[name] for name in ("kind", "name", "distribution", "version", "content_hash")]
-    plugins: dict[int, list[Sequence[str]]] = defaultdict(list)
+def _plugins(connection: Connection, conditions: Conditions) -> dict[int, list[PluginUse]]:
+    columns = [PluginRow.__table__.c[each.name] for each in fields(PluginUse)]
+    plugins: dict[int, list[PluginUse]] = defaultdict(list)
     for row in connection.execute(_children(PluginRow, columns, conditions)):
-        plugins[row[0]].append(row[1:])
+        plugins[row[0]].append(PluginUse(*row[1:]))
     return plugins

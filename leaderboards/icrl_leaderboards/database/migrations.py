@@ -58,4 +58,15 @@ def _add_studies_and_source_curves(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
 
 
-STEPS: dict[int, Callable[[Connection], None]] = {1: _add_studies_and_source_curves}
+def _add_success_ceilings_and_protocols(connection: Connection) -> None:
+    """2 → 3: success of every episode, what a policy blind to the task can reach, and the text of a run's protocol."""
+    double, binary = ("DOUBLE PRECISION", "BYTEA") if connection.dialect.name == "postgresql" else ("DOUBLE", "BLOB")
+    connection.execute(text(f"ALTER TABLE tasks ADD COLUMN blind_ceiling {double}"))
+    connection.execute(text(f"ALTER TABLE episodes ADD COLUMN success {binary}"))
+    connection.execute(text("ALTER TABLE runs ADD COLUMN protocol_content TEXT"))
+
+
+STEPS: dict[int, Callable[[Connection], None]] = {
+    1: _add_studies_and_source_curves,
+    2: _add_success_ceilings_and_protocols,
+}

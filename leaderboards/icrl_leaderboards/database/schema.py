@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 #: Raised whenever a table changes, with a step in `migrations`; a database with a newer one is refused.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 RETURN_TYPE = np.dtype("<f8")
 LENGTH_TYPE = np.dtype("<i4")
@@ -72,6 +72,7 @@ class RunRow(Base):
     adapt_env_steps: Mapped[int] = mapped_column(BigInteger)
     variant: Mapped[dict[str, Any]] = mapped_column(JSON)
     config: Mapped[dict[str, Any]] = mapped_column(JSON)
+    protocol_content: Mapped[str | None] = mapped_column(Text)  # the protocol's TOML
     created_at: Mapped[str] = mapped_column(String(40))  # ISO 8601, UTC
 
 
@@ -92,6 +93,7 @@ class TaskRow(Base):
     zero_action: Mapped[float] = mapped_column(Double)
     oracle: Mapped[float | None] = mapped_column(Double)
     oracle_greedy: Mapped[float | None] = mapped_column(Double)
+    blind_ceiling: Mapped[float | None] = mapped_column(Double)
     source_curve: Mapped[list[float] | None] = mapped_column(JSON(none_as_null=True))  # the oracle while it trained
 
 
@@ -104,6 +106,7 @@ class EpisodesRow(Base):
     task: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     returns: Mapped[NDArray[Any]] = mapped_column(PackedArray(RETURN_TYPE.str))  # (E,) float64
     lengths: Mapped[NDArray[Any]] = mapped_column(PackedArray(LENGTH_TYPE.str))  # (E,) int32, environment steps
+    success: Mapped[NDArray[Any] | None] = mapped_column(PackedArray(RETURN_TYPE.str))  # (E,) float64, from 0 to 1
 
 
 class StageRow(Base):

@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from icrl_leaderboards.database.schema import StudyRow, StudyRunRow
-from icrl_leaderboards.runs.record import LONGEST_KEY
 from icrl_leaderboards.runs.scores import RunScores
+from icrl_leaderboards.runs.types import LONGEST_KEY
 from icrl_registry.errors import UsageError
 
 

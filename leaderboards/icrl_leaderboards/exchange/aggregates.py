@@ -16,12 +16,14 @@ from icrl_leaderboards.analysis.statistics import last_count, normalised_scores
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import with_nan
 
+MEASURES = ("area_under_curve", "first_episode", "improvement", "last_episodes", "normalised_score")
+
 
 def aggregates(run: RunRecord) -> dict[str, Any]:
     """Each measure per test task, (K,), and its mean over them; a task without a scale has no normalised score (None)."""
     last = [_mean(row[-last_count(len(row)) :]) for row in run.returns]
     first = [row[0] for row in run.returns]
-    scores, flagged = normalised_scores(np.array(last), np.array(run.random), with_nan(run.oracle))
+    scores, flagged = normalised_scores(np.array(last), np.array(run.random), with_nan(run.oracle, len(last)))
     measures: dict[str, list[float | None]] = {
         "first_episode": [*first],
         "last_episodes": [*last],

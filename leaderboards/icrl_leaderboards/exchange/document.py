@@ -1,8 +1,8 @@
 """The published form of a run: one JSON file with the run, its aggregates and checksums, in canonical bytes.
 
 Canonical means that a run has exactly one file: keys sorted, one line a field and one line a test task, ASCII only, numbers
-in the shortest form that gives the same float64 back. The form is published as `published-run-v1.schema.json` beside this
-module. The checksums find accidents and careless edits; who wants to deceive can compute them anew, and is found by a rerun.
+in the shortest form that gives the same float64 back. Its schema lies beside this module, one file a form. The checksums find
+accidents and careless edits; who wants to deceive can compute them anew, and is found by a rerun.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import fields
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -18,11 +17,12 @@ import numpy as np
 
 from icrl_leaderboards.database.schema import LENGTH_TYPE, RETURN_TYPE
 from icrl_leaderboards.exchange.aggregates import aggregates
-from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.record import OPTIONAL, RunRecord
 
 FORMAT = "icrl-bench/run"
-VERSION = 1
-SCHEMA_FILE = f"published-run-v{VERSION}.schema.json"
+#: Form 1 has what every run has. A run with any of the optional fields is written in form 2, so that older readers say that
+#: they are too old rather than that the file is broken; every other run keeps the bytes that it always had.
+VERSIONS = (1, 2)
 FIELDS = ("aggregates", "format", "run", "sha256", "version")
 #: Levels below the top that get lines of their own: the document's fields, the run's fields, rows and entries of those.
 _EXPANDED = {"run": 2, "aggregates": 1, "sha256": 1}
@@ -33,11 +33,21 @@ def to_document(run: RunRecord) -> dict[str, Any]:
     """The published form as JSON values."""
     return {
         "format": FORMAT,
-        "version": VERSION,
-        "run": _values(run),
+        "version": version_of(run),
+        "run": run.as_json(),
         "aggregates": aggregates(run),
         "sha256": checksums(run),
     }
+
+
+def version_of(run: RunRecord) -> int:
+    """The form in which a run is written: the oldest that has all its fields."""
+    return 2 if any(getattr(run, name) is not None for name in OPTIONAL) else 1
+
+
+def schema_file(version: int) -> str:
+    """The file beside this module with the JSON schema of a form."""
+    return f"published-run-v{version}.schema.json"
 
 
 def to_bytes(run: RunRecord) -> bytes:
@@ -56,7 +66,7 @@ def checksums(run: RunRecord) -> dict[str, str]:
     episodes.update(lengths.tobytes())
     return {
         "episodes": episodes.hexdigest(),
-        "run": hashlib.sha256(_compact(_values(run)).encode("ascii")).hexdigest(),
+        "run": hashlib.sha256(_compact(run.as_json()).encode("ascii")).hexdigest(),
     }
 
 
@@ -64,14 +74,6 @@ def file_name(run: RunRecord) -> PurePosixPath:
     """Where a run's file lies below the folder of published runs: `PROTOCOL/ENVIRONMENT-METHOD-seedN-RUN.json`."""
     names = (run.environment, run.method, f"seed{run.seed}", run.run_id)
     return PurePosixPath(safe_name(run.protocol)) / ("-".join(safe_name(name) for name in names) + ".json")
-
-
-def _values(run: RunRecord) -> dict[str, Any]:
-    """`to_json_object` without its copies, which cost more than the writing."""
-    return {
-        **{each.name: getattr(run, each.name) for each in fields(run)},
-        "plugins": [vars(use) for use in run.plugins],
-    }
 
 
 def safe_name(name: str) -> str:

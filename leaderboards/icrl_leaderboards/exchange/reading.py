@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from icrl_leaderboards.exchange.aggregates import aggregates, differing
-from icrl_leaderboards.exchange.document import FIELDS, FORMAT, VERSION, checksums, to_bytes
+from icrl_leaderboards.exchange.document import FIELDS, FORMAT, VERSIONS, checksums, to_bytes
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError
 
@@ -63,7 +63,7 @@ def read_published(path: Path) -> PublishedRun:
     data = _read(path)
     document = _parse(path, data)
     try:
-        record = RunRecord.from_json_object(document["run"])
+        record = RunRecord.from_json(document["run"])
     except BenchError as error:
         raise PublishedRunError(f"{path}: {error.message}", error.hint) from error
     return PublishedRun(path, data, document, record)
@@ -92,10 +92,10 @@ def _parse(path: Path, data: bytes) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise PublishedRunError(f"{path} does not call itself {FORMAT!r}", _HINT)
     version = document.get("version")
-    if isinstance(version, int) and not isinstance(version, bool) and version > VERSION:
-        message = f"{path} was written by a newer icrl-bench (form {version}; this one reads up to {VERSION})"
+    if isinstance(version, int) and not isinstance(version, bool) and version > VERSIONS[-1]:
+        message = f"{path} was written by a newer icrl-bench (form {version}; this one reads up to {VERSIONS[-1]})"
         raise PublishedRunError(message, "pip install --upgrade icrl-bench")
-    if version != VERSION or isinstance(version, bool):
+    if isinstance(version, bool | float) or version not in VERSIONS:
         raise PublishedRunError(f"{path} has the form {version!r}, which never was", _HINT)
     unknown, missing = sorted(set(document) - set(FIELDS)), sorted(set(FIELDS) - set(document))
     if unknown or missing:

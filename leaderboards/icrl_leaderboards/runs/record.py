@@ -1,53 +1,133 @@
-"""What one run leaves behind: `RunRecord`, which the harness fills and the store gives back equal.
+"""What one run leaves behind, written down once: `RunRecord`, which the harness fills and the leaderboard gives back equal.
 
-Everything is checked and brought to one form when the record is made (plain Python numbers, lists, JSON values, UTC), so
-whatever reaches the store or a report is finite, rectangular and printable as JSON.
+The classes here are the only list of a run's fields. Validation, the published files and their JSON schema, the arrays of
+`scores`, the columns of the database and the JSON of `icrl-bench run` are all taken from it; the types (`types`) carry the
+checks and the axes. An optional field is one line here and one column in `database.schema`.
+
+Axes: K test tasks, E episodes per task, P parameters of a task.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime
-from typing import Any
+import json
+from collections.abc import Mapping
+from dataclasses import field, fields
+from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
-import numpy as np
+from pydantic import BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic.dataclasses import dataclass
 
-from icrl_registry.errors import BenchError, NumericalError
+from icrl_leaderboards.runs.types import (
+    Axes,
+    Ceiling,
+    Count,
+    Curves,
+    Facts,
+    Floor,
+    JsonObject,
+    Moment,
+    NamedNumbers,
+    OptionalFloor,
+    OptionalText,
+    PerEpisode,
+    PerEpisodeFractions,
+    PerEpisodeLengths,
+    PerTaskReference,
+    RecordError,
+    RunId,
+    TaskLabels,
+    TaskParameters,
+    Text,
+    text,
+)
 
-Matrix = list[list[float]]
-
-#: The largest integer that every database stores in a BIGINT.
-LARGEST_INTEGER = 2**63 - 1
-LONGEST_EPISODE = 2**31 - 1
-LONGEST_RUN_ID = 255
-LONGEST_KEY = 255
-_DEEPEST_JSON = 64
+_FORM = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class RecordError(BenchError):
-    """A run record breaks its form; the message names the place, such as `returns[3][7]`."""
-
-    kind = "invalid_record"
+def _plugin_text(value: Any, info: ValidationInfo) -> str:
+    return text(value, f"plugin {info.field_name}")
 
 
-@dataclass(frozen=True)
+_PluginText = Annotated[str, BeforeValidator(_plugin_text)]
+
+
+@dataclass(frozen=True, config=_FORM)
 class PluginUse:
     """A plugin that took part in a run, by what it was then."""
 
-    kind: str  # "environment", "source", "backbone", "method"
-    name: str
-    distribution: str
-    version: str
-    content_hash: str
+    kind: _PluginText
+    """environment, source, backbone or method."""
+    name: _PluginText
+    distribution: _PluginText
+    version: _PluginText
+    content_hash: _PluginText
 
-    def __post_init__(self) -> None:
-        for name in ("kind", "name", "distribution", "version", "content_hash"):
-            _check_text(getattr(self, name), f"plugin {name}")
+    @property
+    def digest(self) -> str:
+        """What tells two states of one plugin apart."""
+        return f"{self.kind}:{self.name}@{self.content_hash}"
+
+    def as_json(self) -> dict[str, str]:
+        """The use as JSON values."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
-@dataclass(frozen=True)
-class RunRecord:
+@dataclass(frozen=True, kw_only=True, config=_FORM)
+class RunHead:
+    """Who a run is and what it cost: everything that needs no list of tasks."""
+
+    run_id: RunId
+    """Address of the run's plan: environment, source, method, settings, tasks and seed."""
+    method: Text
+    """As typed, such as ad-mamba."""
+    backbone: OptionalText
+    """Sequence model, or null for methods without one."""
+    environment: Text
+    """Versioned id, such as reacher-goal-v1."""
+    protocol: Text
+    """Versioned id; a + and six hex digits after it mark settings that differ from it."""
+    track: Text
+    """online or offline."""
+    seed: Count
+    """Seed of training and adaptation."""
+    parameters: Count
+    """Trainable parameters."""
+    train_env_steps: Count
+    """Environment steps that training used."""
+    adapt_env_steps: Count
+    """Environment steps of adaptation on the test tasks."""
+    collect_env_steps: Count
+    """Environment steps of the source on all tasks."""
+    created_at: Moment
+    """ISO 8601, UTC."""
+    seconds: NamedNumbers
+    """Wall-clock per stage."""
+    variant: JsonObject = field(default_factory=dict)
+    """Settings of the method that differ from the protocol's, by dotted key."""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings in which the run differs from its protocol, as `--set` takes them."""
+        return tuple(f"{name}={_short_json(value)}" for name, value in sorted(self.variant.items()))
+
+    @property
+    def label(self) -> str:
+        """The method and its settings in one line: `ad-mamba (method.context_length=200)`."""
+        settings = self.settings
+        return f"{self.method} ({', '.join(settings)})" if settings else self.method
+
+
+def _plugins(uses: Any) -> list[PluginUse]:
+    if not isinstance(uses, list | tuple):
+        raise RecordError(f"plugins is {type(uses).__name__}", "expected a list")
+    for index, use in enumerate(uses):
+        if not isinstance(use, PluginUse):
+            raise RecordError(f"plugins[{index}] is {type(use).__name__}", "expected a PluginUse")
+    return list(uses)
+
+
+@dataclass(frozen=True, kw_only=True, config=_FORM)
+class RunRecord(RunHead):
     """One run: (method, environment, protocol, seed), its raw returns on the K test tasks, and how it came about.
 
     Raises:
@@ -55,226 +135,115 @@ class RunRecord:
         RecordError: a value of the wrong type, shape or range; the message names the place.
     """
 
-    run_id: str
-    method: str  # as typed, such as "ad-mamba"
-    backbone: str | None
-    environment: str  # versioned id
-    protocol: str
-    track: str
-    seed: int
-    parameters: int  # trainable parameters
-    task_parameters: Matrix  # (K, P)
-    task_labels: list[str]  # (K,)
-    returns: Matrix  # (K, E), raw undiscounted return per test task and episode
-    episode_lengths: list[list[int]]  # (K, E), environment steps
-    random: list[float]  # (K,), mean return of uniform actions
-    zero_action: list[float]  # (K,), mean return of the zero action
-    oracle: list[float | None]  # (K,), the source trained on the test task: mean of its last 10 % episodes
-    oracle_greedy: list[float | None]  # (K,), the same source's deterministic policy
-    train_env_steps: int
-    adapt_env_steps: int
-    collect_env_steps: int
-    seconds: dict[str, float]  # wall-clock per stage
-    checkpoint: str  # address of the artefact
-    dataset: str  # address of the artefact
-    created_at: str  # ISO 8601, UTC
-    variant: dict[str, Any] = field(default_factory=dict)  # settings that differ from the protocol's
-    config: dict[str, Any] = field(default_factory=dict)  # fully resolved, by section
-    plugins: list[PluginUse] = field(default_factory=list)
-    provenance: dict[str, Any] = field(default_factory=dict)  # versions, git revision, hardware, kernel, device, …
-    diagnostics: dict[str, float] = field(default_factory=dict)
-    #: K learning curves of the source on the test tasks, mean return in equal parts of its training; empty if unknown
-    source_curves: Matrix = field(default_factory=list)
+    returns: PerEpisode
+    """Raw undiscounted return, one row per test task and one column per episode."""
+    episode_lengths: PerEpisodeLengths
+    """Environment steps, shaped as the returns."""
+    task_parameters: TaskParameters
+    """One row per test task."""
+    task_labels: TaskLabels
+    """One per test task."""
+    random: Floor
+    """Mean return of uniform actions per test task."""
+    zero_action: Floor
+    """Mean return of the zero action per test task."""
+    oracle: Ceiling
+    """The source trained on the test task: mean return of the last tenth of its episodes; null where there is none."""
+    oracle_greedy: Ceiling
+    """The same source's deterministic policy; null where it was not measured."""
+    checkpoint: Text
+    """Address of the trained method."""
+    dataset: Text
+    """Address of the learning histories."""
+    config: JsonObject = field(default_factory=dict)
+    """The fully resolved settings, by section."""
+    plugins: Annotated[list[PluginUse], BeforeValidator(_plugins)] = field(default_factory=list)
+    """Every plugin that took part."""
+    provenance: Facts = field(default_factory=dict)
+    """Versions, source revision, hardware, kernel, the protocol's sha256."""
+    diagnostics: NamedNumbers = field(default_factory=dict)
+    """Numbers that the method kept with its run."""
+    source_curves: Curves = field(default_factory=list)
+    """The source's learning curve on each test task, mean return in equal parts of its training; empty if unknown."""
+    success: PerEpisodeFractions = None
+    """Whether each episode reached its goal, as a fraction from 0 to 1, shaped as the returns."""
+    blind_ceiling: OptionalFloor = None
+    """The most that a policy blind to the task can return, per test task."""
+    protocol_content: OptionalText = None
+    """The protocol's TOML, so that whoever verifies the run needs no file besides it."""
 
-    def __post_init__(self) -> None:
-        for name in ("run_id", "method", "environment", "protocol", "track", "checkpoint", "dataset"):
-            _check_text(getattr(self, name), name)
-        if self.backbone is not None:
-            _check_text(self.backbone, "backbone")
-        if not 0 < len(self.run_id) <= LONGEST_RUN_ID:
-            raise RecordError(f"run_id has {len(self.run_id)} characters", f"give it 1 to {LONGEST_RUN_ID}")
-        for name in ("seed", "parameters", "train_env_steps", "adapt_env_steps", "collect_env_steps"):
-            self._set(name, _count(getattr(self, name), name))
-        self._set("created_at", _utc(self.created_at))
-        self._check_tasks()
-        for name in ("seconds", "diagnostics"):
-            table = {_key(key, name): _finite(value, f"{name}.{key}") for key, value in getattr(self, name).items()}
-            self._set(name, table)
-        for name in ("variant", "config", "provenance"):
-            value = _json_value(getattr(self, name), name)
-            if not isinstance(value, dict):
-                raise RecordError(f"{name} is {type(value).__name__}", "expected a mapping")
-            self._set(name, value)
-        for name in ("seconds", "diagnostics", "provenance"):  # their keys are columns of the store
-            longest = max(map(len, getattr(self, name)), default=0)
-            if longest > LONGEST_KEY:
-                raise RecordError(f"a key of {name} has {longest} characters", f"expected at most {LONGEST_KEY}")
-        self._set("plugins", [self._plugin(use, index) for index, use in enumerate(self.plugins)])
+    @model_validator(mode="after")
+    def _agree_on_axes(self) -> Self:
+        sizes: dict[str, int] = {}
+        for name, axes in _AXES.items():
+            values = getattr(self, name)
+            if values is None or (axes.may_be_empty and not values):
+                continue
+            shape = (len(values),) if len(axes.names) == 1 else (len(values), len(values[0]))
+            expected = tuple(sizes.setdefault(axis, size) for axis, size in zip(axes.names, shape, strict=True))
+            if axes.names == ("K", "E") and shape != expected:
+                problem = f"{name} has shape {shape}, returns {expected}"
+                raise RecordError(problem, "give one number per return")
+            if shape != expected:
+                problem = f"{name} has {shape[0]} entries for {expected[0]} tasks"
+                raise RecordError(problem, "give one per test task")
+        return self
 
-    def _check_tasks(self) -> None:
-        returns = _matrix(self.returns, "returns")
-        tasks = len(returns)
-        lengths = _matrix(self.episode_lengths, "episode_lengths")
-        if lengths.shape != returns.shape:
-            problem = f"episode_lengths has shape {lengths.shape}, returns {returns.shape}"
-            raise RecordError(problem, "give one length per return")
-        wrong = (lengths != np.floor(lengths)) | (lengths < 0) | (lengths > LONGEST_EPISODE)
-        if wrong.any():
-            task, episode = np.argwhere(wrong)[0]
-            problem = f"episode_lengths[{task}][{episode}] is {lengths[task, episode]}"
-            raise RecordError(problem, f"expected a whole number of steps up to {LONGEST_EPISODE}")
-        self._set("returns", returns.tolist())
-        self._set("episode_lengths", lengths.astype(np.int64).tolist())
-        self._set("task_parameters", _matrix(self.task_parameters, "task_parameters").tolist())
-        for name in ("task_parameters", "task_labels", "random", "zero_action", "oracle", "oracle_greedy"):
-            if len(getattr(self, name)) != tasks:
-                raise RecordError(
-                    f"{name} has {len(getattr(self, name))} entries for {tasks} tasks", "give one per test task"
-                )
-        for index, label in enumerate(self.task_labels):
-            _check_text(label, f"task_labels[{index}]")
-        self._set("task_labels", list(self.task_labels))
-        for name in ("random", "zero_action"):
-            self._set(name, [_finite(value, f"{name}[{index}]") for index, value in enumerate(getattr(self, name))])
-        for name in ("oracle", "oracle_greedy"):
-            values = enumerate(getattr(self, name))
-            self._set(name, [None if value is None else _finite(value, f"{name}[{index}]") for index, value in values])
-        if len(self.source_curves) not in (0, tasks):
-            problem = f"source_curves has {len(self.source_curves)} entries for {tasks} tasks"
-            raise RecordError(problem, "give one curve per test task, or none at all")
-        self._set(
-            "source_curves", [_curve(row, f"source_curves[{index}]") for index, row in enumerate(self.source_curves)]
-        )
+    def as_json(self) -> dict[str, Any]:
+        """The record as plain JSON values, which are the record's own, not copies; `from_json` gives an equal record.
 
-    def _set(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)  # the dataclass is frozen; this is its own construction
-
-    @staticmethod
-    def _plugin(use: Any, index: int) -> PluginUse:
-        if not isinstance(use, PluginUse):
-            raise RecordError(f"plugins[{index}] is {type(use).__name__}", "expected a PluginUse")
-        return use
-
-    def to_json_object(self) -> dict[str, Any]:
-        """The record as plain JSON values; `from_json_object` gives an equal record."""
-        return asdict(self)
+        An optional field that is not known has no entry.
+        """
+        known = {each.name: getattr(self, each.name) for each in fields(self)}
+        known["plugins"] = [use.as_json() for use in self.plugins]
+        return {name: value for name, value in known.items() if value is not None or name not in OPTIONAL}
 
     @classmethod
-    def from_json_object(cls, document: Mapping[str, Any]) -> RunRecord:
-        """A record from `to_json_object`'s form.
+    def from_json(cls, document: Mapping[str, Any]) -> RunRecord:
+        """A record from the form of `as_json`.
 
         Raises:
             RecordError: a field is unknown or missing, or breaks the form.
             NumericalError: a number is not finite.
         """
-        known = {each.name for each in fields(cls)}
-        unknown, missing = sorted(set(document) - known), sorted(known - set(document))
+        names = {each.name for each in fields(cls)}
+        unknown, missing = sorted(set(document) - names), sorted(names - set(document) - OPTIONAL)
         if unknown or missing:
             problem = f"unknown field {unknown[0]!r}" if unknown else f"field {missing[0]!r} is missing"
             raise RecordError(f"not a run record: {problem}", "give exactly the fields of RunRecord")
-        values = dict(document)
+        absent = sorted(name for name in OPTIONAL & set(document) if document[name] is None)
+        if absent:
+            raise RecordError(f"{absent[0]} is null", "leave out what is not known")
         try:
-            values["plugins"] = [PluginUse(**use) for use in document["plugins"]]
-            return cls(**values)
-        except (TypeError, AttributeError) as error:
-            raise RecordError(f"not a run record: {error}", "compare the field types with RunRecord") from error
+            return cls(**{**document, "plugins": [PluginUse(**use) for use in document["plugins"]]})
+        except (TypeError, AttributeError, ValidationError) as error:
+            said = "; ".join(each["msg"] for each in error.errors()) if isinstance(error, ValidationError) else error
+            raise RecordError(f"not a run record: {said}", "compare the field types with RunRecord") from error
 
 
-# --- Checks, each naming the place -----------------------------------------------------------------------------------
+def _short_json(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def _check_text(value: Any, place: str) -> None:
-    if not isinstance(value, str):
-        raise RecordError(f"{place} is {type(value).__name__}", "expected text")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise RecordError(f"{place} holds half of a surrogate pair", "expected text that UTF-8 can write") from error
+# --- What the fields say of themselves -----------------------------------------------------------------------------------
+
+Marker = TypeVar("Marker")
 
 
-def _key(key: Any, place: str) -> str:
-    _check_text(key, f"a key of {place}")
-    return str(key)
+def _marked(marker: type[Marker]) -> dict[str, Marker]:
+    """The record's fields whose type carries such a marker, in their order."""
+    hints = get_type_hints(RunRecord, include_extras=True)
+    order = [each.name for each in fields(RunRecord)]
+    found = {
+        name: [each for each in getattr(hints[name], "__metadata__", ()) if isinstance(each, marker)] for name in order
+    }
+    return {name: markers[0] for name, markers in found.items() if markers}
 
 
-def _count(value: Any, place: str) -> int:
-    if (
-        isinstance(value, bool | np.bool_)
-        or not isinstance(value, int | np.integer)
-        or not 0 <= value <= LARGEST_INTEGER
-    ):
-        raise RecordError(f"{place} is {value!r}", "expected a whole number from 0 to 2^63 - 1")
-    return int(value)
-
-
-def _finite(value: Any, place: str) -> float:
-    if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise RecordError(f"{place} is {value!r}", "expected a number")
-    if not np.isfinite(float(value)):
-        raise NumericalError(f"{place} is {float(value)}", "expected a finite number")
-    return float(value)
-
-
-def _curve(values: Any, place: str) -> list[float]:
-    if not isinstance(values, Sequence | np.ndarray) or isinstance(values, str):
-        raise RecordError(f"{place} is {type(values).__name__}", "expected a list of numbers")
-    return [_finite(value, f"{place}[{index}]") for index, value in enumerate(values)]
-
-
-def _matrix(rows: Any, place: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """A rectangular, finite (rows, columns) float64 array with at least one row and one column."""
-    if not isinstance(rows, Sequence | np.ndarray) or isinstance(rows, str) or len(rows) == 0:
-        raise RecordError(f"{place} holds no rows", "expected a list of lists of numbers, one row per test task")
-    width = len(rows[0]) if isinstance(rows[0], Sequence | np.ndarray) else 0
-    for index, row in enumerate(rows):
-        if not isinstance(row, Sequence | np.ndarray) or isinstance(row, str) or len(row) != width or width == 0:
-            raise RecordError(
-                f"{place}[{index}] is not a row of {max(width, 1)} numbers", "give every task equally many"
-            )
-    try:
-        values = np.array(rows)
-    except ValueError as error:
-        raise RecordError(
-            f"{place} is not a table of numbers: {error}", "expected a list of lists of numbers"
-        ) from error
-    if values.ndim != 2 or values.dtype.kind not in "iuf":
-        raise RecordError(f"{place} holds something that is no number", "expected a list of lists of numbers")
-    matrix = values.astype(np.float64)
-    if not np.isfinite(matrix).all():
-        row, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise NumericalError(f"{place}[{row}][{column}] is {matrix[row, column]}", "expected finite numbers")
-    return matrix
-
-
-def _utc(value: Any) -> str:
-    try:
-        moment = datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise RecordError(f"created_at is {value!r}", "expected ISO 8601, such as 2026-01-31T12:00:00+00:00") from error
-    if moment.tzinfo is None:
-        raise RecordError(f"created_at {value!r} has no time zone", "end it with +00:00")
-    return moment.astimezone(UTC).isoformat()
-
-
-def _json_value(value: Any, place: str, depth: int = 0) -> Any:
-    """`value` as what JSON gives back: lists for tuples and arrays, Python numbers for NumPy's."""
-    if depth > _DEEPEST_JSON:
-        raise RecordError(f"{place} is nested more than {_DEEPEST_JSON} levels deep", "flatten it")
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, int):
-        if abs(value) > 2**64:
-            raise RecordError(f"{place} is an integer of {value.bit_length()} bits", "expected at most 64 bits")
-        return int(value)
-    if isinstance(value, float):
-        return _finite(value, place)
-    if isinstance(value, str):
-        _check_text(value, place)
-        return str(value)
-    if isinstance(value, Mapping):
-        return {_key(key, place): _json_value(item, f"{place}.{key}", depth + 1) for key, item in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, bytes | set | frozenset):
-        return [_json_value(item, f"{place}[{index}]", depth + 1) for index, item in enumerate(value)]
-    raise RecordError(f"{place} is {type(value).__name__}", "expected what JSON can hold")
+_AXES = _marked(Axes)
+#: What a task's returns are measured against, (K,) each: floors and ceilings, in the order of the record.
+REFERENCES = tuple(_marked(PerTaskReference))
+#: The fields of a run that need no list of tasks and stand in one row of the database.
+HEAD_FIELDS = tuple(each.name for each in fields(RunHead))
+#: Fields that a run need not have. Published files leave them out where they are not known.
+OPTIONAL = frozenset(each.name for each in fields(RunRecord) if each.default is None)

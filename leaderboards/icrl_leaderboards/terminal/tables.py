@@ -11,11 +11,11 @@ from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.wording.cells import LABEL_LIMIT, cells_of, notes_of, settings_of
 from icrl_leaderboards.wording.columns import (
-    DEFAULT_COLUMNS,
     DEFAULT_SORT,
     Column,
     choose_column,
     choose_columns,
+    default_columns,
     sorted_entries,
 )
 from icrl_leaderboards.wording.text import shorten
@@ -33,11 +33,13 @@ EMPTY = "no runs yet; `icrl-bench run --method ad-mamba --env pusher-goal` makes
 def print_leaderboard(
     runs: Sequence[RunRecord | RunScores],
     console: Console | None = None,
-    columns: Sequence[str] = DEFAULT_COLUMNS,
+    columns: Sequence[str] | None = None,
     sort: str = DEFAULT_SORT,
     limit: int = 0,
 ) -> None:
     """Prints the runs, grouped over seeds, as tables that fit the terminal; of each the best `limit` rows, 0 for all.
+
+    Without `columns` a table has its `default_columns`.
 
     Raises:
         UnknownNameError: a column, or what to sort by, is none of `columns.COLUMNS`.
@@ -45,7 +47,7 @@ def print_leaderboard(
     from rich.console import Console
     from rich.text import Text
 
-    chosen, order = choose_columns(columns), choose_column(sort)
+    chosen, order = None if columns is None else choose_columns(columns), choose_column(sort)
     console = console or Console(highlight=False)
     if not runs:
         console.print(Text(EMPTY))
@@ -58,7 +60,8 @@ def print_leaderboard(
         compute_estimates(shown)
         hidden = {id(row) for row in rows[len(shown) :]}
         entries = [entry for entry in entries if id(entry) not in hidden]
-        for part in render_table(replace(table, rows=tuple(shown)), entries, console.width, chosen):
+        wanted = chosen or default_columns(table)
+        for part in render_table(replace(table, rows=tuple(shown)), entries, console.width, wanted):
             console.print(part)
         if hidden:
             console.print(

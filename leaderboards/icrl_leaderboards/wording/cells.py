@@ -50,7 +50,7 @@ def table_decimals(table: Table) -> int:
 
 # --- What a reader must know to read the numbers right -------------------------------------------------------------------
 
-_MARKS = (("¹", "one_seed"), ("²", "flagged"), ("³", "superseded"), ("⁴", "mixed"))
+_MARKS = (("¹", "one_seed"), ("²", "flagged"), ("³", "superseded"), ("⁴", "mixed"), ("⁵", "set_apart"))
 
 
 def marks_of(row: Row) -> list[str]:
@@ -60,6 +60,7 @@ def marks_of(row: Row) -> list[str]:
         "flagged": bool(row.flagged_tasks),
         "superseded": bool(row.superseded),
         "mixed": row.mixed_plugins,
+        "set_apart": bool(row.set_apart) and bool(row.outcome.usable.any()),
     }
     return [mark for mark, name in _MARKS if holds[name]]
 
@@ -72,6 +73,7 @@ def notes_of(table: Table) -> list[str]:
         "²": f"normalised score without {_flagged_text(table)}: no oracle, or none clearly better than random",
         "³": "older runs of the same seeds are left out; the newest of each seed counts",
         "⁴": "its runs were made with different states of a plugin",
+        "⁵": f"scores in brackets say little and rank nothing: {_set_apart_text(table)}",
     }
     head = (
         f"{table.rows[0].returns.shape[1]} unseen tasks × {_episodes_text(table)}; 95 % intervals by bootstrap over seeds, "
@@ -90,6 +92,11 @@ def _episodes_text(table: Table) -> str:
     named = [f"{shorten(method, LABEL_LIMIT)} {episodes:,}" for method, episodes in sorted(others.items())]
     shown = ", ".join(named[:TASKS_SHOWN]) + (", …" if len(named) > TASKS_SHOWN else "")
     return f"{usual:,} episodes ({shown}, each taken over its own)"
+
+
+def _set_apart_text(table: Table) -> str:
+    reasons = dict.fromkeys(row.set_apart for row in table.rows if row.set_apart)
+    return "; ".join(reasons)
 
 
 def _flagged_text(table: Table) -> str:

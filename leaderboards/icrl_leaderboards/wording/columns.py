@@ -13,7 +13,7 @@ import numpy as np
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.measures import EPISODES_TO_ORACLE, MEASURES, value_of
 from icrl_leaderboards.analysis.summary import ESTIMATES, Reference, Row, Table
-from icrl_leaderboards.wording.formatting import count, duration, number, with_interval
+from icrl_leaderboards.wording.formatting import MISSING, count, duration, number, with_interval
 from icrl_registry.errors import unknown_name
 
 SEEDS_SHOWN = 6
@@ -36,6 +36,7 @@ class Column:
         None  # what a floor or oracle has here, if it can have any
     )
     reference_decimals: int | None = None  # None: the table's decimals of returns
+    of_scores: bool = False  # whether it means nothing for a row whose scores are set apart
 
 
 def _value_of(estimate: Estimate | None) -> float | None:
@@ -58,11 +59,22 @@ def _measured(name: str) -> Column:
 
     def text(row: Row, decimals: int, separator: str) -> str:
         shown = _SCORE_DECIMALS if measure.normalised else decimals
-        return with_interval(estimate(row), shown, signed=name.startswith("improvement"), separator=separator)
+        words = with_interval(estimate(row), shown, signed=name.startswith("improvement"), separator=separator)
+        return _in_brackets(words, row) if measure.normalised else words
 
     return Column(
-        name, measure.label, text, lambda row: value_of(name, row.outcome), highest_first=measure.higher_is_better
+        name,
+        measure.label,
+        text,
+        lambda row: value_of(name, row.outcome),
+        highest_first=measure.higher_is_better,
+        of_scores=measure.normalised,
     )
+
+
+def _in_brackets(words: str, row: Row) -> str:
+    """A score that is set apart, so that it doesn't look like one that ranks."""
+    return f"({words})" if row.set_apart and words != MISSING else words
 
 
 def _reached(row: Row, _: int, separator: str) -> str:
@@ -101,10 +113,13 @@ _RESULTS = (
     Column(
         "normalised_score",
         "normalised score",
-        lambda row, _, separator: with_interval(row.normalised_score, _SCORE_DECIMALS, separator=separator),
+        lambda row, _, separator: _in_brackets(
+            with_interval(row.normalised_score, _SCORE_DECIMALS, separator=separator), row
+        ),
         lambda row: value_of("score_mean", row.outcome),
         of_reference=lambda reference: reference.normalised_score,
         reference_decimals=_SCORE_DECIMALS,
+        of_scores=True,
     ),
 )
 _COSTS = (
@@ -135,6 +150,7 @@ _ON_REQUEST = (
         _reached,
         lambda row: value_of(EPISODES_TO_ORACLE, row.outcome),
         highest_first=False,
+        of_scores=True,
     ),
     _count_of("collect_env_steps", "collect steps"),
 )
@@ -162,12 +178,23 @@ def choose_column(name: str) -> Column:
     return COLUMNS[wanted]
 
 
+def default_columns(table: Table) -> list[Column]:
+    """The usual columns of a table; beside the normalised score the headroom score, where a row has one."""
+    names = list(DEFAULT_COLUMNS)
+    if any(row.outcome.headroom_scores.size for row in table.rows):
+        names.insert(names.index("normalised_score") + 1, "headroom_score")
+    return choose_columns(names)
+
+
 def sorted_entries(table: Table, column: Column) -> list[Row | Reference]:
-    """Rows and references by `column`, best first; those without a number in it at the end, in their usual order."""
+    """Rows and references by `column`, best first.
+
+    Those without a number in it, and by a score those whose scores are set apart, are at the end, in their usual order.
+    """
 
     def key(entry: Row | Reference) -> tuple[bool, float]:
         if isinstance(entry, Row):
-            value = column.value(entry)
+            value = None if column.of_scores and entry.set_apart else column.value(entry)
         else:
             value = column.of_reference(entry) if column.of_reference else None
         if value is None or np.isnan(value):

@@ -119,6 +119,8 @@ def notes_of(comparison: Comparison) -> list[str]:
         if pairing.flagged_tasks:
             count = len(pairing.flagged_tasks)
             notes.append(f"{name}: {count} of {pairing.num_tasks} tasks have no oracle clearly better than random")
+        if pairing.set_apart and len(pairing.flagged_tasks) < pairing.num_tasks:
+            notes.append(f"{name}: scores are left out, the verdict is by return: {pairing.set_apart}")
         if pairing.num_episodes[0] != pairing.num_episodes[1]:
             first, second = pairing.num_episodes
             notes.append(f"{name}: A has {first} episodes a task and B {second}; each is taken at its own last 10 %")

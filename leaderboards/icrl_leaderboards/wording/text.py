@@ -16,6 +16,19 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MAXIMUM_COMBINING = 3
 #: What begins a construct within a line of GitHub's Markdown: code, emphasis, links, cells, mathematics, addresses.
 _MARKDOWN_SPECIAL = frozenset("\\`*[]|~$@")
+_LATEX = {
+    **{each: f"\\{each}" for each in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",  # behind `\\\\` a bracket would be its argument
+    "−": "$-$",
+    "…": r"\ldots{}",
+    **{mark: f"\\textsuperscript{{{digit}}}" for mark, digit in zip("¹²³⁴⁵", "12345", strict=True)},
+}
 _ENTITIES = {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
@@ -41,6 +54,11 @@ def shorten(text: str, limit: int) -> str:
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:6]
     tail = f"… ({len(text):,} characters, #{digest})" if len(text) > 2 * limit else f"…#{digest}"
     return shown[: max(limit - len(tail), 8)] + tail
+
+
+def latex(text: str, limit: int = 120) -> str:
+    """`text` as a piece of a LaTeX line that typesets as exactly that text."""
+    return "".join(_LATEX.get(each, each) for each in shorten(text, limit))
 
 
 def markdown(text: str, limit: int = 120) -> str:

@@ -45,7 +45,7 @@ def verify(cli, toy):
 def rewrite(path, **changes):
     """Another run in the file, with aggregates and checksums that fit it: what a careful forger would publish."""
     record = json.loads(path.read_text())["run"] | changes
-    path.write_bytes(to_bytes(RunRecord.from_json_object(record)))
+    path.write_bytes(to_bytes(RunRecord.from_json(record)))
     return path
 
 
@@ -129,9 +129,9 @@ def test_a_recorded_run_and_its_artefact(run, verify, home):
     assert (code, statuses["artefact"]) == (0, "ok")
     with Leaderboard(home / "leaderboard.sqlite") as board:
         (record,) = board.runs()
-        changed = record.to_json_object()
+        changed = record.as_json()
         changed["returns"][0][0] += 1e-9
-        board.record(RunRecord.from_json_object(changed))
+        board.record(RunRecord.from_json(changed))
     code, statuses, _, _ = verify(run_id)
     assert (code, statuses["artefact"]) == (5, "mismatch")
     shutil.rmtree(home / "adaptations")

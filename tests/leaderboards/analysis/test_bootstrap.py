@@ -13,24 +13,18 @@ from icrl_leaderboards.analysis import statistics
 from icrl_leaderboards.analysis.statistics.bootstrap import (
     mean_band,
     mean_estimates,
-    stratified_interval,
-    two_level_interval,
+    statistic_estimates,
+    stratified_draws,
+    two_level_draws,
 )
 
 SCORES = np.array([[0.0, 0.5, 1.5], [0.2, 0.7, 1.1]])
 
 
-def observed(interval_function, scores, replicates, seed=0):
+def observed(draws, scores, replicates, seed=0):
     """How often each value of the mean occurred among the resamples."""
-    seen = []
-
-    def recording_mean(resamples):
-        seen.append(statistics.mean(resamples))
-        return seen[-1]
-
-    interval_function(scores, recording_mean, np.random.default_rng(seed), replicates=replicates)
-    (resampled,) = [values for values in seen if values.ndim == 1]  # the other call is on the data themselves
-    return Counter(np.round(resampled, 9).tolist())
+    positions = draws(scores.shape, np.random.default_rng(seed), replicates)  # (R, N, K)
+    return Counter(np.round(scores.ravel()[positions].mean(axis=(1, 2)), 9).tolist())
 
 
 def assert_same_distribution(counts, exact, replicates):
@@ -48,18 +42,19 @@ def test_two_level_resamples_are_whole_rows_and_whole_columns():
         for rows in product(range(2), repeat=2)
         for columns in product(range(3), repeat=3)
     )
-    assert_same_distribution(observed(two_level_interval, SCORES, 40_000), exact, 40_000)
+    assert_same_distribution(observed(two_level_draws, SCORES, 40_000), exact, 40_000)
 
 
 def test_stratified_resamples_are_runs_within_each_task():
     tasks = [[SCORES[list(rows), task].mean() for rows in product(range(2), repeat=2)] for task in range(3)]
     exact = Counter(round(float(np.mean(choice)), 9) for choice in product(*tasks))
-    assert_same_distribution(observed(stratified_interval, SCORES, 40_000), exact, 40_000)
+    assert_same_distribution(observed(stratified_draws, SCORES, 40_000), exact, 40_000)
 
 
 def test_stratified_on_one_task_is_scipys_percentile_bootstrap():
     values = np.random.default_rng(1).gamma(2.0, size=(12, 1))
-    ours = stratified_interval(values, statistics.mean, np.random.default_rng(2), replicates=40_000)
+    (estimate,) = statistic_estimates([values], statistics.mean, replicates=40_000, stratified=True)
+    ours = estimate.stratified
     theirs = scipy_bootstrap(
         (values[:, 0],), np.mean, n_resamples=40_000, method="percentile", rng=np.random.default_rng(3)
     ).confidence_interval
@@ -70,7 +65,8 @@ def test_stratified_on_one_task_is_scipys_percentile_bootstrap():
 def test_bulk_means_have_the_intervals_of_single_ones():
     scores = np.random.default_rng(4).normal(size=(3, 10)) + np.random.default_rng(5).normal(size=(3, 1))
     (bulk,) = mean_estimates([scores], replicates=40_000)
-    single = two_level_interval(scores, statistics.mean, np.random.default_rng(6), replicates=40_000)
+    (estimate,) = statistic_estimates([scores], statistics.mean, seed=6, replicates=40_000)
+    single = estimate.interval
     assert bulk.value == pytest.approx(scores.mean())
     assert bulk.interval.low == pytest.approx(single.low, abs=0.03)
     assert bulk.interval.high == pytest.approx(single.high, abs=0.03)
@@ -89,8 +85,9 @@ def test_one_seed_shows_no_seed_interval():
     scores = np.arange(10.0)[None]
     (estimate,) = mean_estimates([scores])
     assert estimate.interval.resampled == ("tasks",)
-    assert two_level_interval(scores, statistics.median, np.random.default_rng(0)).resampled == ("tasks",)
-    assert stratified_interval(scores, statistics.mean, np.random.default_rng(0)) is None
+    (other,) = statistic_estimates([scores], statistics.median, stratified=True)
+    assert other.interval.resampled == ("tasks",)
+    assert other.stratified is None
     assert mean_estimates([scores.T])[0].interval.resampled == ("seeds",)
 
 
@@ -98,12 +95,13 @@ def test_one_number_has_no_interval():
     (estimate,) = mean_estimates([np.array([[3.0]])])
     assert estimate.value == 3.0
     assert estimate.interval is None
-    assert two_level_interval(np.array([[3.0]]), statistics.mean, np.random.default_rng(0)) is None
+    assert statistic_estimates([np.array([[3.0]])], statistics.median)[0].interval is None
 
 
-def test_a_generator_decides_everything():
-    intervals = [two_level_interval(SCORES, statistics.interquartile_mean, np.random.default_rng(8)) for _ in range(2)]
-    assert intervals[0] == intervals[1]
+def test_a_seed_decides_everything():
+    scores = np.random.default_rng(0).normal(size=(3, 10))
+    intervals = [statistic_estimates([scores], statistics.interquartile_mean, seed=seed)[0] for seed in (8, 8, 9)]
+    assert intervals[0] == intervals[1] != intervals[2]
     state = np.random.get_state()[1].copy()
     mean_estimates([SCORES])
     assert (np.random.get_state()[1] == state).all()
@@ -132,7 +130,6 @@ def coverage(intervals):
 
 def test_the_stratified_interval_is_too_narrow_for_models_scored_on_all_tasks():
     data = simulate(np.random.default_rng(11), 150, 5, 10, 1.0, 0.3, 0.3)
-    two_level = coverage([each.interval for each in mean_estimates(list(data), replicates=500)])
-    generator = np.random.default_rng(12)
-    stratified = coverage([stratified_interval(each, statistics.mean, generator, 500) for each in data])
-    assert stratified < 0.6 < two_level
+    estimates = mean_estimates(list(data), replicates=500, stratified=True)
+    two_level = coverage([each.interval for each in estimates])
+    assert coverage([each.stratified for each in estimates]) < 0.6 < two_level

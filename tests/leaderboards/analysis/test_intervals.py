@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from icrl_leaderboards.analysis import statistics
-from icrl_leaderboards.analysis.statistics.bootstrap import crossing_estimate, mean_estimates, two_level_interval
+from icrl_leaderboards.analysis.statistics.bootstrap import crossing_estimate, mean_estimates, statistic_estimates
 from icrl_leaderboards.analysis.statistics.intervals import mean_variance, student_over_normal, width_factor
 from icrl_leaderboards.analysis.statistics.pairs import (
     pooled_difference,
@@ -21,11 +21,17 @@ from icrl_leaderboards.analysis.statistics.pairs import (
 SCORES = np.array([[0.0, 0.5, 1.5], [0.2, 0.7, 1.1]])
 
 
+def test_students_quantile_is_that_of_the_tables():
+    """Two-sided 95 %, as printed in every book: 1, 2, 5, 10 and 30 degrees of freedom."""
+    ratios = student_over_normal(np.array([1.0, 2.0, 5.0, 10.0, 30.0, 1e9]))
+    np.testing.assert_allclose(ratios * 1.95996, [12.7062, 4.3027, 2.5706, 2.2281, 2.0423, 1.95996], rtol=2e-5)
+
+
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
-def test_students_quantile_is_scipys(level):
+def test_students_quantile_has_the_mass_of_its_level(level):
     freedom = np.geomspace(1, 1e6, 1000)
-    expected = stats.t.ppf(0.5 + level / 2, freedom) / stats.norm.ppf(0.5 + level / 2)
-    np.testing.assert_allclose(student_over_normal(freedom, level), expected, rtol=2e-4)
+    quantile = student_over_normal(freedom, level) * stats.norm.ppf(0.5 + level / 2)
+    np.testing.assert_allclose(stats.t.cdf(quantile, freedom) - stats.t.cdf(-quantile, freedom), level, rtol=1e-9)
 
 
 def test_the_variance_of_two_seeds_on_three_tasks_by_hand():
@@ -109,9 +115,8 @@ def test_two_seeds_and_pure_noise_have_the_coverage_that_the_page_says():
 @pytest.mark.parametrize("name", ["median", "iqm"])
 def test_intervals_of_other_aggregates_cover_the_truth(name):
     data = simulate(np.random.default_rng(14), 400, 5, 10, 0.6, 1.0, 0.5)
-    generator = np.random.default_rng(15)
-    intervals = [two_level_interval(each, statistics.AGGREGATES[name], generator, 300) for each in data]
-    assert 0.93 <= coverage(intervals) <= 0.98
+    estimates = statistic_estimates(list(data), statistics.AGGREGATES[name], replicates=300)
+    assert 0.93 <= coverage([each.interval for each in estimates]) <= 0.98
 
 
 def test_the_pooled_difference_covers_the_truth():

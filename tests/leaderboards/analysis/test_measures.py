@@ -9,14 +9,17 @@ from icrl_leaderboards.analysis.statistics.measures import DESCRIPTIONS, EPISODE
 from icrl_leaderboards.analysis.summary import compute_statistics, group_runs
 from icrl_leaderboards.runs.scores import RunScores
 
-#: Two seeds on three tasks for four episodes; random −10; oracle −2, −6 and none.
+#: Two seeds on three tasks for four episodes; random −10; oracle −2, −6 and none; blind ceilings −6, −8 and 0.
 RETURNS = np.array(
     [
         [[-10.0, -6.0, -4.0, -2.0], [-10.0, -10.0, -8.0, -8.0], [0.0, 1.0, 2.0, 3.0]],
         [[-8.0, -8.0, -4.0, 0.0], [-9.0, -8.0, -7.0, -6.0], [0.0, 0.0, 0.0, 1.0]],
     ]
 )
-OUTCOME = Outcome(RETURNS, np.full((2, 3), -10.0), np.array([[-2.0, -6.0, np.nan]] * 2))
+OUTCOME = Outcome(
+    RETURNS, np.full((2, 3), -10.0), np.array([[-2.0, -6.0, np.nan]] * 2), np.array([[-6.0, -8.0, 0.0]] * 2)
+)
+SCALES = (OUTCOME.random, OUTCOME.oracle, OUTCOME.blind_ceiling)
 # last episodes (−2, −8, 3), (0, −6, 1); their scores (1, 0.5), (1.25, 1)
 BY_HAND = {
     "first_episode": (-10 - 10 + 0 - 8 - 9 + 0) / 6,
@@ -33,6 +36,7 @@ BY_HAND = {
     "optimality_gap": 1 - (1 + 0.5 + 1 + 1) / 4,
     "improvement_score": (1 + 0.5 + 1 + 0.75) / 4,
     "area_score": (4.5 / 8 + 1 / 4 + 5 / 8 + 2.5 / 4) / 4,
+    "headroom_score": (1 + 0 + 1.5 + 1) / 4,
     "episodes_to_oracle": 4,  # the mean curve: 0.125, 0.3125, 0.6875, 0.9375
 }
 
@@ -64,20 +68,22 @@ def test_without_an_oracle_there_are_raw_returns_only():
 
 
 def test_one_seed_has_no_stratified_interval_and_a_two_level_one_over_tasks():
-    (found,) = measure([Outcome(RETURNS[:1], OUTCOME.random[:1], OUTCOME.oracle[:1])])
+    (found,) = measure([Outcome(RETURNS[:1], *(each[:1] for each in SCALES))])
     for estimate in found.values():
         assert estimate.stratified is None
         assert estimate.interval.resampled == ("tasks",)
 
 
 def test_one_task_and_one_seed_have_numbers_only():
-    (found,) = measure([Outcome(RETURNS[:1, :1], OUTCOME.random[:1, :1], OUTCOME.oracle[:1, :1])])
+    (found,) = measure([Outcome(RETURNS[:1, :1], *(each[:1, :1] for each in SCALES))])
     assert all(estimate.interval is None and estimate.stratified is None for estimate in found.values())
 
 
 def test_neither_company_nor_bulk_changes_an_estimate(make_record):
-    records = [make_record(method, seed) for method in ("ad-mamba", "ad-dt") for seed in range(3)]
-    longer = [make_record("source", seed, num_episodes=300) for seed in range(2)]
+    records = [
+        make_record(method, seed, blind_ceiling=[-8.0] * 10) for method in ("ad-mamba", "ad-dt") for seed in range(3)
+    ]
+    longer = [make_record("source", seed, num_episodes=300, blind_ceiling=[-8.0] * 10) for seed in range(2)]
     together = group_runs([RunScores.from_record(record) for record in [*records, *longer]])
     compute_statistics(together)
     for row in together:

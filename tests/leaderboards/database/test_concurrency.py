@@ -21,7 +21,7 @@ import dataclasses, json, sys
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.database.leaderboard import Leaderboard
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
-record = RunRecord.from_json_object(json.load(sys.stdin))
+record = RunRecord.from_json(json.load(sys.stdin))
 board = Leaderboard(path)
 for index in range(count):
     board.record(dataclasses.replace(record, run_id=f"{name}-{index}", seed=index))
@@ -34,7 +34,7 @@ WRITERS, RUNS, KILLS = 8, 500, 6
 
 @pytest.fixture
 def start(tmp_path, make_record):
-    document = json.dumps(make_record(num_tasks=2, num_episodes=3).to_json_object())
+    document = json.dumps(make_record(num_tasks=2, num_episodes=3).as_json())
 
     def start(name, count):
         output = (tmp_path / f"{name}.log").open("a")

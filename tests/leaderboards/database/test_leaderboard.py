@@ -90,6 +90,9 @@ def test_any_run_comes_back_equal(tmp_path_factory, data):
         **{name: data.draw(documents) for name in ("variant", "config", "provenance")},
         plugins=[PluginUse(*data.draw(st.tuples(*[texts] * 5)))],
         created_at="2026-01-31T12:00:00+00:00",
+        success=table(st.floats(0, 1), episodes) if data.draw(st.booleans()) else None,
+        blind_ceiling=column(numbers) if data.draw(st.booleans()) else None,
+        protocol_content=data.draw(st.none() | texts),
     )
     with Leaderboard(tmp_path_factory.mktemp("store") / "x.sqlite") as board:
         board.record(record)
@@ -149,9 +152,12 @@ def test_scores_are_those_of_the_records(board, make_record):
     for scores, record in zip(board.scores(), board.runs(), strict=True):
         expected = RunScores.from_record(record)
         for field in dataclasses.fields(RunScores):
-            np.testing.assert_array_equal(
-                getattr(scores, field.name), getattr(expected, field.name), err_msg=field.name
-            )
+            if field.name != "references":
+                found = getattr(scores, field.name)
+                np.testing.assert_array_equal(found, getattr(expected, field.name), err_msg=field.name)
+        assert scores.references.keys() == expected.references.keys()
+        for name, values in scores.references.items():
+            np.testing.assert_array_equal(values, expected.references[name], err_msg=name)
 
 
 def test_reading_costs_as_many_queries_for_many_runs_as_for_one(board, make_record):

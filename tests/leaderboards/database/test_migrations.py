@@ -23,6 +23,7 @@ from icrl_registry.errors import BenchError
 FOLDER = Path(__file__).parent / "schemas"
 #: What records of later versions hold and earlier ones did not.
 ADDED_FIELDS = {1: {"source_curves": []}}
+PAST_STUDIES = {2: ["width"]}
 PAST = range(1, SCHEMA_VERSION)
 
 
@@ -38,7 +39,7 @@ def past_records(version: int) -> list[RunRecord]:
     added = {
         name: value for since, fields in ADDED_FIELDS.items() if since >= version for name, value in fields.items()
     }
-    return [RunRecord.from_json_object({**document, **added}) for document in documents]
+    return [RunRecord.from_json({**document, **added}) for document in documents]
 
 
 def structure(path: Path) -> dict[str, object]:
@@ -75,9 +76,11 @@ def test_rows_of_a_past_schema_are_read_and_written(version, tmp_path, make_reco
         new = make_record(method="zz-new", source_curves=[[1.0, 2.0]] * 10)
         board.record(new)
         assert board.runs() == sorted([*expected, new], key=lambda run: run.run_id)
+        studies = board.studies()
+        assert [each.name for each in studies] == PAST_STUDIES.get(version, [])
         study = Study("s", "m", "e", "p", "online", {"method.x": [1]}, [StudyRun("r", 0, {"method.x": 1})], "now")
         board.record_study(study)
-        assert board.studies() == [study]
+        assert board.studies() == [study, *studies]
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT version FROM schema_version").fetchall() == [(SCHEMA_VERSION,)]
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

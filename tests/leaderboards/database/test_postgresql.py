@@ -153,11 +153,14 @@ def test_an_older_schema_is_brought_up_to_date(url, board, make_record):
     board.record(record)
     expected = structure(url)
     engine = create_engine(parse_location(url))
-    with engine.begin() as connection:  # schema 1 is schema 2 without these
+    with engine.begin() as connection:  # schema 1 is today's without these
         for statement in (
             "DROP TABLE study_runs",
             "DROP TABLE studies",
             "ALTER TABLE tasks DROP COLUMN source_curve",
+            "ALTER TABLE tasks DROP COLUMN blind_ceiling",
+            "ALTER TABLE episodes DROP COLUMN success",
+            "ALTER TABLE runs DROP COLUMN protocol_content",
             "UPDATE schema_version SET version = 1",
         ):
             connection.execute(text(statement))
@@ -208,7 +211,7 @@ WRITER = """
 import dataclasses, json, sys
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.database.leaderboard import Leaderboard
-record = RunRecord.from_json_object(json.load(sys.stdin))
+record = RunRecord.from_json(json.load(sys.stdin))
 with Leaderboard(sys.argv[1]) as board:
     for index in range(int(sys.argv[3])):
         board.record(dataclasses.replace(record, run_id=f"{sys.argv[2]}-{index}", seed=index))
@@ -218,7 +221,7 @@ with Leaderboard(sys.argv[1]) as board:
 
 def test_writers_at_once_on_an_empty_database(url, make_record):
     writers, each = 4, 15
-    document = json.dumps(make_record(num_tasks=2, num_episodes=3).to_json_object())
+    document = json.dumps(make_record(num_tasks=2, num_episodes=3).as_json())
     processes = []
     for index in range(writers):
         command = [sys.executable, "-c", WRITER, url, f"writer{index}", str(each)]

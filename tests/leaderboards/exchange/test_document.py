@@ -14,14 +14,21 @@ import pytest
 from icrl_leaderboards.analysis import statistics
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.exchange.aggregates import aggregates
-from icrl_leaderboards.exchange.document import SCHEMA_FILE, file_name, to_bytes, to_document
+from icrl_leaderboards.exchange.document import VERSIONS, file_name, schema_file, to_bytes, to_document
 from icrl_leaderboards.exchange.reading import PublishedRunError, read_published
+from icrl_leaderboards.exchange.schema import schema_text
 from icrl_leaderboards.runs.record import RunRecord
+
+OPTIONAL_FIELDS = {"success": [[0.0, 0.5, 1.0]] * 2, "blind_ceiling": [-9.0, -8.5], "protocol_content": 'id = "é"'}
+
+
+def published_schema(version):
+    return files("icrl_leaderboards.exchange").joinpath(schema_file(version)).read_text(encoding="utf-8")
 
 
 @pytest.fixture
 def schema():
-    return json.loads(files("icrl_leaderboards.exchange").joinpath(SCHEMA_FILE).read_text(encoding="utf-8"))
+    return json.loads(published_schema(1))
 
 
 def test_a_run_has_one_file(make_record, tmp_path):
@@ -33,7 +40,7 @@ def test_a_run_has_one_file(make_record, tmp_path):
     with Leaderboard(tmp_path / "board.sqlite") as board:
         board.record(record)
         assert to_bytes(board.runs()[0]) == to_bytes(record)
-    assert to_bytes(RunRecord.from_json_object(json.loads(to_bytes(record))["run"])) == to_bytes(record)
+    assert to_bytes(RunRecord.from_json(json.loads(to_bytes(record))["run"])) == to_bytes(record)
 
 
 def test_hostile_names_come_back_from_their_file(make_record, hostile_name, tmp_path):
@@ -46,8 +53,34 @@ def test_hostile_names_come_back_from_their_file(make_record, hostile_name, tmp_
     assert not any(published.mismatches().values())
 
 
-def test_every_field_is_in_the_schema(schema):
-    assert set(schema["properties"]["run"]["properties"]) == {field.name for field in dataclasses.fields(RunRecord)}
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_published_schema_is_that_of_the_record(version):
+    said = "`python -m icrl_leaderboards.exchange.schema` writes it"
+    assert published_schema(version) == schema_text(version), said
+    optional = set(OPTIONAL_FIELDS) if version > 1 else set()
+    fields = {field.name for field in dataclasses.fields(RunRecord)} - set(OPTIONAL_FIELDS)
+    run = json.loads(published_schema(version))["properties"]["run"]
+    assert set(run["properties"]) == fields | optional
+    assert set(run["required"]) == fields
+
+
+@pytest.mark.parametrize("name", OPTIONAL_FIELDS)
+def test_a_run_with_an_optional_field_is_of_form_2(make_record, tmp_path, name):
+    record = make_record(num_tasks=2, num_episodes=3, **{name: OPTIONAL_FIELDS[name]})
+    document = to_document(record)
+    assert document["version"] == 2
+    jsonschema.validate(document, json.loads(published_schema(2)))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "version": 1}, json.loads(published_schema(1)))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document, "run": {**document["run"], name: None}}, json.loads(published_schema(2)))
+    path = tmp_path / "run.json"
+    path.write_bytes(to_bytes(record))
+    published = read_published(path)
+    assert published.record == record
+    assert not any(published.mismatches().values())
+    path.write_bytes(to_bytes(record).replace(b'"version": 2', b'"version": 1'))
+    assert read_published(path).mismatches()["form"]
 
 
 @pytest.mark.parametrize("oracle", [[-2.0, -1.0], [None, None]])
@@ -117,13 +150,13 @@ def test_the_checksum_is_computed_as_the_schema_says(make_record):
     data += b"".join(struct.pack("<3i", *row) for row in record.episode_lengths)
     document = to_document(record)
     assert document["sha256"]["episodes"] == hashlib.sha256(data).hexdigest()
-    compact = json.dumps(record.to_json_object(), sort_keys=True, separators=(",", ":"))
+    compact = json.dumps(record.as_json(), sort_keys=True, separators=(",", ":"))
     assert document["sha256"]["run"] == hashlib.sha256(compact.encode("ascii")).hexdigest()
 
 
 def test_a_newer_form_is_refused_with_words(make_record, tmp_path):
     path = tmp_path / "run.json"
-    path.write_bytes(to_bytes(make_record()).replace(b'"version": 1', b'"version": 2'))
+    path.write_bytes(to_bytes(make_record()).replace(b'"version": 1', b'"version": 3'))
     with pytest.raises(PublishedRunError, match="newer icrl-bench") as caught:
         read_published(path)
     assert "upgrade" in caught.value.hint

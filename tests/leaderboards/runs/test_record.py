@@ -9,7 +9,8 @@ import math
 import numpy as np
 import pytest
 
-from icrl_leaderboards.runs.record import PluginUse, RecordError, RunRecord
+from icrl_leaderboards.runs.record import REFERENCES, PluginUse, RunRecord
+from icrl_leaderboards.runs.types import RecordError
 from icrl_registry.errors import BenchError, NumericalError
 
 
@@ -23,7 +24,7 @@ def test_numpy_values_become_plain_ones(make_record):
     assert type(record.seed) is int
     assert type(record.returns[0][0]) is float
     assert record.config == {"method": {"sizes": [64, 32], "rate": 0.5}}
-    assert RunRecord.from_json_object(json.loads(json.dumps(record.to_json_object(), allow_nan=False))) == record
+    assert RunRecord.from_json(json.loads(json.dumps(record.as_json(), allow_nan=False))) == record
 
 
 def test_created_at_is_brought_to_utc(make_record):
@@ -76,6 +77,10 @@ def test_what_is_not_finite_is_named(make_record, changes, place):
         ({"config": {"x": 10**400}}, "config.x"),
         ({"provenance": {"x" * 256: 1}}, "provenance"),
         ({"plugins": ["ad"]}, "plugins[0]"),
+        ({"success": [[0.5] * 50] * 9}, "success has shape (9, 50), returns (10, 50)"),
+        ({"success": [[0.5] * 50] * 9 + [[0.5] * 49 + [1.5]]}, "success[9][49] is 1.5"),
+        ({"blind_ceiling": [0.0] * 9}, "blind_ceiling has 9 entries for 10 tasks"),
+        ({"protocol_content": 3}, "protocol_content"),
     ],
 )
 def test_a_broken_form_is_named(make_record, changes, place):
@@ -93,23 +98,36 @@ def test_endless_nesting_is_refused(make_record):
 
 
 def test_an_unknown_or_missing_field_is_refused(make_record):
-    document = make_record().to_json_object()
+    document = make_record().as_json()
     with pytest.raises(RecordError, match="unknown field 'sed'"):
-        RunRecord.from_json_object({**document, "sed": 1})
+        RunRecord.from_json({**document, "sed": 1})
     del document["seed"]
     with pytest.raises(RecordError, match="field 'seed' is missing"):
-        RunRecord.from_json_object(document)
+        RunRecord.from_json(document)
 
 
 @pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(RunRecord)])
 @pytest.mark.parametrize("value", [None, 3, "text", [[]], {"a": 1}, [None]], ids=repr)
 def test_any_wrong_type_is_an_error_in_words(make_record, field, value):
-    document = make_record().to_json_object()
+    document = make_record().as_json()
     try:
-        RunRecord.from_json_object({**document, field: value})
+        RunRecord.from_json({**document, field: value})
     except BenchError:
         return
-    assert RunRecord.from_json_object({**document, field: value}) is not None  # some values fit some fields
+    assert RunRecord.from_json({**document, field: value}) is not None  # some values fit some fields
+
+
+def test_what_is_not_known_has_no_entry(make_record):
+    assert not {"success", "blind_ceiling", "protocol_content"} & set(make_record().as_json())
+    known = make_record(num_tasks=1, num_episodes=2, success=[[0, 0.5]], blind_ceiling=[-3], protocol_content="id = 1")
+    assert known.as_json()["success"] == [[0.0, 0.5]]
+    assert RunRecord.from_json(known.as_json()) == known
+    with pytest.raises(RecordError, match="success is null"):
+        RunRecord.from_json({**known.as_json(), "success": None})
+
+
+def test_references_are_what_returns_are_measured_against():
+    assert REFERENCES == ("random", "zero_action", "oracle", "oracle_greedy", "blind_ceiling")
 
 
 def test_plugins_keep_what_they_were():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from html.parser import HTMLParser
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from icrl_leaderboards.wording.text import markdown, shorten, visible
+from icrl_leaderboards.wording.text import latex, markdown, shorten, visible
 
 
 class Cells(HTMLParser):
@@ -98,3 +99,36 @@ def test_any_markup_renders_as_itself(text):
     parser = rendered_cell(markdown(text, 1000))
     assert " ".join(parser.cells[0].split()) == " ".join(visible(text).split())
     assert parser.tags <= {"table", "thead", "tbody", "tr", "th", "td"}
+
+
+#: What TeX typesets for each command that `latex` may write.
+TYPESET = {
+    r"\textbackslash{}": "\\",
+    r"\textasciitilde{}": "~",
+    r"\textasciicircum{}": "^",
+    r"\textless{}": "<",
+    r"\textgreater{}": ">",
+    r"\textbar{}": "|",
+    r"\ldots{}": "…",
+    "{[}": "[",
+    "$-$": "−",
+    **{f"\\textsuperscript{{{digit}}}": mark for digit, mark in zip("12345", "¹²³⁴⁵", strict=True)},
+    **{f"\\{each}": each for each in "&%$#_{}"},
+}
+PIECE = re.compile("|".join(map(re.escape, sorted(TYPESET, key=len, reverse=True))) + r"|[^\\{}$&%#_~^\[]")
+
+
+def typeset(source: str) -> str:
+    """The text that TeX makes of `source`; fails where something else than text is left."""
+    pieces = PIECE.findall(source)
+    assert "".join(pieces) == source
+    return "".join(TYPESET.get(piece, piece) for piece in pieces)
+
+
+def test_latex_typesets_the_text_itself(hostile_name):
+    assert typeset(latex(hostile_name)) == shorten(hostile_name, 120)
+
+
+@given(st.text(alphabet="\\{}$&%#_~^[]<>|−…¹⁵ab \n", max_size=30))
+def test_latex_of_any_text_is_text(text):
+    assert typeset(latex(text)) == shorten(text, 120)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from icrl_bench.cli.leaderboard import compare, exchange, report, show, studies, verify
+from icrl_bench.cli.leaderboard import compare, exchange, remove, report, show, studies, verify
 
 app = typer.Typer(no_args_is_help=True)
 app.command("show")(show.show)
@@ -14,4 +14,5 @@ app.command("export")(exchange.export)
 app.command("submit")(exchange.submit)
 app.command("import")(exchange.import_)
 app.command("verify")(verify.verify)
+app.command("rm")(remove.remove)
 app.command("studies")(studies.studies)

@@ -10,6 +10,7 @@ import typer
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import Filters, collector_paused
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
+from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,14 @@ def show(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option("--limit", min=0, help="Rows of each table in the terminal, the best first; 0 for all.")
-    ] = 30,
+        int | None,
+        typer.Option(
+            "--limit", min=0, help="Rows of each table, the best first; 0 for all.  [default: 30; files: all]"
+        ),
+    ] = None,
+    format_: Annotated[
+        str, typer.Option("--format", "-f", help="table, or for other programs latex, markdown or csv.")
+    ] = "table",
     place: LeaderboardPlace,
     json_: JsonFlag = False,
 ) -> None:
@@ -43,20 +50,25 @@ def show(
 
     With --json every row and every statistic is there, whatever --columns and --limit say.
     """
+    from icrl_leaderboards.terminal.formats import FORMATS, format_tables
     from icrl_leaderboards.terminal.tables import print_leaderboard
-    from icrl_leaderboards.wording.columns import COLUMNS, DEFAULT_COLUMNS, choose_column, choose_columns
+    from icrl_leaderboards.wording.columns import COLUMNS, choose_column, choose_columns
 
-    names = {None: DEFAULT_COLUMNS, "all": tuple(COLUMNS)}.get(columns) or tuple((columns or "").split(","))
-    choose_columns(names)
+    names = tuple(COLUMNS) if columns == "all" else None if columns is None else tuple(columns.split(","))
+    choose_columns(names or ())
     choose_column(sort)
+    if format_ not in ("table", *FORMATS):
+        raise UsageError(f"unknown format '{format_}'", f"table, {', '.join(FORMATS)}; or --json")
     with collector_paused():
         with filters.open(place) as board:
             scores = board.scores(**filters.chosen)
             location = board.place
         if json_:
             typer.echo(json.dumps({"leaderboard": location, "rows": _json_rows(scores, sort)}, allow_nan=False))
+        elif format_ != "table":
+            typer.echo(format_tables(scores, format_, names, sort, limit or 0), nl=False)
         else:
-            print_leaderboard(scores, columns=names, sort=sort, limit=limit)
+            print_leaderboard(scores, columns=names, sort=sort, limit=30 if limit is None else limit)
 
 
 def _json_rows(scores: Sequence[RunScores], sort: str) -> list[dict[str, Any]]:

@@ -40,39 +40,6 @@ _BUFFER = 4_000_000  # numbers per intermediate array
 # --- Any statistic -----------------------------------------------------------------------------------------------------
 
 
-def two_level_interval(
-    scores: FloatArray,
-    statistic: Statistic,
-    generator: np.random.Generator,
-    replicates: int = REPLICATES,
-    level: float = LEVEL,
-    t_scaled: bool = True,
-) -> Interval | None:
-    """Interval of `statistic` of an (N, K) matrix: seeds are resampled, then tasks. None for a single number.
-
-    `t_scaled` stretches the percentile interval about the estimate by the factor that the mean of `scores` needs.
-    """
-    values = scores.ravel()[two_level_draws(scores.shape, generator, replicates)]
-    return _two_level(scores, statistic, statistic(values), level, t_scaled)
-
-
-def stratified_interval(
-    scores: FloatArray,
-    statistic: Statistic,
-    generator: np.random.Generator,
-    replicates: int = REPLICATES,
-    level: float = LEVEL,
-) -> Interval | None:
-    """Percentile interval of `statistic` of an (N, K) matrix: for each task by itself, its N runs are resampled.
-
-    None for one seed, where every resample would be the data themselves.
-    """
-    if len(scores) < 2:
-        return None
-    values = scores.ravel()[stratified_draws(scores.shape, generator, replicates)]
-    return _stratified(statistic(values), level)
-
-
 def two_level_draws(shape: Sequence[int], generator: np.random.Generator, replicates: int) -> IndexArray:
     """Positions in a flat (N, K) matrix of what two-level resamples draw, (R, N, K)."""
     num_seeds, num_tasks = shape

@@ -31,6 +31,7 @@ class Outcome:
     returns: FloatArray  # (N, K, E)
     random: FloatArray  # (N, K)
     oracle: FloatArray  # (N, K), NaN where there is none
+    blind_ceiling: FloatArray | None = None  # (N, K), NaN where it is not known: the most without telling tasks apart
 
     @cached_property
     def last(self) -> FloatArray:
@@ -48,6 +49,14 @@ class Outcome:
         usable = self.usable
         scores, _ = adaptation.normalised_scores(returns[:, usable], self.random[:, usable], self.oracle[:, usable])
         return scores
+
+    @property
+    def headroom_scores(self) -> FloatArray:
+        """(R − blind ceiling) / (oracle − blind ceiling) of the last 10 %, on the tasks where every seed has one, (N, K')."""
+        if self.blind_ceiling is None:
+            return self.last[:, :0]
+        scores, flagged = adaptation.normalised_scores(self.last, self.blind_ceiling, self.oracle)
+        return scores[:, ~flagged.any(axis=0)]
 
     @property
     def score_curves(self) -> FloatArray:
@@ -163,6 +172,13 @@ _OF_SCORES = (
         "area score",
         "normalised score over all episodes, mean: the area under the normalised adaptation curve per episode",
         lambda each: each.scores(adaptation.area_under_curve(each.returns)),
+        normalised=True,
+    ),
+    Measure(
+        "headroom_score",
+        "headroom score",
+        "last 10 % on the scale where 0 is the best that a policy blind to the task can do and 1 the oracle, mean",
+        lambda each: each.headroom_scores,
         normalised=True,
     ),
 )
