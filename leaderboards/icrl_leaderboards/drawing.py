@@ -67,17 +67,17 @@ ElementTree.register_namespace("xlink", _XLINK)
 
 def palette() -> list[tuple[str, str, str]]:
     """Name, colour on a light ground and on a dark one, of everything that may be drawn."""
-    groups = [_ROLES.items(), *(((f"{name}-{i}", pair) for i, pair in enumerate(pairs)) for name, pairs in _SERIES)]
-    return [(name, *pair) for group in groups for name, pair in group]
+    numbered = [(f"{name}-{index}", pair) for name, pairs in _SERIES for index, pair in enumerate(pairs)]
+    return [(name, *pair) for name, pair in [*_ROLES.items(), *numbered]]
 
 
 @contextmanager
 def drawing_style(font: str | None = None) -> Iterator[None]:
     """Everything inside is drawn in the style of the project, whatever the user's own settings of matplotlib are."""
     import matplotlib
-    from matplotlib import rc_context
+    from cycler import cycler
 
-    ours: dict[str, Any] = {
+    ours: Any = {
         "font.family": [*([font] if font else []), "DejaVu Sans"],
         "font.size": FONT_SIZE,
         "text.parse_math": False,  # a name with dollars is a name
@@ -90,7 +90,7 @@ def drawing_style(font: str | None = None) -> Iterator[None]:
         "axes.unicode_minus": True,
         "axes.grid": True,
         "axes.axisbelow": True,
-        "axes.prop_cycle": matplotlib.cycler(color=[light for light, _ in COLOURS]),
+        "axes.prop_cycle": cycler(color=[light for light, _ in COLOURS]),
         "grid.color": GRID,
         "grid.linewidth": 0.75,
         "xtick.color": AXIS,
@@ -106,7 +106,7 @@ def drawing_style(font: str | None = None) -> Iterator[None]:
         "svg.fonttype": "path",
         "pdf.fonttype": 42,
     }
-    with warnings.catch_warnings(), rc_context():
+    with warnings.catch_warnings(), matplotlib.rc_context():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name in a script that the font lacks
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(ours)
@@ -120,8 +120,7 @@ def save(figure: Figure, path: Path | str) -> None:
         UsageError: no such format, or the file cannot be written.
     """
     path = Path(path)
-    if path.suffix not in FORMATS:
-        raise UsageError(f"cannot write {path}: no picture ends in {path.suffix!r}", "end it in .svg, .pdf or .png")
+    require_format(path)
     if path.suffix == ".svg":
         content = to_svg(figure, path.stem).encode()
     else:
@@ -136,9 +135,17 @@ def save(figure: Figure, path: Path | str) -> None:
         raise UsageError(f"cannot write {path}: {error.strerror}", "give a path that can be written") from error
 
 
-def to_svg(
-    figure: Figure, name: str, labels: tuple[str, str] | None = None, series: Sequence[str] = ()
-) -> str:
+def require_format(path: Path) -> None:
+    """Refuses a name that ends in no format of a picture, before any work is done for it.
+
+    Raises:
+        UsageError: with the endings that there are.
+    """
+    if path.suffix not in FORMATS:
+        raise UsageError(f"cannot write {path}: no picture ends in {path.suffix!r}", "end it in .svg, .pdf or .png")
+
+
+def to_svg(figure: Figure, name: str, labels: tuple[str, str] | None = None, series: Sequence[str] = ()) -> str:
     """The picture as an SVG document; call it within `drawing_style`.
 
     Args:

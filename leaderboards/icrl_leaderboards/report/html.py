@@ -2,8 +2,8 @@
 
 The content security policy allows exactly two things, the page's own style sheet and its own script, each by its hash. The
 script is the same for every report and holds no data; it sorts and filters what is there, and the page is complete without
-it. Everything that came from a run goes through jinja2's autoescape or the XML serialiser of `drawing.to_svg`, and through `text.visible`
-before it, so names and values are shown and never run.
+it. Everything that came from a run goes through jinja2's autoescape or the XML serialiser of `drawing.to_svg`, and through
+`text.visible` before it, so names and values are shown and never run.
 """
 
 from __future__ import annotations

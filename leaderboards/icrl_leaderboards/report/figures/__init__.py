@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from icrl_leaderboards.analysis.summary import Table
 from icrl_leaderboards.report.styles import LineStyle
 from icrl_leaderboards.runs.record import RunRecord
+from icrl_registry.errors import unknown_name
 
 if TYPE_CHECKING:
     from icrl_leaderboards.report.figures.figure import Figure
@@ -26,6 +27,16 @@ class FigureData:
     styles: Mapping[str, LineStyle]  # by row label
     records: Mapping[str, RunRecord] = field(default_factory=dict)  # full records that are at hand, by run id
     name: str = "figure"  # what the names of its figures begin with
+
+
+def require_kind(kind: str) -> None:
+    """Refuses what is no kind of figure.
+
+    Raises:
+        UnknownNameError: with the kinds that there are.
+    """
+    if kind not in KINDS:
+        raise unknown_name("figure", kind, KINDS, "icrl-bench leaderboard figure --help")
 
 
 def make_figures(kind: str, data: FigureData) -> list[Figure]:

@@ -13,7 +13,7 @@ from icrl_leaderboards.report.styles import LineStyle, cut
 from icrl_leaderboards.wording.formatting import number
 
 _LINE = 1.35 * FONT_SIZE / 72  # inches from one line of text to the next
-_PAD = 0.07
+_EDGE = 0.04
 _NOTE_SIZE = 7.5
 #: The share of the width that names beside the curves may take; longer ones stand above the plot.
 _LABEL_SHARE = 0.36
@@ -29,6 +29,11 @@ class Axis:
     write: Callable[[float], str]
     title: str
     logarithmic: bool = False
+
+    @property
+    def shown(self) -> list[float]:
+        """The ticks within the axis, whichever way it runs."""
+        return [each for each in self.ticks if min(self.low, self.high) <= each <= max(self.low, self.high)]
 
 
 @dataclass(frozen=True)
@@ -77,12 +82,12 @@ class Canvas:
 
     def key(self, entries: Sequence[tuple[str, LineStyle, str]], dots: bool = True) -> None:
         """Dots, or pieces of line, with their names above the plot, for (name, style, series)."""
-        x, y, mark = 0.0, self._top + _LINE / 2, 0.12 if dots else 0.3
+        x, y, mark = _EDGE, self._top + _LINE / 2, 0.12 if dots else 0.3
         for name, style, series in entries:
             text = self.fitted(self.word(name), self.width - mark - 0.1)
             wide = mark + 0.05 + self.text_width(text)
-            if x and x + wide > self.width:
-                x, y = 0.0, y + _LINE
+            if x > _EDGE and x + wide > self.width:
+                x, y = _EDGE, y + _LINE
             gid, place = self.gid(series), self._place(x + mark / 2, y)
             if dots:
                 self._line([place[0]], [place[1]], marker="o", color=style.colour_code, gid=gid)
@@ -100,7 +105,7 @@ class Canvas:
             self.key([(each.text, each.style, each.series) for each in labels if each.style], dots=False)
             labels = [each for each in labels if not each.style]
             widest = min(max((self.text_width(each.text) for each in labels), default=0.0), 0.45 * self.width)
-        left = max((self.text_width(y.write(tick)) for tick in y.ticks), default=0.0) + 0.1
+        left = max((self.text_width(y.write(tick)) for tick in y.ticks), default=0.0) + 0.14
         right = self.width - (widest + 0.2 if widest else 0.1)
         top = self._top + (_LINE + 0.04 if y.title else 0.04)
         notes = len(self._notes) * _NOTE_SIZE * 1.3 / 72
@@ -114,11 +119,11 @@ class Canvas:
         self.axes.grid(visible=False, axis="x")
         self.axes.spines["left"].set_visible(False)
         self.axes.tick_params(axis="y", length=0)
-        self.text(0.0, self._top + _LINE / 2, y.title, MUTED)
+        self.text(_EDGE, self._top + _LINE / 2, y.title, MUTED)
         self.text((left + right) / 2, bottom + 0.32, x.title, MUTED, align="center")
         for index, note in enumerate(self._notes):
             place = self.height - notes + (index + 0.5) * _NOTE_SIZE * 1.3 / 72 - 0.01
-            self.text(0.0, place, note, MUTED, size=_NOTE_SIZE)
+            self.text(_EDGE, place, note, MUTED, size=_NOTE_SIZE)
         self._label_curves(labels, (left, right, top, bottom), x, y)
 
     def text(self, x: float, y: float, text: str, colour: str, align: str = "left", **more: Any) -> None:
@@ -154,7 +159,7 @@ class Canvas:
         lines = [""]
         for word in note.split():
             longer = f"{lines[-1]} {word}".strip()
-            if lines[-1] and self.text_width(longer, _NOTE_SIZE) > self.width:
+            if lines[-1] and self.text_width(longer, _NOTE_SIZE) > self.width - 2 * _EDGE:
                 lines.append(word)
             else:
                 lines[-1] = longer
@@ -166,7 +171,7 @@ class Canvas:
         is_x = side.axis_name == "x"
         (self.axes.set_xscale if is_x else self.axes.set_yscale)("log" if axis.logarithmic else "linear")
         (self.axes.set_xlim if is_x else self.axes.set_ylim)(axis.low, axis.high)
-        side.set_major_locator(FixedLocator([each for each in axis.ticks if axis.low <= each <= axis.high]))
+        side.set_major_locator(FixedLocator(axis.shown))
         side.set_minor_locator(NullLocator())
         side.set_major_formatter(FuncFormatter(lambda value, _: axis.write(value)))
 
@@ -177,7 +182,7 @@ class Canvas:
         to_share = self.axes.transLimits.transform
         scale = self.axes.transScale.transform
         edge, written = -1.0, []
-        for tick in [each for each in axis.ticks if axis.low <= each <= axis.high]:
+        for tick in axis.shown:
             text = axis.write(tick)
             place = to_share(scale((tick, self.axes.get_ylim()[0])))[0] * width
             half = self.text_width(text) / 2
@@ -185,30 +190,23 @@ class Canvas:
             edge = place + half + 0.05 if written[-1] else edge
         self.axes.xaxis.set_major_formatter(FixedFormatter(written))
 
-    def _label_curves(
-        self, labels: Sequence[Label], box: tuple[float, float, float, float], x: Axis, y: Axis
-    ) -> None:
+    def _label_curves(self, labels: Sequence[Label], box: tuple[float, float, float, float], x: Axis, y: Axis) -> None:
         """Names beneath each other without touching; a thin line leads to a name from the end of its curve."""
         if not labels:
             return
-        left, right, top, bottom = box
+        _, right, top, bottom = box
         wanted = [bottom - (bottom - top) * (each.value - y.low) / (y.high - y.low) for each in labels]
         heights = spread_within(wanted, _LINE, top, bottom - 0.02)
         for label, want, height in zip(labels, wanted, heights, strict=True):
             want = min(max(want, top), bottom)
-            end = right if label.end is None else left + (right - left) * self._share(x, label.end)
             gid = self.gid(label.series) if label.series else None
-            if (abs(want - height) > 0.04 or right - end > 0.05) and (label.series or top < want < bottom):
-                ends = [self._place(place, level) for place, level in ((end, want), (right + 0.11, height))]
+            reaches = label.end is None or label.end >= x.high - 0.01 * (x.high - x.low)
+            if abs(want - height) > 0.04 and reaches:
+                ends = [self._place(place, level) for place, level in ((right, want), (right + 0.11, height))]
                 self._line(*zip(*ends, strict=True), color=AXIS, linewidth=0.6, gid=gid)
-            self.text(right + 0.14, height, self.fitted(self.word(label.text), self.width - right), label.colour, gid=gid)
-
-    @staticmethod
-    def _share(axis: Axis, value: float) -> float:
-        from math import log
-
-        low, high, value = (log(each) if axis.logarithmic else each for each in (axis.low, axis.high, value))
-        return min(max((value - low) / (high - low), 0.0), 1.0)
+            self.text(
+                right + 0.14, height, self.fitted(self.word(label.text), self.width - right), label.colour, gid=gid
+            )
 
 
 def write_ticks(ticks: Sequence[float]) -> Callable[[float], str]:

@@ -36,7 +36,7 @@ def curve_figure(plot: CurvePlot, name: str, size: str = "full") -> Figure:
     leaving = bands_leave(plot, bottom, top)
     note = "mean over seeds and tasks; band: pointwise 95 % interval"
     if leaving:
-        note += ", cut off at the edge for " + ", ".join(shorten(each, 30) for each in leaving)
+        note += "; cut off at the edge: " + ", ".join(shorten(each, 30) for each in leaving)
     return Figure(
         name,
         "Return by episode" if plot.axis == "episode" else "Return by environment steps, beside the source",

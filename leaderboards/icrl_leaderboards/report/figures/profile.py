@@ -22,7 +22,7 @@ _SIZE = (4.4, 3.0)
 _POINTS = 101
 _LISTED = 10  # every so many thresholds stand in the table
 _LOWEST, _HIGHEST = -1.0, 2.0
-_FOOTNOTE = "share of runs and tasks with a score above τ; 1 is the oracle; band: pointwise 95 % interval"
+_FOOTNOTE = "over runs and tasks; 1 is the oracle; band: pointwise 95 % interval"
 
 
 def figures(data: FigureData) -> list[Figure]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.drawing import AXIS, MUTED, SHADES
 from icrl_leaderboards.report.figures import FigureData
@@ -22,7 +23,6 @@ from icrl_leaderboards.report.figures.figure import Figure, Numbers, decimals, e
 from icrl_leaderboards.report.scales import linear_ticks, widen
 from icrl_leaderboards.report.styles import LineStyle, cut
 from icrl_leaderboards.wording.cells import table_decimals
-from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.wording.formatting import with_interval
 from icrl_leaderboards.wording.text import shorten
 
@@ -71,7 +71,9 @@ def figures(data: FigureData) -> list[Figure]:
     """For each setting that rows differ in the end of the adaptation against it, and the curves in shades of one colour."""
     configs = {run_id: record.config for run_id, record in data.records.items()}
     sweeps = enumerate(sweeps_of(data.table, configs), start=1)
-    return [figure for index, sweep in sweeps for figure in sweep_figures(data.table, sweep, f"{data.name}-sweep-{index}")]
+    return [
+        figure for index, sweep in sweeps for figure in sweep_figures(data.table, sweep, f"{data.name}-sweep-{index}")
+    ]
 
 
 def sweep_figures(table: Table, sweep: Sweep, name: str) -> list[Figure]:

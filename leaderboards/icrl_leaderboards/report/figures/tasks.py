@@ -23,7 +23,7 @@ MOST_TASKS = 60  # strips in a drawing; the numbers behind it have every task
 _WIDTH, _STRIP = 4.4, 0.2
 _FAR = 1.5
 _REFERENCES = ("random", "zero_action", "oracle")
-_FOOTNOTE = "one dot a seed, last 10 % of the episodes; long tick: oracle; short ticks: random and zero action"
+_FOOTNOTE = "dot: a seed; long tick: oracle; short ticks: random and zero action"
 
 
 def figures(data: FigureData) -> list[Figure]:
