@@ -9,13 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icrl_bench.artefacts.checkpoints import PROGRESS_KIND, read_progress
 from icrl_bench.artefacts.histories import dataset_kind, learning_curve, load_history
 from icrl_bench.artefacts.store import Store, write_file
 from icrl_registry.contracts import LearningHistory, Task
-from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
+from icrl_registry.errors import BenchError, DamagedArtefactError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PLAN_FILE = "dataset.json"
 SECONDS_FILE = "seconds.txt"
@@ -175,39 +178,40 @@ def _progress_problems(path: Path) -> list[str]:
 
 def plot_learning_curves(datasets: Sequence[Dataset], out: Path) -> list[str]:
     """One small panel per task: return against training progress. Returns the labels of histories that did not improve."""
-    import matplotlib
+    from icrl_leaderboards.drawing import drawing_style, require_format, save
 
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
+    require_format(out)
     panels = [(dataset, task) for dataset in datasets for task in dataset.tasks]
     if not panels:
         raise BenchError("there are no histories to plot", "`icrl-bench run` collects them")
+    with drawing_style():
+        figure, flagged = _draw_panels(panels, sharey=len(datasets) == 1)
+        names = "; ".join(f"{dataset.about['environment']}, {dataset.about['source']}" for dataset in datasets)
+        figure.suptitle(f"{names}: mean episode return over the streams", fontsize=10)
+        figure.supxlabel("training progress (%)", fontsize=8)
+        save(figure, out)
+    return flagged
+
+
+def _draw_panels(panels: Sequence[tuple[Dataset, Task]], sharey: bool) -> tuple[Figure, list[str]]:
+    from matplotlib.figure import Figure
+
+    from icrl_leaderboards.drawing import COLOURS
+
     columns = min(10, max(4, math.ceil(math.sqrt(len(panels)))))
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(1.7 * columns, 1.35 * rows + 0.6), layout="constrained")
-    axes = figure.subplots(rows, columns, sharex=True, sharey=len(datasets) == 1, squeeze=False).flatten()
+    axes = figure.subplots(rows, columns, sharex=True, sharey=sharey, squeeze=False).flatten()
     flagged = []
     for axis, (dataset, task) in zip(axes, panels, strict=False):
         improved = has_improved(dataset.manifest(task))
         curve = learning_curve(dataset.history(task))
-        axis.plot(
-            [(i + 0.5) / len(curve) * 100 for i in range(len(curve))], curve, color="#0072B2" if improved else "#D55E00"
-        )
+        progress = [(i + 0.5) / len(curve) * 100 for i in range(len(curve))]
+        axis.plot(progress, curve, color=COLOURS[0 if improved else 1][0])
         axis.set_title(task.label + ("" if improved else " (did not improve)"), fontsize=7, pad=2)
         axis.tick_params(labelsize=6)
         if not improved:
             flagged.append(f"{dataset.address}/{task.label}")
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
-    names = "; ".join(f"{dataset.about['environment']}, {dataset.about['source']}" for dataset in datasets)
-    figure.suptitle(f"{names}: mean episode return over the streams", fontsize=10)
-    figure.supxlabel("training progress (%)", fontsize=8)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(out, dpi=130)
-    except (OSError, ValueError) as error:  # no such format is a ValueError
-        raise UsageError(
-            f"cannot write {out}: {error}", "give --out a writable path that ends in .png or .svg"
-        ) from error
-    return flagged
+    return figure, flagged

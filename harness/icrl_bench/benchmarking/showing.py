@@ -77,28 +77,26 @@ def growth_in_words(growth: Growth) -> str:
 
 def draw(report: BenchmarkReport, path: str) -> bool:
     """Writes the quantities against the axis (or as bars) to an SVG or PNG file; False if there is nothing to draw."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from icrl_leaderboards.drawing import drawing_style, save
 
     drawn = [pair for pair in quantities(report.measurements) if _is_drawn(report, *pair)]
     if not drawn:
         return False
     subjects = list(dict.fromkeys(each.subject for each in report.measurements))
-    with pyplot.rc_context({"svg.hashsalt": "icrl-bench", "svg.fonttype": "none", "font.size": 9}):
-        figure, places = pyplot.subplots(1, len(drawn), figsize=(3.7 * len(drawn), 3.2), squeeze=False)
+    with drawing_style():
+        figure = Figure(figsize=(3.7 * len(drawn), 3.2))
+        places = figure.subplots(1, len(drawn), squeeze=False)
         for axes, (quantity, unit) in zip(places[0], drawn, strict=True):
             rows = [each for each in report.measurements if (each.quantity, each.unit) == (quantity, unit)]
             (_draw_lines if report.axis else _draw_bars)(axes, rows, subjects, report.axis)
-            axes.set_title(f"{quantity} ({unit})", fontsize=9, loc="left")
-            axes.spines[["top", "right"]].set_visible(False)
+            axes.set_title(f"{quantity} ({unit})", loc="left")
         handles, labels = places[0][0].get_legend_handles_labels()
         if labels:
-            figure.legend(handles, labels, loc="lower center", ncol=min(5, len(labels)), frameon=False, fontsize=8)
+            figure.legend(handles, labels, loc="lower center", ncol=min(5, len(labels)), fontsize=8)
         figure.tight_layout(rect=(0, 0.09 if labels else 0, 1, 1))
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.endswith("svg") else None)
-        pyplot.close(figure)
+        save(figure, path)
     return True
 
 
@@ -121,7 +119,7 @@ def _draw_lines(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str],
             continue
         at = [each.at for each in points]
         axes.fill_between(at, *zip(*(each.quartiles for each in points), strict=True), color=f"C{number}", alpha=0.25)
-        axes.plot(at, [each.median for each in points], "o-", color=f"C{number}", label=subject, markersize=3, lw=1.2)
+        axes.plot(at, [each.median for each in points], "o-", color=f"C{number}", label=subject, markersize=3)
     axes.set(xscale="log", yscale="log", xlabel=axis)
     for side in (axes.xaxis, axes.yaxis):
         side.set_major_formatter(lambda value, place: f"{value:,.0f}" if value >= 1 else f"{value:g}")
@@ -129,7 +127,6 @@ def _draw_lines(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str],
         low, high = side.get_view_interval()
         if high < 30 * low:  # else a scale within one decade would have no number on it
             side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.grid(alpha=0.25, lw=0.5)
 
 
 def _draw_bars(axes: Any, rows: Sequence[Measurement], subjects: Sequence[str], axis: str) -> None:

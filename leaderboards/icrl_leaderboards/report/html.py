@@ -2,8 +2,8 @@
 
 The content security policy allows exactly two things, the page's own style sheet and its own script, each by its hash. The
 script is the same for every report and holds no data; it sorts and filters what is there, and the page is complete without
-it. Everything that came from a run goes through jinja2's autoescape or `Drawing`'s escaping, and through `text.visible`
-before it, so names and values are shown and never run.
+it. Everything that came from a run goes through jinja2's autoescape or the XML serialiser of `drawing.to_svg`, and through
+`text.visible` before it, so names and values are shown and never run.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from markupsafe import Markup
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.measures import DESCRIPTIONS, EPISODES_TO_ORACLE, MEASURES, measure
 from icrl_leaderboards.analysis.summary import Reference, Row, Table
-from icrl_leaderboards.report.figures import Figure
+from icrl_leaderboards.drawing import glyphs_of, palette, without_glyphs
+from icrl_leaderboards.report.figures.figure import Figure
 from icrl_leaderboards.report.marks import score_bar, swatch
 from icrl_leaderboards.report.ranking import Ranked, probabilities_of_improvement, rank_methods
 from icrl_leaderboards.report.runs import run_view
 from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
-from icrl_leaderboards.report.styles import COLOURS, NAME_LIMIT, SHADES
+from icrl_leaderboards.report.styles import NAME_LIMIT
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.wording.cells import (
     COST_COLUMNS,
@@ -62,6 +63,7 @@ def render_html(
         style=Markup(style),
         script=Markup(script),
         policy=policy,
+        letters=Markup("".join(_letters(boards))),
         boards=[_board(board, records) for board in boards],
         choices=_choices(boards),
         extra=[{"title": each.title, "body": _from_markdown(each.body)} for each in extra],
@@ -71,8 +73,8 @@ def render_html(
 
 @cache
 def page_style() -> str:
-    """The page's style sheet, which drawings need to have colours."""
-    return _environment().get_template("style.css").render(colours=_palette())
+    """The page's style sheet. It overrides the literal colours of the figures, so that they follow the page into the dark."""
+    return _environment().get_template("style.css").render(colours=palette())
 
 
 @cache
@@ -92,14 +94,16 @@ def _environment() -> Environment:
     return environment
 
 
-def _palette() -> list[tuple[str, str, str]]:
-    """Name, colour on a light ground and on a dark one of everything that a drawing may be coloured with."""
-    lines = [(f"line-{index}", *pair) for index, pair in enumerate(COLOURS)]
-    return lines + [(f"shade-{index}", *pair) for index, pair in enumerate(SHADES)]
-
-
 def _hash_source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _letters(boards: Sequence[Board]) -> list[str]:
+    """The outlines of all letters of the page's figures, each once."""
+    sections = [section for board in boards for section in board.sections]
+    drawn = [each for s in sections for each in (s.small, *s.figures, *s.sweeps, *s.costs)]
+    glyphs = {name: path for figure in drawn for name, path in glyphs_of(figure.svg).items()}
+    return [glyphs[name] for name in sorted(glyphs)]
 
 
 def _choices(boards: Sequence[Board]) -> dict[str, list[str]]:
@@ -149,7 +153,7 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> dict[str, An
     return {
         "anchor": section.anchor,
         "environment": table.environment,
-        "small": Markup(section.small.svg),
+        "small": Markup(without_glyphs(section.small.svg)),
         "figures": [_figure(each) for each in section.figures],
         "sweeps": [_figure(each) for each in section.sweeps],
         "costs": [_figure(each) for each in section.costs],
@@ -185,7 +189,7 @@ def _listed_note(others: int, listed: int) -> str:
 def _figure(figure: Figure) -> dict[str, Any]:
     return {
         "heading": figure.heading,
-        "svg": Markup(figure.svg),
+        "svg": Markup(without_glyphs(figure.svg)),
         "caption": figure.caption,
         "numbers": figure.numbers,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from icrl_leaderboards.analysis.summary import Reference, Row
-from icrl_leaderboards.report.figures import Figure
+from icrl_leaderboards.report.figures.figure import Figure
 from icrl_leaderboards.report.ranking import rank_methods
 from icrl_leaderboards.report.sections import MOST_ROWS, Board, Section
 from icrl_leaderboards.runs.record import RunRecord
@@ -61,20 +61,20 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> list[str]:
     title = " · ".join(markdown(part) for part in (table.environment, table.protocol, table.track))
     return [
         f"### {title}",
-        *(
-            f"![{markdown(each.title, 200)}. {markdown(each.description, 2000)}]({plot_file(each)})"
-            for each in section.figures
-        ),
+        *map(_picture, section.figures),
         _grid(section, RESULT_COLUMNS, with_references=True),
         "\n".join(f"- {markdown(note, 400)}" for note in notes_of(table)),
-        *(
-            f"![{markdown(each.title, 200)}. {markdown(each.description, 2000)}]({plot_file(each)})"
-            for each in (*section.sweeps, *section.costs)
-        ),
+        *map(_picture, (*section.sweeps, *section.costs)),
         _grid(section, COST_COLUMNS, with_references=False),
         "#### Runs",
         _runs(section, records),
     ]
+
+
+def _picture(figure: Figure) -> str:
+    """A figure below its heading; an empty alternative would hide it from those who do not see it."""
+    words = f"{markdown(figure.title, 200)}. {markdown(figure.description, 2000)}"
+    return f"**{markdown(figure.heading, 120)}**\n\n![{words}]({plot_file(figure)})"
 
 
 def _grid(section: Section, columns: Sequence[str], with_references: bool) -> str:

@@ -1,4 +1,7 @@
-"""Small drawings within a line of text: a piece of a method's line, and its score between random and oracle."""
+"""Small marks within a line of text: a piece of a method's line, and its score between random and oracle.
+
+They have fixed shapes and no text, so they are written down rather than drawn; colours are literal, as in every figure.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,16 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from icrl_leaderboards.analysis.summary import Row
-from icrl_leaderboards.report.drawing import Drawing
-from icrl_leaderboards.report.scales import Scale
+from icrl_leaderboards.drawing import AXIS, GRID
 from icrl_leaderboards.report.styles import LineStyle
 
-_BAR = (120.0, 16.0)
+_WIDTH, _MIDDLE = 120.0, 8.0
 
 
 def swatch(style: LineStyle) -> Markup:
     """A short piece of a method's line."""
-    drawing = Drawing(26, 10)
-    drawing.line((1, 5), (25, 5), f"curve {style.stroke}", style.dashes)
-    return _decoration(drawing, "swatch")
+    dashes = f' stroke-dasharray="{" ".join(f"{each * 4 / 3:g}" for each in style.dashes)}"' if style.dashes else ""
+    return _mark("swatch", 26, 10, f'<path d="M1 5H25" stroke="{style.colour_code}" stroke-width="2"{dashes}/>')
 
 
 def score_bar(row: Row, rows: Sequence[Row], style: LineStyle) -> Markup:
@@ -30,21 +31,21 @@ def score_bar(row: Row, rows: Sequence[Row], style: LineStyle) -> Markup:
         if each.normalised_score is not None:
             score = each.normalised_score
             ends += [score.value] + ([score.interval.low, score.interval.high] if score.interval else [])
-    drawing = Drawing(*_BAR)
-    x = Scale(max(min(ends), -1.0), min(max(ends), 2.0), 4, drawing.width - 4)
-    middle = drawing.height / 2
-    drawing.line((x(0), middle), (x(1), middle), "bar-track stroke-grid")
-    for end in (0.0, 1.0):
-        drawing.line((x(end), 3), (x(end), 13), "stroke-axis")
-    score = row.normalised_score
+    low, high = max(min(ends), -1.0), min(max(ends), 2.0)
+
+    def x(value: float) -> str:
+        return f"{4 + (_WIDTH - 8) * (min(max(value, low), high) - low) / (high - low):.1f}"
+
+    marks = [f'<path d="M{x(0)} {_MIDDLE}H{x(1)}" stroke="{GRID}" stroke-width="4"/>']
+    marks += [f'<path d="M{x(end)} 3V13" stroke="{AXIS}"/>' for end in (0.0, 1.0)]
+    score, colour = row.normalised_score, style.colour_code
     if score.interval is not None:
-        low, high = (min(max(end, x.low), x.high) for end in (score.interval.low, score.interval.high))
-        drawing.line((x(low), middle), (x(high), middle), f"whisker {style.stroke}")
-    if x.holds(score.value):
-        drawing.circle((x(score.value), middle), 3.6, style.fill)
-    return _decoration(drawing, "bar")
+        ends_of_bar = f"M{x(score.interval.low)} {_MIDDLE}H{x(score.interval.high)}"
+        marks.append(f'<path d="{ends_of_bar}" stroke="{colour}" stroke-width="1.8" opacity=".7"/>')
+    if low <= score.value <= high:
+        marks.append(f'<circle cx="{x(score.value)}" cy="{_MIDDLE}" r="3.6" fill="{colour}"/>')
+    return _mark("bar", _WIDTH, 2 * _MIDDLE, "".join(marks))
 
 
-def _decoration(drawing: Drawing, classes: str) -> Markup:
-    box = f'viewBox="0 0 {drawing.width:g} {drawing.height:g}"'
-    return Markup(f'<svg class="plot {classes}" {box} aria-hidden="true">{"".join(drawing.parts)}</svg>')
+def _mark(name: str, width: float, height: float, content: str) -> Markup:
+    return Markup(f'<svg class="plot {name}" viewBox="0 0 {width:g} {height:g}" aria-hidden="true">{content}</svg>')

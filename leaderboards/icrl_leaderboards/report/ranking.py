@@ -9,7 +9,7 @@ from itertools import combinations
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.pairs import pooled_difference, pooled_probability, wins_of
 from icrl_leaderboards.analysis.summary import Row, Table
-from icrl_leaderboards.report.curves import MOST_CURVES, principal_rows, rivals
+from icrl_leaderboards.report.figures.adaptation import MOST_CURVES, principal_rows, rivals
 from icrl_leaderboards.report.styles import is_source
 
 

@@ -1,36 +1,11 @@
-"""Scales and ticks of a plot: from numbers to places on the drawing, and which numbers stand at the axis."""
+"""Ranges and ticks of a plot: which numbers stand at the axis, and where names stand that must not touch."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Maps [low, high] linearly, or by its logarithm, to [start, end] on the drawing."""
-
-    low: float
-    high: float
-    start: float
-    end: float
-    logarithmic: bool = False
-
-    def __call__(self, value: float) -> float:
-        """The place of `value`; beyond the ends it goes on in the same way."""
-        low, high, value = (self._read(each) for each in (self.low, self.high, value))
-        share = (value - low) / (high - low) if high > low else 0.5
-        return self.start + share * (self.end - self.start)
-
-    def holds(self, value: float) -> bool:
-        """Whether `value` lies within the scale."""
-        return self.low <= value <= self.high
-
-    def _read(self, value: float) -> float:
-        return math.log10(max(value, 1e-300)) if self.logarithmic else value
 
 
 def linear_ticks(low: float, high: float, most: int = 5) -> list[float]:
@@ -47,15 +22,15 @@ def linear_ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """Powers of ten within [low, high]; with fewer than two of them, 1, 2 and 5 times each."""
+    """Powers of ten within [low, high]; with fewer than three of them 1, 2 and 5 times each, or round numbers evenly."""
     exponents = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     decades = [10.0**exponent for exponent in exponents]
     inside = [each for each in decades if low <= each <= high]
     if len(inside) > 6:
         inside = inside[:: math.ceil(len(inside) / 6)]
-    if len(inside) < 2:
+    if len(inside) < 3:
         inside = [each * factor for each in decades for factor in (1, 2, 5) if low <= each * factor <= high]
-    return inside or [low]
+    return inside if len(inside) >= 3 else linear_ticks(low, high)
 
 
 def episode_ticks(last: int) -> list[int]:

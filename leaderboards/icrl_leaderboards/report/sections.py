@@ -9,14 +9,11 @@ from dataclasses import dataclass
 from itertools import chain, count
 
 from icrl_leaderboards.analysis.summary import Table, group_runs, tables_of, track_order
-from icrl_leaderboards.report.cost_figures import cost_figures
-from icrl_leaderboards.report.curve_figures import curve_figure
-from icrl_leaderboards.report.curves import episode_plot, steps_plot
-from icrl_leaderboards.report.figures import Figure
-from icrl_leaderboards.report.profile_figures import profile_figure
-from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
-from icrl_leaderboards.report.styles import LineStyle, line_styles
-from icrl_leaderboards.report.task_figures import strip_figure
+from icrl_leaderboards.report.figures import FigureData, make_figures
+from icrl_leaderboards.report.figures.adaptation import episode_plot
+from icrl_leaderboards.report.figures.curves import curve_figure
+from icrl_leaderboards.report.figures.figure import Figure
+from icrl_leaderboards.report.styles import LineStyle, line_styles, styles_of_table
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 
@@ -70,7 +67,7 @@ def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> 
         for table in tables:
             anchor = anchor_of(table, taken)
             taken.add(anchor)
-            sections.append(_section(table, styles, records, by_id, anchor))
+            sections.append(_section(table, styles_of_table(table, styles), records, by_id, anchor))
         boards.append(Board(f"board-{index + 1}", protocol, track, tuple(sections)))
     return boards
 
@@ -101,29 +98,16 @@ def _section(
     by_id: Mapping[str, RunScores],
     anchor: str,
 ) -> Section:
-    episodes, steps = episode_plot(table, styles), steps_plot(table, styles, records)
-    figures = [curve_figure(episodes, anchor)]
-    if steps is not None:
-        figures.append(curve_figure(steps, f"{anchor}-steps"))
-    figures.append(strip_figure(table, styles, f"{anchor}-tasks"))
-    profile = profile_figure(table, styles, f"{anchor}-profile")
-    if profile is not None:
-        figures.append(profile)
-    configs = {run_id: record.config for run_id, record in records.items()}
-    sweeps = [
-        figure
-        for index, sweep in enumerate(sweeps_of(table, configs))
-        for figure in sweep_figures(table, sweep, f"{anchor}-sweep-{index + 1}")
-    ]
+    data = FigureData(table, styles, records, anchor)
     chosen = [run for row in table.rows for run in row.runs]
     older = [by_id[run_id] for row in table.rows for run_id in row.superseded]
     return Section(
         anchor=anchor,
         table=table,
         styles=styles,
-        small=curve_figure(episodes, f"{anchor}-small", "small"),
-        figures=tuple(figures),
-        costs=tuple(cost_figures(table, styles, f"{anchor}-cost")),
-        sweeps=tuple(sweeps),
+        small=curve_figure(episode_plot(table, styles), f"{anchor}-small", "small"),
+        figures=tuple(figure for kind in ("curves", "tasks", "profile") for figure in make_figures(kind, data)),
+        costs=tuple(make_figures("cost", data)),
+        sweeps=tuple(make_figures("setting", data)),
         runs=(*chosen, *older),
     )

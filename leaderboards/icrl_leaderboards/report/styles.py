@@ -3,33 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from icrl_leaderboards.analysis.summary import Row
+from icrl_leaderboards.analysis.summary import Row, Table
+from icrl_leaderboards.drawing import COLOURS, SHADES
 from icrl_leaderboards.wording.text import shorten, visible
 
-#: Colours on a light and on a dark ground. They differ for eyes without one of the three kinds of cones too, and each has a
-#: contrast of at least 4.5 : 1 to its ground, since names are written in them; tests hold both.
-COLOURS = (
-    ("#0064c8", "#4f9ff7"),  # blue
-    ("#cf480c", "#d97a3a"),  # vermilion
-    ("#08704f", "#4ff0a0"),  # green
-    ("#bf2f9c", "#f050b0"),  # magenta
-    ("#5a3a00", "#ecd024"),  # brown, yellow
-    ("#1d2733", "#f2f4f8"),  # ink
-)
-#: Dash patterns in units of the drawing; a second way to tell lines apart, used once all colours are taken.
-DASHES: tuple[tuple[float, ...], ...] = ((), (8, 3), (2.5, 2.5), (9, 2.5, 2.5, 2.5))
-#: Shades of one hue for the values of one setting, from the smallest to the largest, on a light and on a dark ground.
-SHADES = (
-    ("#7fadd1", "#2f5f86"),
-    ("#5b97c4", "#3b77a6"),
-    ("#3481b6", "#4b90c3"),
-    ("#14699f", "#69aadb"),
-    ("#0b517e", "#94c6ec"),
-    ("#073756", "#c6e3f8"),
-)
+#: Dash patterns in points; a second way to tell lines apart, used once all colours are taken.
+DASHES: tuple[tuple[float, ...], ...] = ((), (6, 2.2), (2, 2), (7, 2, 2, 2))
 #: Fixed slots for methods that are often shown together, so that they look the same in every report.
 FAMILIAR = {
     "ad-mamba": 0,
@@ -38,13 +20,15 @@ FAMILIAR = {
     "mql": 3,
     "ad-gru": 4,
     "source": 5,
-    "ad-lstm": 10,
-    "task-blind": 11,
+    "ad-lstm": 6,
+    "task-blind": 7,
 }
 #: Characters of a name on the page.
 NAME_LIMIT = 60
 #: The method that is the source algorithm itself, trained on the test task: a reference, not a competitor.
 SOURCE_METHOD = "source"
+#: The colours of methods; the source's is its own.
+_METHOD_COLOURS = tuple(index for index in range(len(COLOURS)) if index != FAMILIAR[SOURCE_METHOD])
 
 
 @dataclass(frozen=True)
@@ -61,33 +45,46 @@ class LineStyle:
         return DASHES[self.dash]
 
     @property
-    def stroke(self) -> str:
-        """The class of a line."""
-        return f"stroke-{self.palette}-{self.colour}"
+    def pattern(self) -> str | tuple[float, tuple[float, ...]]:
+        """The dash pattern as matplotlib has it."""
+        return (0.0, self.dashes) if self.dashes else "-"
 
     @property
-    def fill(self) -> str:
-        """The class of an area, a dot or a text."""
-        return f"fill-{self.palette}-{self.colour}"
+    def colour_code(self) -> str:
+        """The colour on a light ground, such as `#0064c8`."""
+        return (COLOURS if self.palette == "line" else SHADES)[self.colour][0]
 
 
 def line_styles(rows: Iterable[Row]) -> dict[str, LineStyle]:
-    """A style for every row label. It depends on the label first and on the others only where two want the same."""
+    """A style for every row label. It depends on the label first and on the others only where two want the same.
+
+    No method has the colour of the source. The rows are best expected first: where there are more methods than colours, the
+    later ones share a colour and differ by their dashes.
+    """
     styles: dict[str, LineStyle] = {}
-    taken: set[int] = set()
+    taken: set[tuple[int, int]] = set()
     methods = {row.label: row.head.method for row in rows}
-    for label in sorted(methods, key=lambda each: (each not in FAMILIAR, methods[each] not in FAMILIAR, each)):
-        preferred = FAMILIAR.get(label, _preferred_colour(methods[label]))
-        if len(taken) == len(COLOURS) * len(DASHES):
-            taken.clear()  # more labels than styles: they repeat
-        slots = _dashes_of(preferred) if label != methods[label] else _slots_from(preferred)
-        slot = next((each for each in slots if each not in taken), preferred)
+    familiar = [label for label in methods if methods[label] in FAMILIAR]
+    own = dict.fromkeys(methods[label] for label in sorted(familiar, key=lambda each: (each not in FAMILIAR, each)))
+    colours = _method_colours([*own, *dict.fromkeys(each for each in methods.values() if each not in FAMILIAR)])
+    for label in sorted(methods, key=lambda each: (each != methods[each], each)):  # a method before its variants
+        colour, dash = colours[methods[label]]
+        slots = [(colour, (dash + step) % len(DASHES)) for step in range(len(DASHES))]
+        slot = next((each for each in slots if each not in taken), slots[0])
         taken.add(slot)
-        styles[label] = LineStyle(slot % len(COLOURS), slot // len(COLOURS))
+        styles[label] = LineStyle(*slot)
     return styles
 
 
-def brief_label(row: Row, limit: int = 16) -> str:
+def styles_of_table(table: Table, styles: Mapping[str, LineStyle]) -> Mapping[str, LineStyle]:
+    """`styles`, or others if two of the table's best methods would have one colour."""
+    methods = {row.head.method: styles.get(row.label) for row in reversed(table.rows)}
+    best = list(dict.fromkeys(row.head.method for row in table.rows))[: len(_METHOD_COLOURS)]
+    colours = [style.colour if (style := methods[method]) else None for method in best]
+    return styles if len(set(colours)) == len(colours) and None not in colours else line_styles(table.rows)
+
+
+def brief_label(row: Row, limit: int = NAME_LIMIT) -> str:
     """The row's name where there is little room: its method, and the values of its settings without their names."""
     values = [setting.partition("=")[2] for setting in row.settings]
     return cut(" ".join([row.head.method, *values]), limit)
@@ -109,20 +106,16 @@ def is_source(row: Row) -> bool:
     return row.head.method == SOURCE_METHOD
 
 
-def _slots_from(preferred: int) -> Iterator[int]:
-    """All slots from the preferred one on: the colours at its dash first, then those at the other dashes."""
-    for dash in range(len(DASHES)):
-        for step in range(len(COLOURS)):
-            yield (preferred // len(COLOURS) + dash) % len(DASHES) * len(COLOURS) + (preferred + step) % len(COLOURS)
-
-
-def _dashes_of(preferred: int) -> Iterator[int]:
-    """The slots of one colour: a variant keeps its method's colour and takes another dash while there is one."""
-    for dash in range(len(DASHES)):
-        yield (preferred + dash * len(COLOURS)) % (len(COLOURS) * len(DASHES))
-
-
-def _preferred_colour(method: str) -> int:
-    if method in FAMILIAR:
-        return FAMILIAR[method]
-    return hashlib.sha256(method.encode("utf-8", "surrogatepass")).digest()[0] % len(COLOURS)
+def _method_colours(methods: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Each method's colour and dash: familiar methods have theirs, others one that their name chooses among the free."""
+    chosen = {each: (FAMILIAR[each], 0) for each in methods if each in FAMILIAR}
+    taken = set(chosen.values())
+    for method in methods:
+        if method in chosen:
+            continue
+        first = hashlib.sha256(method.encode("utf-8", "surrogatepass")).digest()[0] % len(_METHOD_COLOURS)
+        order = _METHOD_COLOURS[first:] + _METHOD_COLOURS[:first]
+        slots = [(colour, dash) for dash in range(len(DASHES)) for colour in order]
+        chosen[method] = next((each for each in slots if each not in taken), slots[0])
+        taken.add(chosen[method])
+    return chosen

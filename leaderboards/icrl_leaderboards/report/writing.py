@@ -11,7 +11,6 @@ from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.report.html import render_html
 from icrl_leaderboards.report.markdown import figures_of, plot_file, render_markdown
 from icrl_leaderboards.report.sections import Board, make_boards
-from icrl_leaderboards.report.standalone import to_file
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_registry.errors import UsageError
@@ -54,7 +53,7 @@ def write_report(
         "report.md": render_markdown(boards, records, hook_sections, headline),
     }
     figures = [figure for board in boards for section in board.sections for figure in figures_of(section)]
-    files |= {plot_file(figure): to_file(figure) for figure in figures}
+    files |= {plot_file(figure): figure.svg for figure in figures}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = [_write(folder / name, content) for name, content in files.items()]

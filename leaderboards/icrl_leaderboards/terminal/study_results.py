@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.summary import Row, group_runs
 from icrl_leaderboards.database.studies import Cell, Study, cells, format_value
+from icrl_leaderboards.drawing import COLOURS, drawing_style, require_format, save
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.wording.formatting import decimals_for, with_interval
 from icrl_leaderboards.wording.text import shorten
 from icrl_registry.errors import UsageError
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MEASURES = {"first_episode": "first episode", "last_episodes": "last 10 %", "normalised_score": "normalised"}
 _LABEL_LIMIT = 40
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,19 +110,22 @@ def plot_study(study: Study, results: Sequence[CellResult], path: Path) -> None:
     Raises:
         UsageError: nothing to draw, or the file cannot be written.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib.figure import Figure
-
+    require_format(path)
     if not any(result.row for result in results):
         raise UsageError(f"the study {study.name} has no recorded run to draw", "run the sweep first")
+    with drawing_style():
+        save(_drawn(study, results), path)
+
+
+def _drawn(study: Study, results: Sequence[CellResult]) -> Figure:
+    from matplotlib.figure import Figure
+
     axis = next(iter(study.axes))
     places, ticks = _places(study.axes[axis])
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for index, (label, members) in enumerate(_lines(axis, results).items()):
-        colour = _COLOURS[index % len(_COLOURS)]
+        colour = COLOURS[index % len(COLOURS)][0]
         for name, style in (("last_episodes", "-o"), ("first_episode", ":s")):
             points = [
                 (places[format_value(member.cell.settings[axis])], estimate)
@@ -128,17 +134,16 @@ def plot_study(study: Study, results: Sequence[CellResult], path: Path) -> None:
             ]
             x, y = [place for place, _ in points], [estimate.value for _, estimate in points]
             words = ", ".join(filter(None, [label, MEASURES[name]]))
-            axes.plot(x, y, style, color=colour, label=words, markersize=4, linewidth=1.6)
+            axes.plot(x, y, style, color=colour, label=words)
             for place, estimate in points:
                 if estimate.interval is not None:
                     axes.vlines(place, estimate.interval.low, estimate.interval.high, color=colour, linewidth=1)
     axes.set_xticks(*ticks)
     axes.set_xlabel(_plain(axis))
     axes.set_ylabel("return, mean over tasks")
-    axes.set_title(_plain(f"{study.method} on {study.environment}, {study.protocol}"), fontsize=10)
-    axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    axes.set_title(_plain(f"{study.method} on {study.environment}, {study.protocol}"))
+    axes.legend(fontsize=8)
+    return figure
 
 
 def _places(values: Sequence[Any]) -> tuple[dict[str, float], tuple[list[float], list[str]]]:
@@ -162,17 +167,5 @@ def _lines(axis: str, results: Sequence[CellResult]) -> dict[str, list[CellResul
 
 
 def _plain(text: str) -> str:
-    """A name that matplotlib takes for no formula and no hidden legend entry."""
-    return shorten(text, 60).replace("$", r"\$").lstrip("_")
-
-
-def _save(figure: Any, path: Path) -> None:
-    import matplotlib
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": "icrl-bench", "svg.fonttype": "none"}):
-            metadata = {"Date": None} if path.suffix == ".svg" else None
-            figure.savefig(path, dpi=150, metadata=metadata)
-    except (OSError, ValueError) as error:  # no such format is a ValueError
-        raise UsageError(f"cannot write {path}: {error}", "give a writable path that ends in .svg or .png") from error
+    """A name that matplotlib takes for no hidden legend entry."""
+    return shorten(text, 60).lstrip("_")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from icrl_bench.cli.leaderboard import compare, exchange, remove, report, show, studies, verify
+from icrl_bench.cli.leaderboard import compare, exchange, figure, remove, report, show, studies, verify
 
 app = typer.Typer(no_args_is_help=True)
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("figure")(figure.figure)
 app.command("export")(exchange.export)
 app.command("submit")(exchange.submit)
 app.command("import")(exchange.import_)

@@ -43,6 +43,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
+// A click on a method's curve, dot or name fades all of it within that figure; another click brings it back.
+for (const figure of document.querySelectorAll("figure")) {
+  figure.addEventListener("click", (event) => {
+    const chosen = event.target.closest("[data-series]");
+    for (const each of chosen ? figure.querySelectorAll("[data-series]") : []) {
+      if (each.dataset.series === chosen.dataset.series) each.classList.toggle("faded");
+    }
+  });
+}
+
 const controls = document.getElementById("controls");
 if (controls) {
   const words = document.getElementById("filter-text");

@@ -21,6 +21,7 @@ MOST_CURVES = 8  # lines that a reader can tell apart; further rows stand in the
 MOST_POINTS = 120
 _FAR = 1.5
 _DEEPEST = 2.0
+_BAND_SHARE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,15 +156,15 @@ def _references(table: Table) -> tuple[Reference, ...]:
 
 
 def value_range(plot: CurvePlot) -> tuple[float, float]:
-    """Lowest and highest return that the plot shows: the curves with their bands, the oracle, and the floors nearby.
+    """Lowest and highest return that the plot shows: the curves, the oracle, the floors and what of the bands is nearby.
 
     A floor further off than `_FAR` times the range of the others would flatten the curves, and so would a method that fell
     apart, below the oracle by more than `_DEEPEST` times what the oracle is above random: these are named at the plot's edge.
-    Of the source only its end counts, not its first steps, from before it learned anything.
+    A band widens the plot by at most `_BAND_SHARE` of the curves' range at either end; `bands_leave` says whether one ends
+    beyond. Of the source only its end counts, not its first steps, from before it learned anything.
     """
     counted = [curve for curve in plot.curves if curve.series != SOURCE_METHOD] or list(plot.curves)
-    arrays = [each for curve in counted for each in (curve.mean, curve.low, curve.high) if each is not None]
-    arrays += [curve.mean[-1:] for curve in plot.curves]
+    arrays = [curve.mean for curve in counted] + [curve.mean[-1:] for curve in plot.curves]
     by_name = {each.name: each.value for each in plot.references}
     arrays += [np.array([value]) for name, value in by_name.items() if name == "oracle"]
     joined = np.concatenate(arrays)
@@ -173,4 +174,17 @@ def value_range(plot: CurvePlot) -> tuple[float, float]:
         low, high = max(low, by_name["oracle"] - _DEEPEST * gap), min(high, by_name["oracle"] + _DEEPEST * gap)
     reach = _FAR * ((high - low) or max(abs(high), 1.0))
     near = [each.value for each in plot.references if low - reach <= each.value <= high + reach]
-    return min([low, *near]), max([high, *near])
+    low, high = min([low, *near]), max([high, *near])
+    room = _BAND_SHARE * (high - low)
+    bottom = min([low, *(float(curve.low.min()) for curve in counted if curve.low is not None)])
+    top = max([high, *(float(curve.high.max()) for curve in counted if curve.high is not None)])
+    return max(bottom, low - room), min(top, high + room)
+
+
+def bands_leave(plot: CurvePlot, low: float, high: float) -> list[str]:
+    """The names of the curves whose band ends beyond [low, high]."""
+    return [
+        curve.brief
+        for curve in plot.curves
+        if curve.low is not None and curve.high is not None and (curve.low.min() < low or curve.high.max() > high)
+    ]

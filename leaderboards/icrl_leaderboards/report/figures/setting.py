@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.summary import Row, Table
-from icrl_leaderboards.report.curve_figures import curve_figure
-from icrl_leaderboards.report.curves import episode_plot, table_title
-from icrl_leaderboards.report.drawing import Drawing
-from icrl_leaderboards.report.figures import Axis, Box, Figure, Numbers, draw_frame, left_margin, write_ticks
-from icrl_leaderboards.report.scales import Scale, linear_ticks, widen
-from icrl_leaderboards.report.styles import SHADES, LineStyle, cut
+from icrl_leaderboards.drawing import AXIS, MUTED, SHADES
+from icrl_leaderboards.report.figures import FigureData
+from icrl_leaderboards.report.figures.adaptation import episode_plot, table_title
+from icrl_leaderboards.report.figures.canvas import Axis, Canvas, Label, write_ticks
+from icrl_leaderboards.report.figures.cost import draw_estimate
+from icrl_leaderboards.report.figures.curves import curve_figure
+from icrl_leaderboards.report.figures.figure import Figure, Numbers, decimals, estimate_cell
+from icrl_leaderboards.report.scales import linear_ticks, widen
+from icrl_leaderboards.report.styles import LineStyle, cut
 from icrl_leaderboards.wording.cells import table_decimals
 from icrl_leaderboards.wording.formatting import with_interval
 from icrl_leaderboards.wording.text import shorten
 
-_SIZE = (420.0, 276.0)
+_SIZE = (4.4, 3.0)
+_COLOUR = SHADES[3][0]
+_FOOTNOTE = "mean return of the last 10 % of the episodes; bar: 95 % interval"
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +67,17 @@ def sweeps_of(table: Table, configs: Mapping[str, Mapping[str, Any]]) -> list[Sw
     return sweeps
 
 
+def figures(data: FigureData) -> list[Figure]:
+    """For each setting that rows differ in the end of the adaptation against it, and the curves in shades of one colour."""
+    configs = {run_id: record.config for run_id, record in data.records.items()}
+    sweeps = enumerate(sweeps_of(data.table, configs), start=1)
+    return [
+        figure for index, sweep in sweeps for figure in sweep_figures(data.table, sweep, f"{data.name}-sweep-{index}")
+    ]
+
+
 def sweep_figures(table: Table, sweep: Sweep, name: str) -> list[Figure]:
-    """The end of the adaptation against the setting, and the adaptation curves in shades of one colour."""
+    """The figures of one sweep."""
     return [_ends(table, sweep, f"{name}-ends"), _curves(table, sweep, f"{name}-curves")]
 
 
@@ -105,7 +120,7 @@ def _curves(table: Table, sweep: Sweep, name: str) -> Figure:
     styles = {label: LineStyle(shade, palette="shade") for label, shade in shades.items()}
     plot = episode_plot(table, styles, rows)
     named = [
-        replace(curve, brief=cut(sweep.values[index], 14)) for curve, index in zip(plot.curves, chosen, strict=False)
+        replace(curve, brief=cut(sweep.values[index], 40)) for curve, index in zip(plot.curves, chosen, strict=False)
     ]
     figure = curve_figure(replace(plot, curves=tuple(named), left_out=0), name)
     heading = f"Return by episode, {_title(sweep)}"
@@ -114,36 +129,50 @@ def _curves(table: Table, sweep: Sweep, name: str) -> Figure:
 
 def _ends(table: Table, sweep: Sweep, name: str) -> Figure:
     """The last 10 % with its interval at each value; the values stand at equal distances, in their order."""
-    drawing = Drawing(*_SIZE)
     estimates = [row.last_episodes for row in sweep.rows]
     oracle = [each.value for each in table.references if each.name == "oracle"]
-    ends = [estimate.value for estimate in estimates] + oracle
-    ends += [end for each in estimates if each.interval for end in (each.interval.low, each.interval.high)]
-    low, high = widen(min(ends), max(ends), 0.06)
-    ticks = linear_ticks(low, high)
-    write = write_ticks(ticks)
-    box = Box(left_margin([write(tick) for tick in ticks]), 20, drawing.width - 54, drawing.height - 38)
-    x = Scale(-0.5, len(estimates) - 0.5, box.left, box.right)
-    y = Scale(low, high, box.bottom, box.top)
-    values = [cut(value, 12) for value in sweep.values]
-    horizontal = Axis(x, range(len(values)), lambda index: values[int(index)], cut(sweep.setting, 40))
-    draw_frame(drawing, box, horizontal, Axis(y, ticks, write, "return, last 10 %"))
-    for value in oracle:
-        drawing.line((box.left, y(value)), (box.right, y(value)), "reference")
-        drawing.text((box.right + 6, y(value)), "oracle", "fill-muted")
-    drawing.path([(x(index), y(each.value)) for index, each in enumerate(estimates)], "curve stroke-shade-3")
-    for index, each in enumerate(estimates):
-        if each.interval:
-            line = (x(index), y(each.interval.low)), (x(index), y(each.interval.high))
-            drawing.line(*line, "whisker stroke-shade-3")
-        drawing.circle((x(index), y(each.value)), 4, "fill-shade-3")
-    decimals = table_decimals(table)
+    digits = table_decimals(table)
     lines = tuple(
-        (value, with_interval(row.last_episodes, decimals), with_interval(row.normalised_score, 2))
+        (value, estimate_cell(row.last_episodes), estimate_cell(row.normalised_score))
         for value, row in zip(sweep.values, sweep.rows, strict=True)
     )
-    said = " ".join(f"{shorten(value, 40)}: {end}." for value, end, _ in lines)
-    header = (sweep.setting, "return, last 10 %", "normalised score")
-    numbers = Numbers("Return of the last 10 % of the episodes [95 % interval]", header, lines)
-    caption = "Mean return of the last 10 % of the episodes, with its 95 % interval."
-    return Figure(name, f"Return, {_title(sweep)}", table_title(table), said, caption, drawing, numbers)
+    return Figure(
+        name,
+        f"Return, {_title(sweep)}",
+        table_title(table),
+        " ".join(
+            f"{shorten(value, 40)}: {with_interval(end, digits)}."
+            for value, end in zip(sweep.values, estimates, strict=True)
+        ),
+        "",
+        Numbers(
+            "Return of the last 10 % of the episodes [95 % interval]",
+            (sweep.setting, "return, last 10 %", "normalised score"),
+            lines,
+            (str, decimals(digits), decimals(2)),
+        ),
+        _SIZE,
+        lambda canvas: _draw_ends(canvas, sweep, estimates, oracle),
+        [_FOOTNOTE],
+    )
+
+
+def _draw_ends(canvas: Canvas, sweep: Sweep, estimates: Sequence[Estimate], oracle: Sequence[float]) -> None:
+    ends = [estimate.value for estimate in estimates] + list(oracle)
+    ends += [end for each in estimates if each.interval for end in (each.interval.low, each.interval.high)]
+    low, high = widen(min(ends), max(ends), 0.06)
+    ticks, places = linear_ticks(low, high), range(len(estimates))
+    horizontal = Axis(
+        -0.5,
+        len(estimates) - 0.5,
+        places,
+        lambda place: canvas.fitted(sweep.values[round(place)], 0.8),
+        cut(sweep.setting, 40),
+    )
+    labels = [Label("oracle", value, MUTED) for value in oracle]
+    canvas.frame(horizontal, Axis(low, high, ticks, write_ticks(ticks), "return, last 10 %"), labels)
+    for value in oracle:
+        canvas.axes.axhline(value, color=AXIS, linewidth=0.9, zorder=1.5)
+    canvas.axes.plot(places, [each.value for each in estimates], color=_COLOUR)
+    for place, estimate in zip(places, estimates, strict=True):
+        draw_estimate(canvas, place, estimate, _COLOUR)
