@@ -95,7 +95,7 @@ def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, dropout: flo
         mask = torch.ones(steps, seen, dtype=torch.bool, device=queries.device).tril(seen - steps)
     causal = steps > 1 and steps == seen
     if causal and _fused_attention_applies(queries, dropout):
-        from icrl_plugins.backbones.attention_cpu import causal_attention_cpu
+        from icrl_plugins.kernels.attention.fused import causal_attention_cpu
 
         return causal_attention_cpu(queries, keys, values)
     return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, is_causal=causal)

@@ -1,7 +1,7 @@
 """What the selective scan is measured beside: the formula step by step, mambapy's parallel scan, transformers' Mamba.
 
 Every function prepares one pass and returns it as a call, so that it can also run in a process of its own. `mode` is
-"forward" (no gradient) or "training" (forward and backward). Letters as in `scan_kernels.py`.
+"forward" (no gradient) or "training" (forward and backward). Letters as in `kernels/selective_scan/kernel.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from icrl_plugins.backbones.mamba.scan_reference import scan_reference
-from icrl_plugins.backbones.mamba.selective_scan import selective_scan
+from icrl_plugins.kernels.selective_scan.operation import selective_scan
+from icrl_plugins.kernels.selective_scan.reference import scan_reference
 
 Tensor = torch.Tensor
 Mode = Literal["forward", "training"]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from icrl_plugins.kernels.jit import compiled
+from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_registry.contracts import Array
 
 

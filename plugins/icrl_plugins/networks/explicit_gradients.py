@@ -2,7 +2,7 @@
 
 The products of networks with two hidden layers of 64 units take so little time that autograd's bookkeeping, and the
 gradients that a step does not ask for, cost more than they do. `ExplicitGradients` runs a `torch.nn.Sequential` of
-`stacked_layers` through the kernels of `network_kernels.py`, outside autograd, and writes the gradients into `.grad`.
+`stacked_layers` through the kernels of `kernels/dense/kernel.py`, outside autograd, and writes the gradients into `.grad`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from icrl_plugins.networks import network_kernels
+from icrl_plugins.kernels.dense import kernel
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
 from icrl_registry.contracts import Array
 
@@ -31,7 +31,7 @@ class _Block:
     linear: StackedLinear
     dropout: StackedDropout | None = None
     norm: StackedLayerNorm | None = None
-    activation: int = network_kernels.NOTHING
+    activation: int = kernel.NOTHING
 
     @property
     def plain(self) -> bool:
@@ -40,7 +40,7 @@ class _Block:
 
 @dataclass
 class _Pass:
-    """What the kernels need of a forward pass, as `network_kernels.py` names it."""
+    """What the kernels need of a forward pass, as `kernels/dense/kernel.py` names it."""
 
     inputs: tuple[Array, int, int, int]
     masks: Arrays
@@ -87,7 +87,7 @@ class ExplicitGradients:
         result = inputs.new_empty(networks, batch, size)
         own = 1 if tape is None else networks  # networks whose activations are kept
         passed = _Pass(_rows(inputs, networks), self._draw_masks(batch), self._room(own, batch, result))
-        network_kernels.forward(passed.inputs, self._layers(), self._kinds, passed.masks, passed.passed)
+        kernel.forward(passed.inputs, self._layers(), self._kinds, passed.masks, passed.passed)
         if tape is not None:
             tape.kept = passed
         return result
@@ -110,7 +110,7 @@ class ExplicitGradients:
         assert kept is not None, "the forward pass was given no tape"
         first, last, _ = (inputs or slice(0, 0)).indices(self._blocks[0].linear.weight.shape[1])
         result = gradients.new_empty(*gradients.shape[:2], last - first)
-        network_kernels.backward(
+        kernel.backward(
             kept.inputs, self._layers(), self._kinds, kept.masks, kept.passed, gradients.numpy(),
             parameters, self._gradients(parameters), first, result.numpy(),
         )  # fmt: skip
@@ -172,9 +172,9 @@ def _blocks_of(network: Sequence[nn.Module] | nn.Sequential) -> list[_Block]:
             case StackedLayerNorm() if blocks and not (blocks[-1].norm or blocks[-1].activation):
                 blocks[-1].norm = layer
             case nn.ReLU() if blocks and not blocks[-1].activation:
-                blocks[-1].activation = network_kernels.RELU
+                blocks[-1].activation = kernel.RELU
             case nn.Tanh() if blocks and blocks[-1].plain and not blocks[-1].activation:
-                blocks[-1].activation = network_kernels.TANH
+                blocks[-1].activation = kernel.TANH
             case _:
                 raise TypeError(f"no explicit gradient for {type(layer).__name__} at this place of {network}")
     if not blocks or blocks[-1].activation or not blocks[-1].plain:

@@ -10,8 +10,8 @@ import torch
 from numba import njit
 from torch import nn
 
-from icrl_plugins.kernels.jit import compiled
-from icrl_plugins.kernels.vectors import JIT, lane_count, lane_sum, load, splat
+from icrl_plugins.kernels.runtime.jit import compiled
+from icrl_plugins.kernels.runtime.vectors import JIT, lane_count, lane_sum, load, splat
 
 
 class FlatParameters:

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from icrl_plugins.backbones.linear import Linear, linear
-from icrl_plugins.backbones.mamba.causal_conv import causal_conv_silu
-from icrl_plugins.backbones.mamba.selective_scan import Kernel, selective_scan
+from icrl_plugins.kernels.causal_conv.operation import causal_conv_silu
+from icrl_plugins.kernels.selective_scan.operation import Kernel, selective_scan
 
 Tensor = torch.Tensor
 #: The last W - 1 inputs of the convolution (B, W - 1, E) and the state of the scan (B, E, N).
@@ -102,7 +102,7 @@ class MambaBlock(nn.Module):
         if not fused or torch.is_grad_enabled() or token.dtype not in (torch.float32, torch.float64):
             out, state = self.forward(token[:, None], state)
             return out[:, 0], state
-        from icrl_plugins.backbones.mamba.step_kernel import step
+        from icrl_plugins.kernels.selective_scan.step_kernel import step
 
         xz = self.in_proj(token)  # (B, 2E)
         before, scan_state = (part.contiguous() for part in state)

@@ -2,7 +2,7 @@
 
 Cho et al. 2014 (arXiv 1406.1078) in PyTorch's form: r, z = σ(W x + U h + b), n = tanh(W x + b + r ∘ (U h + b')),
 h ← (1 − z) ∘ n + z ∘ h. Parameters carry a leading task axis K, so that K tasks adapt in one pass. Only the last state is
-wanted and windows need no gradient; so the pass is written out: in kernels on the CPU (`gru_cpu.py`), elsewhere here, at a
+wanted and windows need no gradient; so the pass is written out: in kernels on the CPU (`kernels/gru`), elsewhere here, at a
 fifth of the calls of `torch.nn.GRU`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from icrl_plugins.methods.mql.gru_cpu import last_state_cpu
+from icrl_plugins.kernels.gru.fused import last_state_cpu
 from icrl_plugins.networks.task_streams import Streams
 
 Tensor = torch.Tensor
@@ -51,7 +51,7 @@ class ContextGRU(nn.Module):
 
 
 def last_state(windows: Tensor, parameters: tuple[Tensor, ...], real: Tensor | None = None) -> Tensor:
-    """What `gru_cpu.last_state_cpu` says, on any device."""
+    """What `last_state_cpu` says, on any device."""
     if real is not None or not torch.is_grad_enabled() or not any(each.requires_grad for each in parameters):
         with torch.no_grad():
             return _run(windows, *parameters, real)[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
+from icrl_plugins.kernels.gru.fused import last_state_cpu
+from icrl_plugins.kernels.gru.kernel import ROWS
 from icrl_plugins.methods.mql.context import ContextGRU, last_state
-from icrl_plugins.methods.mql.gru_cpu import last_state_cpu
-from icrl_plugins.methods.mql.gru_kernels import ROWS
 from icrl_plugins.networks.task_streams import TaskStreams
 
 K, T, B, F, SIZE = 3, 6, 5, 4, 7

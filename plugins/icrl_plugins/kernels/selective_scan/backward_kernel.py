@@ -1,0 +1,219 @@
+"""The selective scan on a CPU, backward (forward, formulas and layout: kernel.py).
+
+The forward kept the state at the borders of chunks only. The backward walks the chunks from the last to the first,
+recomputes the states inside one, and runs the adjoint recurrence back through it: with q_t = dLoss/dh_t,
+
+    q_t[n, e] = exp(dt_{t+1}[e] A[e, n]) q_{t+1}[n, e] + C_t[n] dLoss/dy_t[e]
+
+Sums over channels (for B and C) are left as one partial sum per block, and sums over the batch (for A, D and the bias) as
+one per sequence; the last tasks add them in a fixed order, so no number depends on how many threads share the tasks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from icrl_plugins.kernels.runtime.jit import compiled
+from icrl_plugins.kernels.runtime.partial_sums import add_up, num_sums
+from icrl_plugins.kernels.runtime.tasks import tasks
+from icrl_plugins.kernels.runtime.vectors import (
+    JIT,
+    LANES,
+    decay,
+    decay_scale,
+    lane_count,
+    lane_sum,
+    load,
+    prefetch,
+    sigmoid,
+    splat,
+    store,
+)
+from icrl_plugins.kernels.selective_scan.kernel import (
+    BLOCK,
+    CHUNK,
+    LINE_BYTES,
+    load_rates,
+    load_rows,
+    load_states,
+    step_sizes,
+    store_rows,
+    store_states,
+)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _expect_border(borders, b, block, chunk):  # type: ignore[no-untyped-def]
+    """Asks for the state before a chunk, which comes next."""
+    size = borders.shape[3] * BLOCK
+    first = ((b * borders.shape[1] + block) * borders.shape[2] + chunk) * size
+    for at in range(0, size, LINE_BYTES // borders.itemsize):
+        prefetch(borders, first + at)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys):  # type: ignore[no-untyped-def]
+    """As `_scan_chunk`, but keeps every state (h[0] is the border's, h[i + 1] that after step i) and every decay."""
+    lanes = lane_count(ys)
+    stride = a.shape[0] * BLOCK
+    for t in range(begin, end):
+        i = t - begin
+        for v in range(0, BLOCK, lanes):
+            dt = load(ds, i * BLOCK + v)
+            dt_x = load(du, i * BLOCK + v)
+            y = splat(ys.dtype.type(0))
+            for n in range(a.shape[0]):
+                at = n * BLOCK + v
+                factor = decay(dt * load(a, at))
+                state = factor * load(h, i * stride + at) + dt_x * splat(B[b, t, n])
+                store(decays, i * stride + at, factor)
+                store(h, (i + 1) * stride + at, state)
+                y += state * splat(C[b, t, n])
+            store(ys, i * BLOCK + v, y)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _adjoint_chunk(  # type: ignore[no-untyped-def]
+    B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, grad_a, grad_B, grad_C, sum_b, sum_d, by_lane
+):
+    """The adjoint recurrence back over a chunk: gh (N, BLOCK), dLoss/dh of the step before, is carried.
+
+    gs (CHUNK, BLOCK) is dLoss/dy. With q = dLoss/dh_t: sum_b[i, e] = sum_n q B[n], sum_d[i, e] = sum_n q decay h_{t-1} a.
+    by_lane (2, N, LANES) holds the sums over channels until the lanes are added.
+    """
+    lanes = lane_count(gs)
+    num_states = a.shape[0]
+    stride = num_states * BLOCK
+    for t in range(end - 1, begin - 1, -1):
+        i = t - begin
+        for v in range(0, BLOCK, lanes):
+            dt = load(ds, i * BLOCK + v)
+            dt_x = load(du, i * BLOCK + v)
+            g = load(gs, i * BLOCK + v)
+            b_sum = splat(gs.dtype.type(0))
+            d_sum = splat(gs.dtype.type(0))
+            for n in range(num_states):
+                at = n * BLOCK + v
+                q = load(gh, at) + g * splat(C[b, t, n])
+                b_sum += q * splat(B[b, t, n])
+                of_b = q * dt_x
+                of_c = g * load(h, (i + 1) * stride + at)
+                if v > 0:
+                    of_b += load(by_lane, n * LANES)
+                    of_c += load(by_lane, (num_states + n) * LANES)
+                store(by_lane, n * LANES, of_b)
+                store(by_lane, (num_states + n) * LANES, of_c)
+                carried = q * load(decays, i * stride + at)
+                store(gh, at, carried)
+                w = carried * load(h, i * stride + at)
+                d_sum += w * load(a, at)
+                store(grad_a, at, load(grad_a, at) + w * dt)
+            store(sum_b, i * BLOCK + v, b_sum)
+            store(sum_d, i * BLOCK + v, d_sum)
+        for n in range(num_states):
+            grad_B[block, b, t, n] = lane_sum(load(by_lane, n * LANES))
+            grad_C[block, b, t, n] = lane_sum(load(by_lane, (num_states + n) * LANES))
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):  # type: ignore[no-untyped-def]
+    """From dLoss/dout in gs to dLoss/dy in gs and dLoss/dz in ys; adds to grad_skip."""
+    one = splat(ys.dtype.type(1))
+    for v in range(0, BLOCK, lane_count(ys)):
+        total = load(grad_skip, v)
+        for i in range(count):
+            at = i * BLOCK + v
+            x = load(xs, at)
+            g = load(gs, at)
+            if has_z:
+                z = load(zs, at)
+                s = sigmoid(z)
+                y = load(ys, at) + load(skip, v) * x
+                store(ys, at, g * y * s * (one + z * (one - s)))
+                g = g * z * s
+                store(gs, at, g)
+            total += g * x
+        store(grad_skip, v, total)
+
+
+@njit(**JIT)  # type: ignore[untyped-decorator]
+def _through_inputs(skip, unscale, xs, pre, ds, gs, count, sum_b, sum_d, grad_bias):  # type: ignore[no-untyped-def]
+    """Turns sum_d into dLoss/dpre and sum_b into dLoss/dx; adds to grad_bias."""
+    for v in range(0, BLOCK, lane_count(xs)):
+        total = load(grad_bias, v)
+        for i in range(count):
+            at = i * BLOCK + v
+            b_sum = load(sum_b, at)
+            slope = (load(sum_d, at) * splat(unscale) + b_sum * load(xs, at)) * sigmoid(load(pre, at))
+            store(sum_d, at, slope)
+            store(sum_b, at, b_sum * load(ds, at) + load(gs, at) * load(skip, v))
+            total += slope
+        store(grad_bias, v, total)
+
+
+@compiled
+def backward(  # type: ignore[no-untyped-def]
+    counters, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, borders, grad_out, grad_last,
+    grad_x, grad_dt, grad_z, grad_initial, partials, totals,
+):  # fmt: skip
+    """The backward pass.
+
+    As `forward`, and: grad_initial (b, E, N); totals, flat: the gradients of A, B, C, D and dt_bias. partials: scratch of
+    the same with a row for each part of a sum, (b, E N), (blocks, b T N) twice, (b, E) twice.
+    """
+    batch, steps, channels = x.shape
+    num_states = A.shape[1]
+    blocks = (channels + BLOCK - 1) // BLOCK
+    grad_A = partials[0].reshape((batch, channels, num_states))
+    grad_B = partials[1].reshape((blocks, batch, steps, num_states))
+    grad_C = partials[2].reshape((blocks, batch, steps, num_states))
+    grad_D, grad_bias = partials[3], partials[4]
+    unscale = A.dtype.type(1) / decay_scale(A[0, 0])
+    a, gh, ga = np.empty((3, num_states, BLOCK), x.dtype)
+    h = np.empty((CHUNK + 1, num_states, BLOCK), x.dtype)
+    decays = np.empty((CHUNK, num_states, BLOCK), x.dtype)
+    by_lane = np.empty((2, num_states, LANES), x.dtype)
+    xs, pre, zs, gs, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
+    bias, skip, gbias, gskip = np.empty((4, BLOCK), x.dtype)
+    for task in tasks(counters, batch * blocks + num_sums(totals)):
+        if task >= batch * blocks:
+            add_up(counters, batch * blocks, task - batch * blocks, partials, totals)
+            continue
+        b = task // blocks
+        block = task % blocks
+        first = block * BLOCK
+        width = min(BLOCK, channels - first)
+        for rows in (xs, pre, zs, gs, ga):
+            rows[:, :] = 0
+        for row in (bias, skip, gbias, gskip):
+            row[:] = 0
+        bias[:width] = dt_bias[first : first + width]
+        skip[:width] = D[first : first + width]
+        load_rates(A, first, width, a)
+        load_states(grad_last, b, first, width, gh)
+        for chunk in range((steps - 1) // CHUNK, -1, -1):
+            begin = chunk * CHUNK
+            end = min(begin + CHUNK, steps)
+            h[0] = borders[b, block, chunk]
+            _expect_border(borders, b, block, chunk - 1)
+            load_rows(x, first, b, begin, end, width, xs, -1)
+            load_rows(dt, first, b, begin, end, width, pre, -1)
+            load_rows(grad_out, first, b, begin, end, width, gs, -1)
+            if has_z:
+                load_rows(z, z_column + first, b, begin, end, width, zs, -1)
+            step_sizes(pre, bias, xs, end - begin, ds, du)
+            _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys)
+            _through_gate(skip, has_z, xs, zs, end - begin, ys, gs, gskip)
+            if has_z:
+                store_rows(ys, b, begin, end, first, width, grad_z)
+            _adjoint_chunk(
+                B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, ga, grad_B, grad_C, sum_b, sum_d, by_lane
+            )
+            _through_inputs(skip, unscale, xs, pre, ds, gs, end - begin, sum_b, sum_d, gbias)
+            store_rows(sum_d, b, begin, end, first, width, grad_dt)
+            store_rows(sum_b, b, begin, end, first, width, grad_x)
+        grad_D[b, first : first + width] = gskip[:width]
+        grad_bias[b, first : first + width] = gbias[:width]
+        store_states(ga, b, first, width, grad_A)
+        store_states(gh, b, first, width, grad_initial)
