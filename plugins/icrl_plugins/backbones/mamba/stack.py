@@ -12,7 +12,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from icrl_plugins.backbones.mamba.block import BlockState, MambaBlock
-from icrl_plugins.kernels.selective_scan.operation import Kernel, kernel_name
+from icrl_plugins.kernels import Kernel
+from icrl_plugins.kernels.rms_norm.operation import rms_norm
+from icrl_plugins.kernels.selective_scan.operation import kernel_name
 from icrl_registry.configuration import ComponentConfig
 
 Tensor = torch.Tensor
@@ -57,12 +59,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
-        if self.kernel == "auto" and x.device.type == "cpu" and torch.is_grad_enabled():
-            from icrl_plugins.kernels.rms_norm.fused import fits, rms_norm_cpu
-
-            if fits(x, self.weight):
-                return rms_norm_cpu(x, self.weight, self.epsilon)
-        return F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        return rms_norm(x, self.weight, self.epsilon, self.kernel)
 
 
 class _ResidualBlock(nn.Module):

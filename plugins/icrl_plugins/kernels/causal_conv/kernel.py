@@ -9,6 +9,8 @@ W is the width of the convolution, P is E rounded up to whole vectors.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -16,13 +18,44 @@ from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_plugins.kernels.runtime.partial_sums import add_up, num_sums
 from icrl_plugins.kernels.runtime.tasks import tasks
 from icrl_plugins.kernels.runtime.vectors import JIT, lane_count, load, sigmoid, splat, store
+from icrl_registry.contracts import Array
 
 ROWS = 32  # steps of a task
 
 
+class InputArrays(NamedTuple):
+    """x (b, T, ≥ column + E), which may be a column range of wider rows, and the W - 1 inputs before it, (b, W - 1, E)."""
+
+    x: Array
+    column: int
+    before: Array
+
+
+class Filters(NamedTuple):
+    """taps (W, P) and bias (P), padded with zeros."""
+
+    taps: Array
+    bias: Array
+
+
+class InputGradients(NamedTuple):
+    """Those of x (b, T, E) and of the inputs before it (b, W - 1, E)."""
+
+    x: Array
+    before: Array
+
+
+class FilterGradients(NamedTuple):
+    """Of taps (W P) and bias (P): the totals, and scratch with a row of the same for each of the b ⌈T / ROWS⌉ tasks."""
+
+    partials: tuple[Array, ...]
+    totals: tuple[Array, ...]
+
+
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _load_rows(x, column, before, b, begin, end, rows):  # type: ignore[no-untyped-def]
+def _load_rows(inputs, b, begin, end, rows):  # type: ignore[no-untyped-def]
     """rows[i] = the input at step begin - (W - 1) + i, for steps up to `end`."""
+    x, column, before = inputs
     early, channels = before.shape[1], before.shape[2]
     for t in range(begin - early, end):
         row = rows[t - begin + early]
@@ -44,8 +77,9 @@ def _convolve(rows, taps, bias, count, gated, c):  # type: ignore[no-untyped-def
 
 
 @compiled
-def forward(counters, x, column, before, taps, bias, out):  # type: ignore[no-untyped-def]
-    """x (b, T, ≥ column + E), before (b, W - 1, E), taps (W, P), bias (P) → out (b, T, E)."""
+def forward(counters, inputs, filters, out):  # type: ignore[no-untyped-def]
+    """Fills out (b, T, E)."""
+    taps, bias = filters
     batch, steps, channels = out.shape
     width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
@@ -55,7 +89,7 @@ def forward(counters, x, column, before, taps, bias, out):  # type: ignore[no-un
         b = task // chunks
         begin = (task % chunks) * ROWS
         end = min(begin + ROWS, steps)
-        _load_rows(x, column, before, b, begin, end, rows)
+        _load_rows(inputs, b, begin, end, rows)
         _convolve(rows, taps, bias, end - begin, True, c)
         for t in range(begin, end):
             to, row = out[b, t], c[t - begin]
@@ -64,7 +98,7 @@ def forward(counters, x, column, before, taps, bias, out):  # type: ignore[no-un
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _slopes(grad_out, b, begin, end, gc):  # type: ignore[no-untyped-def]
+def _derivatives(grad_out, b, begin, end, gc):  # type: ignore[no-untyped-def]
     """gc[i], which holds c at step begin + i, becomes dLoss/dc there."""
     one = splat(gc.dtype.type(1))
     padded = gc.shape[1]
@@ -110,13 +144,9 @@ def _input_gradient(gc, taps, step, available, gx):  # type: ignore[no-untyped-d
 
 
 @compiled
-def backward(  # type: ignore[no-untyped-def]
-    counters, x, column, before, taps, bias, grad_out, grad_x, grad_before, partials, totals
-):
-    """grad_x (b, T, E), grad_before (b, W - 1, E); totals: the gradients of taps (W P) and bias (P).
-
-    partials: scratch of the same with a row for each of the tasks, (b ⌈T / ROWS⌉, W P) and (b ⌈T / ROWS⌉, P).
-    """
+def backward(counters, inputs, filters, grad_out, by_inputs, by_filters):  # type: ignore[no-untyped-def]
+    """From grad_out (b, T, E) to the gradients of inputs and filters."""
+    (taps, bias), (grad_x, grad_before), (partials, totals) = filters, by_inputs, by_filters
     batch, steps, channels = grad_out.shape
     width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
@@ -132,9 +162,9 @@ def backward(  # type: ignore[no-untyped-def]
         begin = (task % chunks) * ROWS
         end = min(begin + ROWS, steps)
         beyond = min(end + width - 1, steps)  # the last inputs of this task also reach these outputs
-        _load_rows(x, column, before, b, begin, beyond, rows)
+        _load_rows(inputs, b, begin, beyond, rows)
         _convolve(rows, taps, bias, beyond - begin, False, gc)
-        _slopes(grad_out, b, begin, beyond, gc)
+        _derivatives(grad_out, b, begin, beyond, gc)
         _parameter_gradients(rows, gc, end - begin, grad_taps[task], partials[1][task])
         for t in range(begin if begin > 0 else 1 - width, end):
             _input_gradient(gc, taps, t - begin, beyond - begin, gx)

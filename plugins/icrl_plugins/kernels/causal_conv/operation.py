@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib.util import find_spec
 
 import torch
-import torch.nn.functional as F
 
-from icrl_plugins.kernels.selective_scan.operation import Kernel
+from icrl_plugins.kernels import Kernel
+from icrl_plugins.kernels.causal_conv.reference import conv_silu_reference, padded_inputs
 
 Tensor = torch.Tensor
 
@@ -33,14 +33,11 @@ def causal_conv_silu(
         from icrl_plugins.kernels.causal_conv.fused import conv_silu_cpu
 
         return conv_silu_cpu(x, weight, bias, before)
-    channels, _, width = weight.shape
-    if before is None:
-        before = x.new_zeros(x.shape[0], width - 1, channels)
-    padded = torch.cat([before.to(x.dtype), x], dim=1).transpose(1, 2)  # (B, E, W - 1 + T)
+    width = weight.shape[-1]
     if x.device.type == "cuda" and kernel == "auto" and width in _CUDA_WIDTHS and find_spec("causal_conv1d"):
         from causal_conv1d import causal_conv1d_fn
 
-        out = causal_conv1d_fn(padded.contiguous(), weight[:, 0], bias, activation="silu")[..., width - 1 :]
-    else:
-        out = F.silu(F.conv1d(padded, weight, bias, groups=channels))
-    return out.transpose(1, 2).contiguous()
+        padded = padded_inputs(x, weight, before).contiguous()
+        out: Tensor = causal_conv1d_fn(padded, weight[:, 0], bias, activation="silu")[..., width - 1 :]
+        return out.transpose(1, 2).contiguous()
+    return conv_silu_reference(x, weight, bias, before)

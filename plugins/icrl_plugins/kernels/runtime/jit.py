@@ -1,42 +1,52 @@
-"""Compiling numba kernels with a cache on disk where one can be written.
-
-Numba looks at the age of a kernel's own file to tell whether a cached binary is current, not at the files that it imports.
-So the cache lies in a directory named after the contents of all files that kernels import from, below the user's cache
-directory or `NUMBA_CACHE_DIR`: those of this folder, and every file with `kernel` in its name.
-"""
+"""Compiling numba kernels, kept on disk where that is possible (cache.py)."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from functools import cache
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numba import config, njit
-from platformdirs import user_cache_dir
 
-from icrl_plugins.kernels.runtime.vectors import JIT
-
-
-@cache
-def _cache_directory() -> str:
-    """Where compiled kernels of exactly these sources are kept."""
-    contents = hashlib.sha256()
-    here = Path(__file__).parent
-    for source in sorted({*here.glob("*.py"), *here.parent.rglob("*kernel*.py")}):
-        contents.update(source.read_bytes())
-    base = config.CACHE_DIR or user_cache_dir("icrl-bench")
-    return str(Path(base) / "kernels" / contents.hexdigest()[:16])
+from icrl_plugins.kernels.runtime.cache import KernelCache, cache_directory
+from icrl_plugins.kernels.runtime.vectors import JIT, lane_count, load, splat, store
+from icrl_registry.errors import UsageError
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`numba.njit`, cached on disk; where no cache directory can be written, compiled anew in each process."""
-    given = config.CACHE_DIR
-    config.CACHE_DIR = _cache_directory()  # read once, when a function is decorated
-    try:
-        return njit(cache=True, **JIT)(function)  # type: ignore[no-any-return]
-    except RuntimeError:
-        return njit(**JIT)(function)  # type: ignore[no-any-return]
-    finally:
-        config.CACHE_DIR = given
+    """`numba.njit` with a cache on disk; where none can be read or written, compiled anew in each process.
+
+    With `NUMBA_DISABLE_JIT` set the kernels cannot run, for vectors exist in compiled code alone: calls raise `UsageError`.
+    """
+    if config.DISABLE_JIT:
+        return _refuse
+    dispatcher = njit(**JIT)(function)
+    dispatcher._cache = KernelCache(dispatcher.py_func)
+    return dispatcher  # type: ignore[no-any-return]
+
+
+def _refuse(*arguments: Any) -> None:
+    raise UsageError(
+        "the CPU kernels need numba's compiler, which NUMBA_DISABLE_JIT turns off",
+        "unset NUMBA_DISABLE_JIT; to step through Mamba's formula in a debugger use --set backbone.kernel=reference",
+    )
+
+
+@compiled
+def _double(values):  # type: ignore[no-untyped-def]
+    for at in range(0, values.size, lane_count(values)):
+        store(values, at, load(values, at) * splat(values.dtype.type(2.0)))
+
+
+def probe() -> str:
+    """Compiles or loads a small kernel, runs it and says where kernels are kept.
+
+    Raises:
+        UsageError: the compiler is turned off.
+        RuntimeError: the kernel computed something else.
+    """
+    values = np.arange(32, dtype=np.float32)
+    _double(values)
+    if not np.array_equal(values, 2 * np.arange(32)):
+        raise RuntimeError("a compiled kernel computes wrong numbers: is another version of llvmlite installed?")
+    return f"kernels compile and run; kept in {cache_directory()}"

@@ -11,6 +11,8 @@ one per sequence; the last tasks add them in a fixed order, so no number depends
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -34,13 +36,73 @@ from icrl_plugins.kernels.selective_scan.kernel import (
     BLOCK,
     CHUNK,
     LINE_BYTES,
+    Span,
+    StepSizes,
+    find_step_sizes,
     load_rates,
     load_rows,
     load_states,
-    step_sizes,
     store_rows,
     store_states,
 )
+from icrl_registry.contracts import Array
+
+
+class Upstream(NamedTuple):
+    """The gradients of the outputs (b, T, E) and of the last state (b, E, N)."""
+
+    out: Array
+    last: Array
+
+
+class Gradients(NamedTuple):
+    """Those of x and dt, of z (b, T, E), a placeholder without a gate, and of the initial state (b, E, N)."""
+
+    x: Array
+    dt: Array
+    z: Array
+    initial: Array
+
+
+class Sums(NamedTuple):
+    """The gradients of A, B, C, D and dt_bias, which are sums over tasks.
+
+    `totals` are flat; `partials` are scratch of the same with a row for each part: (b, E N), (blocks, b T N) twice,
+    (b, E) twice.
+    """
+
+    partials: tuple[Array, ...]
+    totals: tuple[Array, ...]
+
+
+class _History(NamedTuple):
+    """A chunk once more: states (CHUNK + 1, N, BLOCK), the border's first, and decays (CHUNK, N, BLOCK)."""
+
+    states: Array
+    decays: Array
+
+
+class _Adjoint(NamedTuple):
+    """dLoss/dy (CHUNK, BLOCK), and dLoss/dh (N, BLOCK) of the step before, which is carried."""
+
+    by_y: Array
+    by_state: Array
+
+
+class _StepSums(NamedTuple):
+    """(CHUNK, BLOCK) each, with q = dLoss/dh_t: sum_n q B[n], and sum_n q decay h_{t-1} a."""
+
+    with_B: Array
+    with_decay: Array
+
+
+class _Parts(NamedTuple):
+    """Where a task's shares go: of A (N, BLOCK), of B and C (blocks, b, T, N); and (2, N, LANES) for sums by lane."""
+
+    A: Array
+    B: Array
+    C: Array
+    by_lane: Array
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -53,8 +115,10 @@ def _expect_border(borders, b, block, chunk):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys):  # type: ignore[no-untyped-def]
+def _recompute_chunk(sequence, span, a, sizes, history, ys):  # type: ignore[no-untyped-def]
     """As `_scan_chunk`, but keeps every state (h[0] is the border's, h[i + 1] that after step i) and every decay."""
+    (_, _, B, C), (ds, du), (h, decays) = sequence, sizes, history
+    b, begin, end = span.sequence, span.begin, span.end
     lanes = lane_count(ys)
     stride = a.shape[0] * BLOCK
     for t in range(begin, end):
@@ -74,14 +138,11 @@ def _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys):  # type: ig
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _adjoint_chunk(  # type: ignore[no-untyped-def]
-    B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, grad_a, grad_B, grad_C, sum_b, sum_d, by_lane
-):
-    """The adjoint recurrence back over a chunk: gh (N, BLOCK), dLoss/dh of the step before, is carried.
-
-    gs (CHUNK, BLOCK) is dLoss/dy. With q = dLoss/dh_t: sum_b[i, e] = sum_n q B[n], sum_d[i, e] = sum_n q decay h_{t-1} a.
-    by_lane (2, N, LANES) holds the sums over channels until the lanes are added.
-    """
+def _adjoint_chunk(sequence, span, a, sizes, history, adjoint, sums, parts):  # type: ignore[no-untyped-def]
+    """The adjoint recurrence back over a chunk; sums over channels are kept by lane until a step is done."""
+    (_, _, B, C), (ds, du), (h, decays), (gs, gh) = sequence, sizes, history, adjoint
+    (sum_b, sum_d), (grad_a, grad_B, grad_C, by_lane) = sums, parts
+    b, block, begin, end = span
     lanes = lane_count(gs)
     num_states = a.shape[0]
     stride = num_states * BLOCK
@@ -138,30 +199,28 @@ def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):  # type: ignor
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _through_inputs(skip, unscale, xs, pre, ds, gs, count, sum_b, sum_d, grad_bias):  # type: ignore[no-untyped-def]
-    """Turns sum_d into dLoss/dpre and sum_b into dLoss/dx; adds to grad_bias."""
+def _through_inputs(skip, unscale, inputs, by_y, count, sums, grad_bias):  # type: ignore[no-untyped-def]
+    """Turns the sums with decays into dLoss/dpre and those with B into dLoss/dx; adds to grad_bias.
+
+    inputs: x, dt before softplus, and dt, (CHUNK, BLOCK) each.
+    """
+    (xs, pre, ds), (sum_b, sum_d) = inputs, sums
     for v in range(0, BLOCK, lane_count(xs)):
         total = load(grad_bias, v)
         for i in range(count):
             at = i * BLOCK + v
             b_sum = load(sum_b, at)
-            slope = (load(sum_d, at) * splat(unscale) + b_sum * load(xs, at)) * sigmoid(load(pre, at))
-            store(sum_d, at, slope)
-            store(sum_b, at, b_sum * load(ds, at) + load(gs, at) * load(skip, v))
-            total += slope
+            derivative = (load(sum_d, at) * splat(unscale) + b_sum * load(xs, at)) * sigmoid(load(pre, at))
+            store(sum_d, at, derivative)
+            store(sum_b, at, b_sum * load(ds, at) + load(by_y, at) * load(skip, v))
+            total += derivative
         store(grad_bias, v, total)
 
 
 @compiled
-def backward(  # type: ignore[no-untyped-def]
-    counters, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, borders, grad_out, grad_last,
-    grad_x, grad_dt, grad_z, grad_initial, partials, totals,
-):  # fmt: skip
-    """The backward pass.
-
-    As `forward`, and: grad_initial (b, E, N); totals, flat: the gradients of A, B, C, D and dt_bias. partials: scratch of
-    the same with a row for each part of a sum, (b, E N), (blocks, b T N) twice, (b, E) twice.
-    """
+def backward(counters, sequence, gate, weights, borders, upstream, gradients, sums):  # type: ignore[no-untyped-def]
+    """Fills `gradients` and `sums`; sequence, gate, weights and borders are those of `forward`."""
+    x, A, (partials, totals) = sequence.x, weights.A, sums
     batch, steps, channels = x.shape
     num_states = A.shape[1]
     blocks = (channels + BLOCK - 1) // BLOCK
@@ -176,6 +235,8 @@ def backward(  # type: ignore[no-untyped-def]
     by_lane = np.empty((2, num_states, LANES), x.dtype)
     xs, pre, zs, gs, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
     bias, skip, gbias, gskip = np.empty((4, BLOCK), x.dtype)
+    sizes, history, adjoint = StepSizes(ds, du), _History(h, decays), _Adjoint(gs, gh)
+    step_sums, parts = _StepSums(sum_b, sum_d), _Parts(ga, grad_B, grad_C, by_lane)
     for task in tasks(counters, batch * blocks + num_sums(totals)):
         if task >= batch * blocks:
             add_up(counters, batch * blocks, task - batch * blocks, partials, totals)
@@ -188,32 +249,31 @@ def backward(  # type: ignore[no-untyped-def]
             rows[:, :] = 0
         for row in (bias, skip, gbias, gskip):
             row[:] = 0
-        bias[:width] = dt_bias[first : first + width]
-        skip[:width] = D[first : first + width]
+        bias[:width] = weights.dt_bias[first : first + width]
+        skip[:width] = weights.D[first : first + width]
         load_rates(A, first, width, a)
-        load_states(grad_last, b, first, width, gh)
+        load_states(upstream.last, b, first, width, gh)
         for chunk in range((steps - 1) // CHUNK, -1, -1):
             begin = chunk * CHUNK
-            end = min(begin + CHUNK, steps)
+            span = Span(b, block, begin, min(begin + CHUNK, steps))
+            count = span.end - begin
             h[0] = borders[b, block, chunk]
             _expect_border(borders, b, block, chunk - 1)
-            load_rows(x, first, b, begin, end, width, xs, -1)
-            load_rows(dt, first, b, begin, end, width, pre, -1)
-            load_rows(grad_out, first, b, begin, end, width, gs, -1)
-            if has_z:
-                load_rows(z, z_column + first, b, begin, end, width, zs, -1)
-            step_sizes(pre, bias, xs, end - begin, ds, du)
-            _recompute_chunk(B, C, b, begin, end, a, ds, du, h, decays, ys)
-            _through_gate(skip, has_z, xs, zs, end - begin, ys, gs, gskip)
-            if has_z:
-                store_rows(ys, b, begin, end, first, width, grad_z)
-            _adjoint_chunk(
-                B, C, b, block, begin, end, a, ds, du, h, decays, gs, gh, ga, grad_B, grad_C, sum_b, sum_d, by_lane
-            )
-            _through_inputs(skip, unscale, xs, pre, ds, gs, end - begin, sum_b, sum_d, gbias)
-            store_rows(sum_d, b, begin, end, first, width, grad_dt)
-            store_rows(sum_b, b, begin, end, first, width, grad_x)
+            load_rows(x, first, span, width, xs, -1)
+            load_rows(sequence.dt, first, span, width, pre, -1)
+            load_rows(upstream.out, first, span, width, gs, -1)
+            if gate.given:
+                load_rows(gate.z, gate.column + first, span, width, zs, -1)
+            find_step_sizes(pre, bias, xs, count, sizes)
+            _recompute_chunk(sequence, span, a, sizes, history, ys)
+            _through_gate(skip, gate.given, xs, zs, count, ys, gs, gskip)
+            if gate.given:
+                store_rows(ys, span, first, width, gradients.z)
+            _adjoint_chunk(sequence, span, a, sizes, history, adjoint, step_sums, parts)
+            _through_inputs(skip, unscale, (xs, pre, ds), gs, count, step_sums, gbias)
+            store_rows(sum_d, span, first, width, gradients.dt)
+            store_rows(sum_b, span, first, width, gradients.x)
         grad_D[b, first : first + width] = gskip[:width]
         grad_bias[b, first : first + width] = gbias[:width]
         store_states(ga, b, first, width, grad_A)
-        store_states(gh, b, first, width, grad_initial)
+        store_states(gh, b, first, width, gradients.initial)

@@ -12,11 +12,12 @@ broadcast scalars, and no sum crosses lanes on the way forward. Blocks are alway
 are zeros). Time is walked in chunks of `CHUNK` steps, whose inputs are first copied to scratch rows, while those of the
 chunk to come are asked for: a block's rows lie E apart, which the processor does not foresee by itself.
 
-Axis letters besides those of the contracts: b batch, E inner channels, N state size, c chunks. Arrays are C-contiguous; z
-may be a column range of wider rows and starts at column `z_column` of each; it is a placeholder unless `has_z`.
+Axis letters besides those of the contracts: b batch, E inner channels, N state size, c chunks. Arrays are C-contiguous.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -35,10 +36,60 @@ from icrl_plugins.kernels.runtime.vectors import (
     splat,
     store,
 )
+from icrl_registry.contracts import Array
 
 BLOCK = 64  # channels of a task; with N = 16 the states and their rates take 8 kB in float32
 CHUNK = 32  # steps whose states the backward holds at once: 2 · CHUNK · N · BLOCK floats stay in the second-level cache
 LINE_BYTES = 64  # of a cache line
+
+
+class SequenceArrays(NamedTuple):
+    """What differs from step to step: x, dt (b, T, E), before bias and softplus, and B, C (b, T, N)."""
+
+    x: Array
+    dt: Array
+    B: Array
+    C: Array
+
+
+class Gate(NamedTuple):
+    """z (b, T, ≥ column + E), which may be a column range of wider rows; a placeholder unless it is `given`."""
+
+    z: Array
+    column: int
+    given: bool
+
+
+class WeightArrays(NamedTuple):
+    """A (E, N), D (E) and the bias of dt (E)."""
+
+    A: Array
+    D: Array
+    dt_bias: Array
+
+
+class Outputs(NamedTuple):
+    """out (b, T, E), the last state (b, E, N), and (b, blocks, c, N, BLOCK): the state before each chunk."""
+
+    out: Array
+    last: Array
+    borders: Array
+
+
+class Span(NamedTuple):
+    """A chunk of a task: which sequence and which block of channels, from one step to before another."""
+
+    sequence: int
+    block: int
+    begin: int
+    end: int
+
+
+class StepSizes(NamedTuple):
+    """Of a chunk, (CHUNK, BLOCK) each: dt = softplus(...) and dt x."""
+
+    dt: Array
+    dt_x: Array
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -68,8 +119,9 @@ def store_states(h, b, first, width, states):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def load_rows(source, column, b, begin, end, width, rows, ahead):  # type: ignore[no-untyped-def]
+def load_rows(source, column, span, width, rows, ahead):  # type: ignore[no-untyped-def]
     """rows[i, e] = source[b, begin + i, column + e]; asks for the rows of the chunk after (ahead = 1) or before (-1)."""
+    b, begin, end = span.sequence, span.begin, span.end
     for t in range(begin, end):
         coming = (b * source.shape[1] + t + ahead * CHUNK) * source.shape[2] + column
         for e in range(0, BLOCK, LINE_BYTES // source.itemsize):
@@ -79,16 +131,18 @@ def load_rows(source, column, b, begin, end, width, rows, ahead):  # type: ignor
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def store_rows(rows, b, begin, end, first, width, target):  # type: ignore[no-untyped-def]
+def store_rows(rows, span, first, width, target):  # type: ignore[no-untyped-def]
     """target[b, begin + i, first + e] = rows[i, e]."""
+    b, begin, end = span.sequence, span.begin, span.end
     for t in range(begin, end):
         for e in range(width):
             target[b, t, first + e] = rows[t - begin, e]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def step_sizes(pre, bias, xs, count, ds, du):  # type: ignore[no-untyped-def]
-    """Adds the bias to pre (dt before softplus), then ds = softplus(pre) and du = ds xs."""
+def find_step_sizes(pre, bias, xs, count, sizes):  # type: ignore[no-untyped-def]
+    """Adds the bias to pre (dt before softplus), then dt = softplus(pre) and dt_x = dt xs."""
+    ds, du = sizes
     for i in range(count):
         for e in range(BLOCK):
             pre[i, e] += bias[e]
@@ -97,14 +151,14 @@ def step_sizes(pre, bias, xs, count, ds, du):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _scan_chunk(B, C, b, begin, end, a, ds, du, h, ys):  # type: ignore[no-untyped-def]
+def _scan_chunk(sequence, span, a, sizes, h, ys):  # type: ignore[no-untyped-def]
     """The recurrence over a chunk: h (N, BLOCK) is carried, ys (CHUNK, BLOCK) = sum_n C[n] h[n]."""
-    lanes = lane_count(ys)
-    for t in range(begin, end):
-        row = (t - begin) * BLOCK
+    (_, _, B, C), b, lanes = sequence, span.sequence, lane_count(ys)
+    for t in range(span.begin, span.end):
+        row = (t - span.begin) * BLOCK
         for v in range(0, BLOCK, lanes):
-            dt = load(ds, row + v)
-            dt_x = load(du, row + v)
+            dt = load(sizes.dt, row + v)
+            dt_x = load(sizes.dt_x, row + v)
             y = splat(ys.dtype.type(0))
             for n in range(a.shape[0]):
                 at = n * BLOCK + v
@@ -128,21 +182,17 @@ def _skip_and_gate(skip, has_z, xs, zs, count, ys):  # type: ignore[no-untyped-d
 
 
 @compiled
-def forward(  # type: ignore[no-untyped-def]
-    counters, x, dt, A, B, C, D, z, z_column, has_z, dt_bias, initial, keep, out, last, borders
-):
-    """The forward pass.
-
-    x, dt, out (b, T, E); A (E, N); B, C (b, T, N); D, dt_bias (E); z (b, T, ≥ z_column + E); initial, last (b, E, N);
-    borders (b, blocks, c, N, BLOCK): the state before each chunk, written if `keep`.
-    """
+def forward(counters, sequence, gate, weights, initial, keep, outputs):  # type: ignore[no-untyped-def]
+    """Fills `outputs` from the state `initial` (b, E, N) on; the states at the borders of chunks only if `keep`."""
+    x = sequence.x
     batch, steps, channels = x.shape
-    num_states = A.shape[1]
+    num_states = weights.A.shape[1]
     blocks = (channels + BLOCK - 1) // BLOCK
     a = np.empty((num_states, BLOCK), x.dtype)
     h = np.empty((num_states, BLOCK), x.dtype)
     xs, pre, zs, ds, du, ys = np.empty((6, CHUNK, BLOCK), x.dtype)
     bias, skip = np.empty((2, BLOCK), x.dtype)
+    sizes = StepSizes(ds, du)
     for task in tasks(counters, batch * blocks):
         b = task // blocks
         block = task % blocks
@@ -152,20 +202,21 @@ def forward(  # type: ignore[no-untyped-def]
             rows[:, :] = 0
         bias[:] = 0
         skip[:] = 0
-        bias[:width] = dt_bias[first : first + width]
-        skip[:width] = D[first : first + width]
-        load_rates(A, first, width, a)
+        bias[:width] = weights.dt_bias[first : first + width]
+        skip[:width] = weights.D[first : first + width]
+        load_rates(weights.A, first, width, a)
         load_states(initial, b, first, width, h)
         for begin in range(0, steps, CHUNK):
-            end = min(begin + CHUNK, steps)
+            span = Span(b, block, begin, min(begin + CHUNK, steps))
+            count = span.end - begin
             if keep:
-                borders[b, block, begin // CHUNK] = h
-            load_rows(x, first, b, begin, end, width, xs, 1)
-            load_rows(dt, first, b, begin, end, width, pre, 1)
-            if has_z:
-                load_rows(z, z_column + first, b, begin, end, width, zs, 1)
-            step_sizes(pre, bias, xs, end - begin, ds, du)
-            _scan_chunk(B, C, b, begin, end, a, ds, du, h, ys)
-            _skip_and_gate(skip, has_z, xs, zs, end - begin, ys)
-            store_rows(ys, b, begin, end, first, width, out)
-        store_states(h, b, first, width, last)
+                outputs.borders[b, block, begin // CHUNK] = h
+            load_rows(x, first, span, width, xs, 1)
+            load_rows(sequence.dt, first, span, width, pre, 1)
+            if gate.given:
+                load_rows(gate.z, gate.column + first, span, width, zs, 1)
+            find_step_sizes(pre, bias, xs, count, sizes)
+            _scan_chunk(sequence, span, a, sizes, h, ys)
+            _skip_and_gate(skip, gate.given, xs, zs, count, ys)
+            store_rows(ys, span, first, width, outputs.out)
+        store_states(h, b, first, width, outputs.last)

@@ -1,7 +1,7 @@
 """One door to the selective scan: the fused CPU kernel, mamba-ssm's CUDA kernel, or the sequential formula.
 
     cuda       mamba_ssm's selective_scan_fn (extra `cuda`)
-    cpu        the fused numba kernel of this package
+    cpu        the fused numba kernel of `fused.py`
     reference  the formula, step by step, on any device
 
 Kernel modules are imported when they are first needed, never before.
@@ -9,15 +9,13 @@ Kernel modules are imported when they are first needed, never before.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 import torch.nn.functional as F
 
-from icrl_plugins.kernels.selective_scan.reference import scan_reference
+from icrl_plugins.kernels import Kernel
+from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
 from icrl_registry.errors import PluginError
 
-Kernel = Literal["auto", "reference"]
 Tensor = torch.Tensor
 
 #: Steps of the state's contribution that are held at once where a kernel cannot start from a state.
@@ -34,30 +32,15 @@ def kernel_name(device: torch.device | str, kernel: Kernel = "auto") -> str:
 
 
 def selective_scan(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    z: Tensor | None = None,
-    dt_bias: Tensor | None = None,
-    initial_state: Tensor | None = None,
-    kernel: Kernel = "auto",
+    sequence: Sequence, weights: Weights, initial_state: Tensor | None = None, kernel: Kernel = "auto"
 ) -> tuple[Tensor, Tensor]:
     """Mamba's recurrence over a whole sequence (arXiv 2312.00752, algorithm 2), differentiable in every argument.
 
-        dt = softplus(dt + dt_bias)
-        h_t = exp(dt_t A) h_{t-1} + dt_t B_t x_t        y_t = C_t h_t + D x_t        out_t = y_t silu(z_t)
+    The formula is that of `reference.py`.
 
     Args:
-        x: (B, T, E) inputs, E inner channels.
-        dt: (B, T, E) step sizes before bias and softplus.
-        A: (E, N), negative.
-        B: (B, T, N) input weights; C: (B, T, N) output weights.
-        D: (E) skip.
-        z: (B, T, E) gate before SiLU, or None for no gate.
-        dt_bias: (E), added once.
+        sequence: x, dt (B, T, E), B, C (B, T, N) and the gate z (B, T, E) or None.
+        weights: A (E, N), D (E) and the bias of dt (E) or None.
         initial_state: (B, E, N), or None for zeros.
         kernel: `reference` forces the sequential formula.
 
@@ -68,28 +51,19 @@ def selective_scan(
     Raises:
         PluginError: on a CUDA device without the extra `cuda`.
     """
-    name = kernel_name(x.device, kernel)
+    name = kernel_name(sequence.x.device, kernel)
     if name == "selective-scan-numba":
         from icrl_plugins.kernels.selective_scan.fused import scan_cpu
 
-        return scan_cpu(x, dt, A, B, C, D, z, dt_bias, initial_state)
+        return scan_cpu(sequence, weights, initial_state)
     if name == "selective-scan-mamba-ssm":
-        return _scan_cuda(x, dt, A, B, C, D, z, dt_bias, initial_state)
-    return scan_reference(x, dt, A, B, C, D, z, dt_bias, initial_state)
+        return _scan_cuda(sequence, weights, initial_state)
+    return scan_reference(sequence, weights, initial_state)
 
 
-def _scan_cuda(
-    x: Tensor,
-    dt: Tensor,
-    A: Tensor,
-    B: Tensor,
-    C: Tensor,
-    D: Tensor,
-    z: Tensor | None,
-    dt_bias: Tensor | None,
-    initial_state: Tensor | None,
-) -> tuple[Tensor, Tensor]:
+def _scan_cuda(sequence: Sequence, weights: Weights, initial_state: Tensor | None) -> tuple[Tensor, Tensor]:
     """mamba-ssm's kernel, which wants the time axis last and begins at zero; a state is added by linearity."""
+    (x, dt, B, C, z), (A, D, dt_bias) = sequence, weights
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     except ImportError as error:

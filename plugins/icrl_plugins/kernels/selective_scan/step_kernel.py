@@ -6,11 +6,36 @@ the width of the convolution, R the rank of the step size.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_plugins.kernels.runtime.vectors import JIT, decay, decay_scale, exponential, sigmoid, softplus
+from icrl_registry.contracts import Array
+
+
+class State(NamedTuple):
+    """Of a block: the convolution's last inputs (b, W - 1, E), the newest last, and the scan's state (b, E, N)."""
+
+    inputs: Array
+    scan: Array
+
+
+class Convolution(NamedTuple):
+    """Weight (E, 1, W) and bias (E)."""
+
+    weight: Array
+    bias: Array
+
+
+class Projections(NamedTuple):
+    """x_proj (R + 2N, E), dt_proj (E, R), and the bias of dt (E)."""
+
+    x: Array
+    dt: Array
+    dt_bias: Array
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
@@ -37,28 +62,25 @@ def _project(weight, x, out):  # type: ignore[no-untyped-def]
 
 
 @njit(**JIT)  # type: ignore[untyped-decorator]
-def _scan(state, next_state, b, rates, dt, x, B, C, y):  # type: ignore[no-untyped-def]
+def _scan(state, next_state, rates, dt, x, BC, y):  # type: ignore[no-untyped-def]
     """next_state[e, n] = decay(dt[e] rates[e, n]) state[e, n] + dt[e] x[e] B[n], y[e] = sum_n C[n] next_state[e, n]."""
+    B, C = BC
     for e in range(dt.size):
         step = dt[e]
         increment = dt[e] * x[e]
         total = y.dtype.type(0)
         for n in range(B.size):
-            h = decay(step * rates[e, n]) * state[b, e, n] + increment * B[n]
-            next_state[b, e, n] = h
+            h = decay(step * rates[e, n]) * state[e, n] + increment * B[n]
+            next_state[e, n] = h
             total += h * C[n]
         y[e] = total
 
 
 @compiled
-def step(  # type: ignore[no-untyped-def]
-    xz, conv_state, state, conv_weight, conv_bias, x_proj, dt_proj, dt_bias, A_log, D, out, next_conv, next_state
-):
-    """One step for a batch.
-
-    xz (b, 2E); conv_state, next_conv (b, W - 1, E), the newest input last; state, next_state (b, E, N);
-    conv_weight (E, 1, W); x_proj (R + 2N, E); dt_proj (E, R); A_log (E, N); conv_bias, dt_bias, D (E); out (b, E).
-    """
+def step(xz, before, convolution, projections, A_log, D, out, after):  # type: ignore[no-untyped-def]
+    """One step for a batch: xz (b, 2E) and the state `before` → out (b, E) and the state `after`; A_log (E, N), D (E)."""
+    (conv_state, state), (next_conv, next_state) = before, after
+    (conv_weight, conv_bias), (x_proj, dt_proj, dt_bias) = convolution, projections
     channels, num_states = A_log.shape
     width = conv_weight.shape[2]
     rank = dt_proj.shape[1]
@@ -84,7 +106,7 @@ def step(  # type: ignore[no-untyped-def]
         _project(dt_proj, projected, dt)
         for e in range(channels):
             dt[e] = softplus(dt[e] + dt_bias[e])
-        _scan(state, next_state, b, rates, dt, x, B, C, y)
+        _scan(state[b], next_state[b], rates, dt, x, (B, C), y)
         for e in range(channels):
             gate = xz[b, channels + e]
             out[b, e] = (y[e] + D[e] * x[e]) * gate * sigmoid(gate)

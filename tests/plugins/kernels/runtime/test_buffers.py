@@ -13,6 +13,7 @@ import torch
 
 from icrl_plugins.kernels.runtime import buffers
 from icrl_plugins.kernels.selective_scan.fused import scan_cpu
+from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights
 
 KIND = np.dtype(np.float32)
 SHAPE = (4, 64, 512)
@@ -179,7 +180,8 @@ def test_a_scan_leaves_nothing_taken(pool):
         x, dt = torch.randn(2, 2, 300, 64, generator=generator).unbind()
         B, C = torch.randn(2, 2, 300, 4, generator=generator).unbind()
         leaves = [t.clone().requires_grad_() for t in (x, dt, -torch.rand(64, 4), B, C, torch.ones(64))]
-        out, _ = scan_cpu(*leaves)
+        x, dt, A, B, C, D = leaves
+        out, _ = scan_cpu(Sequence(x, dt, B, C), Weights(A, D))
         out.sum().backward()
         return [leaf.grad.clone() for leaf in leaves]
 

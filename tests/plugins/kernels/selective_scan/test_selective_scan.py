@@ -11,13 +11,26 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from icrl_plugins.kernels.selective_scan import fused, reference
 from icrl_plugins.kernels.selective_scan import operation as door
-from icrl_plugins.kernels.selective_scan.fused import scan_cpu
-from icrl_plugins.kernels.selective_scan.operation import kernel_name, selective_scan
-from icrl_plugins.kernels.selective_scan.reference import scan_reference
+from icrl_plugins.kernels.selective_scan.operation import kernel_name
+from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights
 from icrl_registry.errors import PluginError
 
 NAMES = ("x", "dt", "A", "B", "C", "D", "z", "dt_bias", "initial_state")
+
+
+def by_name(scan):
+    """A scan that takes each of `NAMES` by its name."""
+
+    def named(x, dt, A, B, C, D, z=None, dt_bias=None, initial_state=None, **others):
+        return scan(Sequence(x, dt, B, C, z), Weights(A, D, dt_bias), initial_state, **others)
+
+    return named
+
+
+scan_cpu, scan_reference = by_name(fused.scan_cpu), by_name(reference.scan_reference)
+selective_scan = by_name(door.selective_scan)
 
 
 def arguments(batch, steps, channels, states, dtype=torch.float64, seed=0):
@@ -120,11 +133,9 @@ def test_extreme_step_sizes_and_gates(value):
         given["dt_bias"].zero_()
     exact = {name: tensor.detach().double().requires_grad_() for name, tensor in given.items()}
     ours, theirs = gradients(scan_cpu, given), gradients(scan_reference, exact)
-    for mine, reference in zip(ours, theirs, strict=True):
+    for mine, exactly in zip(ours, theirs, strict=True):
         assert torch.isfinite(mine).all()
-        torch.testing.assert_close(
-            mine.double(), reference, rtol=2e-5, atol=2e-5 * reference.abs().max().item() + 1e-30
-        )
+        torch.testing.assert_close(mine.double(), exactly, rtol=2e-5, atol=2e-5 * exactly.abs().max().item() + 1e-30)
 
 
 def test_not_a_number_is_not_hidden():
