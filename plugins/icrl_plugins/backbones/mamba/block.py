@@ -82,6 +82,7 @@ class MambaBlock(nn.Module):
         x, z = xz.chunk(2, dim=-1)  # (B, T, E) each
         before, scan_state = (None, None) if state is None else state
         next_before = self._remembered(x, before)
+        assert self.conv1d.bias is not None
         x = causal_conv_silu(x, self.conv1d.weight, self.conv1d.bias, before, self.kernel)  # (B, T, E)
         projected = self.x_proj(x)  # (B, T, R + 2N)
         dt, B, C = projected.split([self.rank, self.state_size, self.state_size], dim=-1)

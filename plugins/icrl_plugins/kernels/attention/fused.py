@@ -39,21 +39,21 @@ class _Attention(torch.autograd.Function):
         flat = tuple(tensor.detach().flatten(0, 1).contiguous() for tensor in given)  # (B N, T, D)
         out, logsums = torch.empty_like(flat[0]), flat[0].new_empty(flat[0].shape[:2])
         run_tasks(
-            kernel.forward, len(out), _work(out), *(tensor.numpy() for tensor in flat),
-            1 / math.sqrt(shape[-1]), out.numpy(), logsums.numpy(),
+            kernel.forward, len(out), _work(out), kernel.HeadArrays(*(tensor.numpy() for tensor in flat)),
+            1 / math.sqrt(shape[-1]), kernel.Attended(out.numpy(), logsums.numpy()),
         )  # fmt: skip
         ctx.save_for_backward(*flat, out, logsums)
         return out.view(shape)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, by_out: Tensor) -> tuple[Tensor, ...]:
         *given, out, logsums = ctx.saved_tensors
         gradients = tuple(torch.empty_like(tensor) for tensor in given)
         run_tasks(
-            kernel.backward, len(out), 2 * _work(out), *(tensor.numpy() for tensor in given),
-            1 / math.sqrt(out.shape[-1]), out.numpy(), logsums.numpy(),
-            by_out.flatten(0, 1).contiguous().numpy(), *(gradient.numpy() for gradient in gradients),
+            kernel.backward, len(out), 2 * _work(out), kernel.HeadArrays(*(tensor.numpy() for tensor in given)),
+            1 / math.sqrt(out.shape[-1]), kernel.Attended(out.numpy(), logsums.numpy()),
+            by_out.flatten(0, 1).contiguous().numpy(), kernel.HeadArrays(*(each.numpy() for each in gradients)),
         )  # fmt: skip
         return tuple(gradient.view(by_out.shape) for gradient in gradients)
 

@@ -51,7 +51,7 @@ class _ConvSilu(torch.autograd.Function):
         return out
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         x, taps, bias, before = ctx.saved_tensors
         tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)

@@ -52,8 +52,8 @@ class FilterGradients(NamedTuple):
     totals: tuple[Array, ...]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _load_rows(inputs, b, begin, end, rows):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _load_rows(inputs, b, begin, end, rows):
     """rows[i] = the input at step begin - (W - 1) + i, for steps up to `end`."""
     x, column, before = inputs
     early, channels = before.shape[1], before.shape[2]
@@ -64,8 +64,8 @@ def _load_rows(inputs, b, begin, end, rows):  # type: ignore[no-untyped-def]
             row[e] = given[e]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _convolve(rows, taps, bias, count, gated, c):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _convolve(rows, taps, bias, count, gated, c):
     """c[i] = bias + sum_j taps[j] rows[i + j] for i < count, times its sigmoid if `gated`; all rows have P columns."""
     padded = rows.shape[1]
     for v in range(0, padded, lane_count(rows)):
@@ -77,7 +77,7 @@ def _convolve(rows, taps, bias, count, gated, c):  # type: ignore[no-untyped-def
 
 
 @compiled
-def forward(counters, inputs, filters, out):  # type: ignore[no-untyped-def]
+def forward(counters, inputs, filters, out):
     """Fills out (b, T, E)."""
     taps, bias = filters
     batch, steps, channels = out.shape
@@ -97,8 +97,8 @@ def forward(counters, inputs, filters, out):  # type: ignore[no-untyped-def]
                 to[e] = row[e]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _derivatives(grad_out, b, begin, end, gc):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _derivatives(grad_out, b, begin, end, gc):
     """gc[i], which holds c at step begin + i, becomes dLoss/dc there."""
     one = splat(gc.dtype.type(1))
     padded = gc.shape[1]
@@ -114,8 +114,8 @@ def _derivatives(grad_out, b, begin, end, gc):  # type: ignore[no-untyped-def]
             store(gc, at, load(row, v) * s * (one + c * (one - s)))
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _parameter_gradients(rows, gc, count, grad_taps, grad_bias):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _parameter_gradients(rows, gc, count, grad_taps, grad_bias):
     """Sums over the first `count` steps: grad_taps[j] = sum_i gc[i] rows[i + j], grad_bias = sum_i gc[i]."""
     padded = rows.shape[1]
     for v in range(0, padded, lane_count(rows)):
@@ -130,8 +130,8 @@ def _parameter_gradients(rows, gc, count, grad_taps, grad_bias):  # type: ignore
             store(grad_taps, j * padded + v, tap)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _input_gradient(gc, taps, step, available, gx):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _input_gradient(gc, taps, step, available, gx):
     """gx (P) = sum_j taps[j] gc[step + (W - 1) - j] over the rows 0 … available - 1 that gc has."""
     width, padded = taps.shape
     for v in range(0, padded, lane_count(gc)):
@@ -144,7 +144,7 @@ def _input_gradient(gc, taps, step, available, gx):  # type: ignore[no-untyped-d
 
 
 @compiled
-def backward(counters, inputs, filters, grad_out, by_inputs, by_filters):  # type: ignore[no-untyped-def]
+def backward(counters, inputs, filters, grad_out, by_inputs, by_filters):
     """From grad_out (b, T, E) to the gradients of inputs and filters."""
     (taps, bias), (grad_x, grad_before), (partials, totals) = filters, by_inputs, by_filters
     batch, steps, channels = grad_out.shape

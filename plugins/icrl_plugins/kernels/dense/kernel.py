@@ -6,52 +6,103 @@ where f is nothing, ReLU or tanh, or dropout, layer normalisation and ReLU. Laye
 would go through the third-level cache; network by network they stay in the second. Each network's numbers are added up in
 the same order wherever it stands in the stack.
 
-Letters: N networks, B rows, I inputs, J outputs. The arguments that the passes share:
-
-- inputs: (numbers, width, column, copies). The first layer's inputs are some columns of a flat array of `width` numbers a
-  row, from `column` on, and serve `copies` neighbouring networks each.
-- layers: (weights (N, I, J), biases (N, 1, J), and the layer normalisations' weights and biases (N, 1, J)), each a tuple
-  with an array a layer; (0, 0, 0) where there is no normalisation.
-- kinds: (activations, the scales of what dropout keeps, the normalisations' epsilons), each (L).
-- masks: what is dropped, a tuple of (N, B, J) booleans, (0, 0, 0) where nothing is.
-- passed: (outputs (N, B, J), normalised (N, B, J), one over their deviations (N, B)), tuples too. An array with room for
-  one network alone (a leading 1) is written over by each: enough where there is no way back.
+Letters: N networks, B rows, I inputs, J outputs. `masks` is what is dropped: a tuple of (N, B, J) booleans, (0, 0, 0) where
+nothing is. The plain formula is in reference.py.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-from icrl_plugins.kernels.dense.normalisation import drop, normalise, normalise_backwards, rectify
+from icrl_plugins.kernels.dense.normalisation import Affine, Kept, Rows, drop, normalise, normalise_backwards, rectify
 from icrl_plugins.kernels.dense.product import (
     BIASED,
     BIASED_RELU,
     BIASED_TANH,
     RAW,
-    RELU_SLOPE,
-    TANH_SLOPE,
+    RELU_DERIVATIVE,
+    TANH_DERIVATIVE,
     new_padding,
     product,
 )
 from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_plugins.kernels.runtime.vectors import JIT, lane_count, lane_sum, load, splat, store
+from icrl_registry.contracts import Array
 
-#: What is applied to a layer's outputs; the slopes of both follow from what came out.
+
+class Inputs(NamedTuple):
+    """The first layer's: some columns of a flat array of `row_length` numbers a row, from `column` on.
+
+    They serve `copies` neighbouring networks each.
+    """
+
+    numbers: Array
+    row_length: int
+    column: int
+    copies: int
+
+
+class Layers(NamedTuple):
+    """Parameters or their gradients, an array a layer: (N, I, J), (N, 1, J), and the layer normalisations' (N, 1, J) twice.
+
+    (0, 0, 0) where there is no normalisation.
+    """
+
+    weights: tuple[Array, ...]
+    biases: tuple[Array, ...]
+    norm_weights: tuple[Array, ...]
+    norm_biases: tuple[Array, ...]
+
+
+class Kinds(NamedTuple):
+    """An entry a layer: the activation, the scale of what dropout keeps, the normalisation's epsilon."""
+
+    activations: Array
+    kept_scales: Array
+    epsilons: Array
+
+
+class Passed(NamedTuple):
+    """What a pass leaves, an array a layer: outputs (N, B, J), normalised (N, B, J), one over their deviations (N, B).
+
+    An array with room for one network alone (a leading 1) is written over by each: enough where there is no way back.
+    """
+
+    outputs: tuple[Array, ...]
+    normalised: tuple[Array, ...]
+    deviations: tuple[Array, ...]
+
+
+class Wanted(NamedTuple):
+    """Which gradients: the parameters' in `layers`, if `parameters`; the inputs' (N, B, C) from `first_input` on.
+
+    If the parameters' are not wanted, only the arrays for normalisation are written, and mean nothing. `inputs` may be empty.
+    """
+
+    parameters: bool
+    layers: Layers
+    first_input: int
+    inputs: Array
+
+
+#: What is applied to a layer's outputs; the derivatives of both follow from what came out.
 NOTHING, RELU, TANH = 0, 1, 2
 
 
 @compiled
-def forward(inputs, layers, kinds, masks, passed):  # type: ignore[no-untyped-def]
+def forward(inputs, layers, kinds, masks, passed):
     """Fills `passed`; the networks' outputs are the last layer's."""
-    x, width, column, copies = inputs
+    x, row_length, column, copies = inputs
     weights, biases, norm_weights, norm_biases = layers
     activations, kept_scales, epsilons = kinds
     outputs, normalised, deviations = passed
     networks, rows, _ = outputs[-1].shape
     padding = new_padding(_tallest(weights, rows), x)
     for n in range(networks):
-        a, origin, row = x, n // copies * rows * width + column, width
+        a, origin, row = x, n // copies * rows * row_length + column, row_length
         for k in range(len(weights)):
             _, size_in, size = weights[k].shape
             out, at = outputs[k].reshape(-1), n % len(outputs[k]) * rows * size
@@ -61,36 +112,28 @@ def forward(inputs, layers, kinds, masks, passed):  # type: ignore[no-untyped-de
             if not (drops or norms) and activations[k] != NOTHING:
                 finish = BIASED_RELU if activations[k] == RELU else BIASED_TANH
             if size == 1 and finish == BIASED:
-                _dot_rows(a, origin, row, rows, weight, n * size_in, size_in, bias[n], out, at)
+                _dot_rows((a, origin, row), (weight, n * size_in, bias[n]), (out, at), rows, size_in)
             else:
-                product(
-                    (a, origin, row, 1), (weight, place * size_in, size), finish, (bias, place, 0), (out, at),
-                    rows, size_in, size, padding,
-                )  # fmt: skip
+                right = (weight, place * size_in, size)
+                shape = (rows, size_in, size)
+                product((a, origin, row, 1), right, finish, (bias, place, 0), (out, at), shape, padding)
             if drops:
                 drop(out, at, masks[k][n], kept_scales[k])
             if norms:
                 held, inverses = normalised[k].reshape(-1), deviations[k].reshape(-1)
                 slot = n % len(normalised[k]) * rows
-                normalise(
-                    out, at, rows, size, norm_weights[k].reshape(-1), norm_biases[k].reshape(-1), place, epsilons[k],
-                    held, slot * size, inverses, slot,
-                )  # fmt: skip
+                affine = Affine(norm_weights[k].reshape(-1), norm_biases[k].reshape(-1), place)
+                normalise(Rows(out, at, rows, size), affine, epsilons[k], Kept(held, slot * size, inverses, slot))
             elif drops:
                 rectify(out, at, rows * size)
             a, origin, row = out, at, size
 
 
 @compiled
-def backward(  # type: ignore[no-untyped-def]
-    inputs, layers, kinds, masks, passed, gradients, with_parameters, by_layers, first_input, by_inputs
-):
-    """From the gradients of the outputs (N, B, J) to those of the parameters and of some inputs.
-
-    Parameters' gradients go to `by_layers`, built as `layers`, if they are wanted; else only its arrays for normalisation
-    are written, and mean nothing. `by_inputs` (N, B, C) gets those of the C inputs from `first_input` on; it may be empty.
-    """
-    x, width, column, copies = inputs
+def backward(inputs, layers, kinds, masks, passed, gradients, wanted):
+    """From the gradients of the outputs (N, B, J) to those of the parameters and of some inputs."""
+    with_parameters, by_layers, first_input, by_inputs = wanted
+    x, row_length, column, copies = inputs
     weights, _, norm_weights, _ = layers
     activations, kept_scales, _ = kinds
     outputs, normalised, deviations = passed
@@ -104,15 +147,13 @@ def backward(  # type: ignore[no-untyped-def]
         for k in range(len(weights) - 1, -1, -1):
             _, size_in, size = weights[k].shape
             if norm_weights[k].size > 0:
-                normalise_backwards(
-                    gradient, at, rows, size, norm_weights[k].reshape(-1), n * size, normalised[k].reshape(-1),
-                    n * rows * size, deviations[k].reshape(-1), n * rows,
-                    by_norm_weights[k].reshape(-1), by_norm_biases[k].reshape(-1),
-                )  # fmt: skip
+                kept = Kept(normalised[k].reshape(-1), n * rows * size, deviations[k].reshape(-1), n * rows)
+                by_affine = Affine(by_norm_weights[k].reshape(-1), by_norm_biases[k].reshape(-1), n * size)
+                normalise_backwards(Rows(gradient, at, rows, size), norm_weights[k].reshape(-1), kept, by_affine)
             if masks[k].size > 0:
                 drop(gradient, at, masks[k][n], kept_scales[k])
             if with_parameters:
-                left = (x, n // copies * rows * width + column, 1, width)
+                left = (x, n // copies * rows * row_length + column, 1, row_length)
                 if k > 0:
                     left = (outputs[k - 1].reshape(-1), n * rows * size_in, 1, size_in)
                 _parameter_gradients(left, gradient, at, rows, by_weights[k], by_biases[k], n, padding)
@@ -121,48 +162,44 @@ def backward(  # type: ignore[no-untyped-def]
                 if size > 1:
                     _transpose(weight, place, size_in, size, panel)
                     weight, place = panel, 0
-                finish = RELU_SLOPE if activations[k - 1] == RELU else TANH_SLOPE
+                finish = RELU_DERIVATIVE if activations[k - 1] == RELU else TANH_DERIVATIVE
                 before, to = (outputs[k - 1].reshape(-1), n * rows * size_in, size_in), spares[k % 2]
-                product(
-                    (gradient, at, size, 1), (weight, place, size_in), finish, before, (to, 0),
-                    rows, size, size_in, padding,
-                )  # fmt: skip
+                right = (weight, place, size_in)
+                product((gradient, at, size, 1), right, finish, before, (to, 0), (rows, size, size_in), padding)
                 gradient, at = to, 0
             elif by_inputs.size > 0:
                 columns = by_inputs.shape[2]
                 _transpose(weight, place + first_input * size, columns, size, panel)
                 chosen = (panel, 0, columns)
-                product(
-                    (gradient, at, size, 1), chosen, RAW, chosen, (by_inputs.reshape(-1), n * rows * columns),
-                    rows, size, columns, padding,
-                )  # fmt: skip
+                result = (by_inputs.reshape(-1), n * rows * columns)
+                product((gradient, at, size, 1), chosen, RAW, chosen, result, (rows, size, columns), padding)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _parameter_gradients(left, gradient, at, rows, by_weights, by_biases, n, padding):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _parameter_gradients(left, gradient, at, rows, by_weights, by_biases, n, padding):
     """Of a layer of network n; `left` is its inputs transposed, the gradients of its outputs begin at `at`."""
     (a, origin, _, row), one = left, np.ones(1, gradient.dtype)
     _, size_in, size = by_weights.shape
     by_weight, place = by_weights.reshape(-1), n * size_in * size
-    _sum_rows(gradient, at, size, rows, size, one, 0, 0, by_biases.reshape(-1), n * size)
+    _sum_rows((gradient, at, size), (one, 0, 0), (by_biases.reshape(-1), n * size), rows, size)
     if size == 1:
-        _sum_rows(a, origin, row, rows, size_in, gradient, at, 1, by_weight, place)
+        _sum_rows((a, origin, row), (gradient, at, 1), (by_weight, place), rows, size_in)
     else:
         right = (gradient, at, size)
-        product(left, right, RAW, right, (by_weight, place), size_in, rows, size, padding)
+        product(left, right, RAW, right, (by_weight, place), (size_in, rows, size), padding)
 
 
 @compiled
-def sum_over_rows(values, out):  # type: ignore[no-untyped-def]
+def sum_over_rows(values, out):
     """values (N, B, J) → out (N, 1, J)."""
     networks, rows, size = values.shape
     flat, one = values.reshape(-1), np.ones(1, values.dtype)
     for n in range(networks):
-        _sum_rows(flat, n * rows * size, size, rows, size, one, 0, 0, out.reshape(-1), n * size)
+        _sum_rows((flat, n * rows * size, size), (one, 0, 0), (out.reshape(-1), n * size), rows, size)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _tallest(weights, rows):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _tallest(weights, rows):
     """The largest number of rows, inputs or outputs."""
     tallest = rows
     for weight in weights:
@@ -170,8 +207,8 @@ def _tallest(weights, rows):  # type: ignore[no-untyped-def]
     return tallest
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _largest(weights):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _largest(weights):
     """The numbers in the largest of one network's matrices."""
     largest = 0
     for weight in weights:
@@ -179,8 +216,8 @@ def _largest(weights):  # type: ignore[no-untyped-def]
     return largest
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _aligned(size, like):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _aligned(size, like):
     """Room for `size` numbers that begins where a cache line does."""
     lanes = lane_count(like)
     room = np.empty(size + lanes, like.dtype)
@@ -188,8 +225,8 @@ def _aligned(size, like):  # type: ignore[no-untyped-def]
     return room[skipped : skipped + size]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _transpose(matrix, at, rows, columns, panel):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _transpose(matrix, at, rows, columns, panel):
     """panel[c, r] = matrix[r, c], tile by tile, so that neither side jumps through memory."""
     for r0 in range(0, rows, 16):
         for c0 in range(0, columns, 16):
@@ -198,9 +235,10 @@ def _transpose(matrix, at, rows, columns, panel):  # type: ignore[no-untyped-def
                     panel[c * rows + r] = matrix[at + r * columns + c]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _dot_rows(x, origin, row, rows, weight, place, size, bias, out, at):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _dot_rows(left, layer, result, rows, size):
     """A layer with one output: each row of x times the weights, plus the bias."""
+    (x, origin, row), (weight, place, bias), (out, at) = left, layer, result
     lanes = lane_count(weight)
     whole = size // lanes * lanes
     for b in range(rows):
@@ -214,9 +252,10 @@ def _dot_rows(x, origin, row, rows, weight, place, size, bias, out, at):  # type
         out[at + b] = total
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _sum_rows(x, origin, row, rows, size, factors, at, apart, out, place):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _sum_rows(matrix, scales, result, rows, size):
     """Rows of x, each times its factor, added up; the factors are `apart` from each other, 0: there is one for all."""
+    (x, origin, row), (factors, at, apart), (out, place) = matrix, scales, result
     lanes, zero = lane_count(x), x.dtype.type(0.0)
     whole, fours = size // lanes * lanes, rows // 4 * 4
     for j in range(0, whole, lanes):

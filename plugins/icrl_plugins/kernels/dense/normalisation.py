@@ -5,14 +5,43 @@ All arrays are flat but the masks; a network's rows of `size` numbers lie one af
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
-from icrl_plugins.kernels.runtime.vectors import INLINED, JIT, lane_count, lane_sum, load, ramp, splat, store
+from icrl_plugins.kernels.runtime.vectors import INLINED, JIT, lane_count, lane_sum, load, relu, splat, store
+from icrl_registry.contracts import Array
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def drop(values, at, dropped, kept_scale):  # type: ignore[no-untyped-def]
+class Rows(NamedTuple):
+    """`count` rows of `size` numbers in a flat array, from `at` on."""
+
+    values: Array
+    at: int
+    count: int
+    size: int
+
+
+class Affine(NamedTuple):
+    """Weights and biases, or their gradients: flat arrays, one network's from `at` on."""
+
+    weight: Array
+    bias: Array
+    at: int
+
+
+class Kept(NamedTuple):
+    """For the way back: what was normalised, from `at` on, and one over the rows' standard deviations, from `row` on."""
+
+    normalised: Array
+    at: int
+    deviations: Array
+    row: int
+
+
+@njit(**JIT)
+def drop(values, at, dropped, kept_scale):
     """0 where `dropped` (rows, size), times `kept_scale` elsewhere, in place."""
     rows, size = dropped.shape
     zero, scale = values.dtype.type(0.0), values.dtype.type(kept_scale)
@@ -22,19 +51,19 @@ def drop(values, at, dropped, kept_scale):  # type: ignore[no-untyped-def]
             row[j] = zero if lost[j] else row[j] * scale
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def rectify(values, at, count):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def rectify(values, at, count):
     """ReLU of `count` numbers, in place."""
     lanes, zero = lane_count(values), values.dtype.type(0.0)
     whole = count // lanes * lanes
     for place in range(at, at + whole, lanes):
-        store(values, place, ramp(load(values, place)))
+        store(values, place, relu(load(values, place)))
     for place in range(at + whole, at + count):
         values[place] = zero if values[place] < zero else values[place]
 
 
-@njit(**INLINED)  # type: ignore[untyped-decorator]
-def _centre(values, centred, at, to, size, share):  # type: ignore[no-untyped-def]
+@njit(**INLINED)
+def _centre(values, centred, at, to, size, share):
     """Writes the row of `size` numbers from `at` on, less its mean; gives its sum of squares."""
     lanes, zero = lane_count(values), values.dtype.type(0.0)
     whole = size // lanes * lanes
@@ -58,15 +87,11 @@ def _centre(values, centred, at, to, size, share):  # type: ignore[no-untyped-de
     return squares
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def normalise(  # type: ignore[no-untyped-def]
-    values, at, rows, size, weight, bias, place, epsilon, normalised, to, deviations, row
-):
-    """Layer normalisation and ReLU of values, in place; weight and bias lie at `place`.
-
-    For the way back it writes what was normalised, before weight and bias, from `to` on, and one over the rows' standard
-    deviations from `row` on.
-    """
+@njit(**JIT)
+def normalise(given, affine, epsilon, kept):
+    """Layer normalisation and ReLU of the given rows, in place; fills `kept`, before weight and bias."""
+    (values, at, rows, size), (weight, bias, place) = given, affine
+    normalised, to, deviations, row = kept
     lanes, zero, one = lane_count(values), values.dtype.type(0.0), values.dtype.type(1.0)
     least, share = values.dtype.type(epsilon), one / values.dtype.type(size)
     whole = size // lanes * lanes
@@ -78,7 +103,7 @@ def normalise(  # type: ignore[no-untyped-def]
         for j in range(0, whole, lanes):
             unit = load(normalised, there + j) * splat(inverse)
             store(normalised, there + j, unit)
-            store(values, here + j, ramp(unit * load(weight, place + j) + load(bias, place + j)))
+            store(values, here + j, relu(unit * load(weight, place + j) + load(bias, place + j)))
         for j in range(whole, size):
             unit = normalised[there + j] * inverse
             normalised[there + j] = unit
@@ -86,14 +111,11 @@ def normalise(  # type: ignore[no-untyped-def]
             values[here + j] = zero if found < zero else found
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def normalise_backwards(  # type: ignore[no-untyped-def]
-    gradients, at, rows, size, weight, place, normalised, to, deviations, row, by_weight, by_bias
-):
-    """From behind the normalisation (the ReLU's slope is applied) to before it, in place.
-
-    The gradients of weight and bias go to `place` of by_weight and by_bias.
-    """
+@njit(**JIT)
+def normalise_backwards(given, weight, kept, by_affine):
+    """From behind the normalisation (the ReLU's derivative is applied) to before it, in place; fills `by_affine`."""
+    (gradients, at, rows, size), (by_weight, by_bias, place) = given, by_affine
+    normalised, to, deviations, row = kept
     lanes, zero, one = lane_count(gradients), gradients.dtype.type(0.0), gradients.dtype.type(1.0)
     share = one / gradients.dtype.type(size)
     whole = size // lanes * lanes

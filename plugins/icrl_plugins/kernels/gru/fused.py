@@ -8,6 +8,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.kernels.gru import kernel
+from icrl_plugins.kernels.gru.reference import GRUWeights
 from icrl_plugins.kernels.runtime.partial_sums import num_sums
 from icrl_plugins.kernels.runtime.threads import run_tasks
 from icrl_plugins.kernels.runtime.vectors import LANES
@@ -15,12 +16,11 @@ from icrl_plugins.kernels.runtime.vectors import LANES
 Tensor = torch.Tensor
 
 
-def last_state_cpu(windows: Tensor, parameters: tuple[Tensor, ...], real: Tensor | None = None) -> Tensor:
+def last_state_cpu(windows: Tensor, parameters: GRUWeights, real: Tensor | None = None) -> Tensor:
     """Windows (K, T, B, F) → the last states (K, B, S), differentiable in the parameters unless `real` is given.
 
     Args:
-        windows: float32 or float64, oldest tuple first.
-        parameters: weights (K, F, 3 S) and (K, S, 3 S), then biases (K, 1, 3 S), of inputs and states; gates r, z, n.
+        windows: float32 or float64, oldest step first.
         real: (K, T, B, 1), or with ones for any of them, by which the state is multiplied after each step; None for ones.
 
     Raises:
@@ -52,7 +52,7 @@ def _run(
     )
     run_tasks(
         kernel.forward, networks * _blocks(batch), _work(windows, units),
-        windows.detach().contiguous().numpy(), masks.numpy(), *(each.numpy() for each in parameters),
+        windows.detach().contiguous().numpy(), masks.numpy(), kernel.GRUArrays(*(each.numpy() for each in parameters)),
         last.numpy(), kept.numpy(),
     )  # fmt: skip
     return last, kept
@@ -66,7 +66,7 @@ class _LastState(torch.autograd.Function):
         return last
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, by_last: Tensor) -> tuple[Tensor | None, ...]:
         windows, kept, *parameters = ctx.saved_tensors
         gradients = [torch.empty_like(each) for each in parameters]
@@ -76,7 +76,7 @@ class _LastState(torch.autograd.Function):
         run_tasks(
             kernel.backward, len(windows) * blocks + num_sums(totals), 2 * _work(windows, by_last.shape[2]),
             windows.detach().contiguous().numpy(), parameters[1].numpy(), kept.numpy(), by_last.contiguous().numpy(),
-            partials, totals,
+            kernel.GRUGradients(partials, totals),
         )  # fmt: skip
         return None, *gradients
 

@@ -9,6 +9,8 @@ Letters: K networks, T steps, B rows, F inputs, S units, P units padded. Gates c
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -17,19 +19,37 @@ from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_plugins.kernels.runtime.partial_sums import add_up, num_sums
 from icrl_plugins.kernels.runtime.tasks import tasks
 from icrl_plugins.kernels.runtime.vectors import JIT, LANES, lane_count, load, sigmoid, splat, store
+from icrl_registry.contracts import Array
 
 ROWS = 32  # rows of a task
 #: What a step leaves for the way back, P numbers each: the state before it, r, z, n, and U h + b' of the candidate.
 KEPT = 5
 
 
+class GRUArrays(NamedTuple):
+    """Weights (K, F, 3 S) and (K, S, 3 S) of inputs and states, then biases (K, 1, 3 S)."""
+
+    input: Array
+    hidden: Array
+    input_bias: Array
+    hidden_bias: Array
+
+
+class GRUGradients(NamedTuple):
+    """Those of `GRUArrays`: flat totals, and scratch with a row of the same for each of the ⌈B / ROWS⌉ blocks."""
+
+    partials: tuple[Array, ...]
+    totals: tuple[Array, ...]
+
+
 @compiled
-def forward(counters, windows, real, weight_input, weight_hidden, bias_input, bias_hidden, last, kept):  # type: ignore[no-untyped-def]
+def forward(counters, windows, real, weights, last, kept):
     """windows (K, T, B, F) → last (K, B, S), from the zero state.
 
-    Weights are (K, F, 3 S) and (K, S, 3 S), biases (K, 1, 3 S). `real` is (K, T, B), what the states are multiplied by, or
+    `real` is (K, T, B), what the states are multiplied by, or
     empty. `kept` is flat, K · B · T · `KEPT` · P numbers for the way back, or empty: a task's rows, step after step.
     """
+    weight_input, weight_hidden, bias_input, bias_hidden = weights
     networks, steps, batch, features = windows.shape
     units, blocks = last.shape[2], (batch + ROWS - 1) // ROWS
     padded = _padded(units)
@@ -65,22 +85,21 @@ def forward(counters, windows, real, weight_input, weight_hidden, bias_input, bi
 
 
 @compiled
-def backward(counters, windows, weight_hidden, kept, by_last, partials, totals):  # type: ignore[no-untyped-def]
+def backward(counters, windows, weight_hidden, kept, by_last, by_weights):
     """From the gradient of the last state (K, B, S) to those of the parameters, by backpropagation through time.
 
     windows (K, T, B, F), weight_hidden (K, S, 3 S) and `kept` are those of `forward`.
-    totals: flat gradients of weight_input (K F 3 S), weight_hidden (K S 3 S), bias_input and bias_hidden (K 3 S).
-    partials: scratch with a row of the same for each of the ⌈B / ROWS⌉ blocks.
     """
+    partials, totals = by_weights
     networks, steps, batch, features = windows.shape
     units, blocks = by_last.shape[2], (batch + ROWS - 1) // ROWS
     padded = _padded(units)
     by_state = np.zeros((padded, 3 * padded), windows.dtype)
     transposed = np.empty(3 * padded * padded, windows.dtype)
     inputs = np.empty(steps * ROWS * features, windows.dtype)
-    slopes = np.empty(steps * ROWS * 4 * padded, windows.dtype)
+    derivatives = np.empty(steps * ROWS * 4 * padded, windows.dtype)
     gradient, carried = np.empty(ROWS * padded, windows.dtype), np.empty(ROWS * padded, windows.dtype)
-    found = np.empty(max(features, padded) * 3 * padded, windows.dtype)
+    gathered = np.empty(max(features, padded) * 3 * padded, windows.dtype)
     padding, flat = new_padding(max(ROWS, padded), windows), kept.reshape(-1)
     for task in tasks(counters, networks * blocks + num_sums(totals)):
         if task >= networks * blocks:
@@ -99,62 +118,62 @@ def backward(counters, windows, weight_hidden, kept, by_last, partials, totals):
         origin = (k * batch + first) * steps * KEPT * padded
         for t in range(steps - 1, -1, -1):
             at, place = t * rows * 4 * padded, origin + t * rows * KEPT * padded
-            _slopes(flat, place, gradient, carried, rows, padded, slopes, at)
+            _derivatives(flat, place, gradient, carried, rows, padded, derivatives, at)
             product(
-                (slopes, at + padded, 4 * padded, 1), (transposed, 0, padded), BIASED, (carried, 0, padded),
-                (gradient, 0), rows, 3 * padded, padded, padding,
+                (derivatives, at + padded, 4 * padded, 1), (transposed, 0, padded), BIASED, (carried, 0, padded),
+                (gradient, 0), (rows, 3 * padded, padded), padding,
             )  # fmt: skip
         _gather(windows, k, first, rows, inputs)
-        depth, gates = steps * rows, (slopes, 0, 4 * padded)  # n, r, z for the inputs
-        product((inputs, 0, 1, features), gates, RAW, gates, (found, 0), features, depth, 3 * padded, padding)
-        _unpad(found, features, units, padded, 1, partials[0][block], k)
-        gates = (slopes, padded, 4 * padded)  # r, z, n for the state
-        product((flat, origin, 1, KEPT * padded), gates, RAW, gates, (found, 0), units, depth, 3 * padded, padding)
-        _unpad(found, units, units, padded, 0, partials[1][block], k)
-        _sum_rows(slopes, 0, depth, padded, found)
-        _unpad(found, 1, units, padded, 1, partials[2][block], k)
-        _sum_rows(slopes, padded, depth, padded, found)
-        _unpad(found, 1, units, padded, 0, partials[3][block], k)
+        depth, gates = steps * rows, (derivatives, 0, 4 * padded)  # n, r, z for the inputs
+        product((inputs, 0, 1, features), gates, RAW, gates, (gathered, 0), (features, depth, 3 * padded), padding)
+        _unpad(gathered, features, units, padded, 1, partials[0][block], k)
+        gates = (derivatives, padded, 4 * padded)  # r, z, n for the state
+        product((flat, origin, 1, KEPT * padded), gates, RAW, gates, (gathered, 0), (units, depth, 3 * padded), padding)
+        _unpad(gathered, units, units, padded, 0, partials[1][block], k)
+        _sum_rows(derivatives, 0, depth, padded, gathered)
+        _unpad(gathered, 1, units, padded, 1, partials[2][block], k)
+        _sum_rows(derivatives, padded, depth, padded, gathered)
+        _unpad(gathered, 1, units, padded, 0, partials[3][block], k)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _padded(units):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _padded(units):
     return (units + LANES - 1) // LANES * LANES
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _pad_gates(given, units, padded):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _pad_gates(given, units, padded):
     """(…, 3 S) → (≥ …, 3 P)."""
-    wide = padded.shape[1] // 3
+    padded_units = padded.shape[1] // 3
     for row in range(given.shape[0]):
         for gate in range(3):
             for unit in range(units):
-                padded[row, gate * wide + unit] = given[row, gate * units + unit]
+                padded[row, gate * padded_units + unit] = given[row, gate * units + unit]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _unpad(found, rows, units, padded, turned, partial, network):  # type: ignore[no-untyped-def]
-    """(…, 3 P) → the part (…, 3 S) of one network; gates that were `turned` came as n, r, z."""
+@njit(**JIT)
+def _unpad(gathered, rows, units, padded, rotated, partial, network):
+    """(…, 3 P) → the part (…, 3 S) of one network; gates that were `rotated` came as n, r, z."""
     at = network * rows * 3 * units
     for row in range(rows):
         for gate in range(3):
-            given = (gate + turned) % 3
+            given = (gate + rotated) % 3
             for unit in range(units):
-                partial[at + (row * 3 + gate) * units + unit] = found[(row * 3 + given) * padded + unit]
+                partial[at + (row * 3 + gate) * units + unit] = gathered[(row * 3 + given) * padded + unit]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _affine(values, origin, width, weight, bias, out, rows, padding):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _affine(values, origin, width, weight, bias, out, rows, padding):
     """out (rows, 3 P) = values (rows, width) · weight + bias."""
     columns = weight.shape[1]
     product(
         (values, origin, width, 1), (weight.reshape(-1), 0, columns), BIASED, (bias, 0, 0), (out, 0),
-        rows, width, columns, padding,
+        (rows, width, columns), padding,
     )  # fmt: skip
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _cells(inputs, recurrent, state, following, rows, padded, kept, at):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _cells(inputs, recurrent, state, following, rows, padded, kept, at):
     """The gates and the next state of every row."""
     one, two = splat(state.dtype.type(1.0)), splat(state.dtype.type(2.0))
     for b in range(rows):
@@ -173,8 +192,8 @@ def _cells(inputs, recurrent, state, following, rows, padded, kept, at):  # type
             store(kept, to + 4 * padded + j, again)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _slopes(kept, place, gradient, carried, rows, padded, slopes, at):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _derivatives(kept, place, gradient, carried, rows, padded, derivatives, at):
     """The gradients of a step's pre-activations: n, r, z, and of U h + b' of n; `carried` is what z lets through."""
     one = splat(gradient.dtype.type(1.0))
     for b in range(rows):
@@ -185,15 +204,15 @@ def _slopes(kept, place, gradient, carried, rows, padded, slopes, at):  # type: 
             given = load(gradient, here + j)
             by_candidate = given * (one - update) * (one - candidate * candidate)
             by_reset = by_candidate * load(kept, held + 4 * padded + j) * reset * (one - reset)
-            store(slopes, to + j, by_candidate)
-            store(slopes, to + padded + j, by_reset)
-            store(slopes, to + 2 * padded + j, given * (before - candidate) * update * (one - update))
-            store(slopes, to + 3 * padded + j, by_candidate * reset)
+            store(derivatives, to + j, by_candidate)
+            store(derivatives, to + padded + j, by_reset)
+            store(derivatives, to + 2 * padded + j, given * (before - candidate) * update * (one - update))
+            store(derivatives, to + 3 * padded + j, by_candidate * reset)
             store(carried, here + j, given * update)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _gather(windows, network, first, rows, inputs):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _gather(windows, network, first, rows, inputs):
     """A task's inputs, step after step: (T · rows, F)."""
     steps, features = windows.shape[1], windows.shape[3]
     for t in range(steps):
@@ -203,12 +222,12 @@ def _gather(windows, network, first, rows, inputs):  # type: ignore[no-untyped-d
                 inputs[(t * rows + b) * features + f] = row[f]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _sum_rows(slopes, column, depth, padded, out):  # type: ignore[no-untyped-def]
-    """out (3 P) = the sum over rows of three gates of `slopes` (depth, 4 P), from `column` on."""
-    lanes = lane_count(slopes)
+@njit(**JIT)
+def _sum_rows(derivatives, column, depth, padded, out):
+    """out (3 P) = the sum over rows of three gates of `derivatives` (depth, 4 P), from `column` on."""
+    lanes = lane_count(derivatives)
     for j in range(0, 3 * padded, lanes):
-        total = splat(slopes.dtype.type(0.0))
+        total = splat(derivatives.dtype.type(0.0))
         for row in range(depth):
-            total = total + load(slopes, row * 4 * padded + column + j)
+            total = total + load(derivatives, row * 4 * padded + column + j)
         store(out, j, total)

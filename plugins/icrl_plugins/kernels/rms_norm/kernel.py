@@ -18,7 +18,7 @@ ROWS = 64  # rows of a task
 
 
 @compiled
-def forward(counters, x, weight, epsilon, out, scale):  # type: ignore[no-untyped-def]
+def forward(counters, x, weight, epsilon, out, scale):
     """x (M, D), weight (D) → out (M, D) and the rows' r as scale (M)."""
     count, size = x.shape
     lanes = lane_count(x)
@@ -36,7 +36,7 @@ def forward(counters, x, weight, epsilon, out, scale):  # type: ignore[no-untype
 
 
 @compiled
-def backward(counters, x, weight, scale, grad_out, grad_x, partials, totals):  # type: ignore[no-untyped-def]
+def backward(counters, x, weight, scale, grad_out, grad_x, partials, totals):
     """grad_x (M, D); totals: the gradient of weight (D). partials: scratch of it, (⌈M / ROWS⌉, D), which begins at zero."""
     count, size = x.shape
     lanes = lane_count(x)

@@ -19,6 +19,7 @@ import os
 import pickle
 import uuid
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -115,11 +116,11 @@ class KernelCache:
             unfinished.write_bytes(hashlib.sha256(data).digest() + data)
             os.replace(unfinished, path)
         except OSError as error:
-            unfinished_is_left = _remove(unfinished)
-            left = f"; {unfinished} is left and can be deleted" if unfinished_is_left else ""
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
             _warn(
                 f"compiled kernels cannot be kept in {path.parent} ({error}): every process compiles them anew, "
-                f"which takes minutes; NUMBA_CACHE_DIR names another directory{left}"
+                f"which takes minutes; NUMBA_CACHE_DIR names another directory"
             )
 
     def _file(self, signature: Any, codegen: Any) -> Path:
@@ -130,12 +131,3 @@ class KernelCache:
         key.update(dumps(closure))
         key.update(code.co_code)
         return cache_directory() / f"{self._stem}-{code.co_firstlineno}-{key.hexdigest()[:16]}.nbc"
-
-
-def _remove(path: Path) -> bool:
-    """Whether it is still there afterwards."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return path.exists()
-    return False

@@ -33,7 +33,7 @@ def _refuse(*arguments: Any) -> None:
 
 
 @compiled
-def _double(values):  # type: ignore[no-untyped-def]
+def _double(values):
     for at in range(0, values.size, lane_count(values)):
         store(values, at, load(values, at) * splat(values.dtype.type(2.0)))
 

@@ -15,8 +15,8 @@ from icrl_plugins.kernels.runtime.vectors import JIT
 COLUMNS = 1024  # columns of a task
 
 
-@register_jitable  # type: ignore[untyped-decorator]
-def num_sums(totals):  # type: ignore[no-untyped-def]
+@register_jitable
+def num_sums(totals):
     """How many tasks `add_up` makes of these totals; from Python or from a kernel."""
     count = 0
     for total in totals:
@@ -24,8 +24,8 @@ def num_sums(totals):  # type: ignore[no-untyped-def]
     return count
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def add_up(counters, parts, task, partials, totals):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def add_up(counters, parts, task, partials, totals):
     """Adds `COLUMNS` columns, once the `parts` tasks before are done: totals[i] (M) = the rows of partials[i] (P, M).
 
     Accumulated in float64. The tasks 0 … num_sums(totals) - 1 fill all totals.

@@ -25,7 +25,7 @@ def new_counters() -> Any:
     return np.zeros(2, dtype=np.int64)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _fetch_add(typing_context: Any, counters: Any, index: Any, amount: Any) -> Any:
     """Adds to a counter that other threads change too; gives what it was before."""
 
@@ -38,8 +38,8 @@ def _fetch_add(typing_context: Any, counters: Any, index: Any, amount: Any) -> A
     return types.int64(counters, types.intp, types.int64), generate
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def tasks(counters, total):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def tasks(counters, total):
     """The numbers of the tasks that this thread is to do."""
     task = _fetch_add(counters, _TAKEN, 1)
     while task < total:
@@ -48,14 +48,14 @@ def tasks(counters, total):  # type: ignore[no-untyped-def]
         task = _fetch_add(counters, _TAKEN, 1)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def wait_for(counters, parts):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def wait_for(counters, parts):
     """Returns when the first `parts` tasks are done; only for a task after them, which no other waits for."""
     while _fetch_add(counters, _DONE, 0) < parts:
         pass
 
 
-def look_for_the_end(counters, total):  # type: ignore[no-untyped-def]
+def look_for_the_end(counters, total):
     """Whether all tasks are done by now or very soon: waking a sleeping thread takes longer than many a task."""
     for _ in range(_LOOKS):  # noqa: SIM110 (numba knows no any() of a generator)
         if _fetch_add(counters, _DONE, 0) >= total:

@@ -50,7 +50,7 @@ _EXP2 = (
 )
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """Numba's type of a vector with elements of `dtype`."""
 
     def __init__(self, dtype: types.Type) -> None:
@@ -60,7 +60,7 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, vector: Vector) -> None:
         element = ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType()
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
@@ -73,7 +73,7 @@ def _place(context: Any, builder: Any, signature: Any, arguments: Any, vector: V
     return builder.bitcast(pointer, context.get_value_type(vector).as_pointer()), vector.dtype.bitwidth // 8
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typing_context: Any, array: Any, index: Any) -> Any:
     """The vector that begins at flat index `index` of a C-contiguous array."""
     vector = Vector(array.dtype)
@@ -85,7 +85,7 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
     return vector(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     """Writes a vector at flat index `index` of a C-contiguous array and on."""
 
@@ -97,7 +97,7 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     return types.void(array, types.intp, vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     """Asks for the cache line of flat index `index` of a C-contiguous array; any index is harmless."""
 
@@ -121,7 +121,7 @@ def _in_every_lane(builder: Any, element: Any, kind: Any) -> Any:
     return builder.shuffle_vector(first, undefined, zeros)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def splat(typing_context: Any, scalar: Any) -> Any:
     """A vector with the scalar in every lane."""
     vector = Vector(scalar)
@@ -132,7 +132,7 @@ def splat(typing_context: Any, scalar: Any) -> Any:
     return vector(scalar), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def spread(typing_context: Any, array: Any, index: Any) -> Any:
     """A vector with the element at flat index `index`, from 0 on, of a C-contiguous array in every lane."""
     vector = Vector(array.dtype)
@@ -145,7 +145,7 @@ def spread(typing_context: Any, array: Any, index: Any) -> Any:
     return vector(array, types.intp), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def lane_sum(typing_context: Any, vector: Any) -> Any:
     """The sum over the lanes, in an order that the machine fixes."""
 
@@ -160,7 +160,7 @@ def lane_sum(typing_context: Any, vector: Any) -> Any:
     return vector.dtype(vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def where_positive(typing_context: Any, condition: Any, vector: Any) -> Any:
     """The vector's lanes where those of `condition` are above 0; elsewhere, and where they are NaN, 0."""
 
@@ -171,8 +171,8 @@ def where_positive(typing_context: Any, condition: Any, vector: Any) -> Any:
     return vector(condition, vector), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def ramp(typing_context: Any, vector: Any) -> Any:
+@intrinsic
+def relu(typing_context: Any, vector: Any) -> Any:
     """The rectifier max(x, 0) of every lane; NaN stays NaN."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -182,10 +182,20 @@ def ramp(typing_context: Any, vector: Any) -> Any:
     return vector(vector), generate
 
 
+@intrinsic
+def maximum(typing_context: Any, first: Any, second: Any) -> Any:
+    """The larger one in every lane; where one of them is NaN, the first."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.select(builder.fcmp_ordered("<", *arguments), arguments[1], arguments[0])
+
+    return first(first, second), generate
+
+
 def _elementwise(instruction: str, *operators: Callable[..., Any]) -> None:
     """Gives vectors the operators by one instruction of LLVM's."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def combine(typing_context: Any, first: Any, second: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return getattr(builder, instruction)(*arguments, flags=FLAGS)
@@ -239,7 +249,7 @@ def _emit_exp2(builder: Any, z: Any) -> Any:
     return builder.bitcast(builder.add(builder.bitcast(polynomial, integer), exponent), kind)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def decay(typing_context: Any, z: Any) -> Any:
     """exp(x) for z = x * decay_scale(x), a scalar or a vector."""
 
@@ -284,24 +294,24 @@ def softplus(x: Any) -> Any:
     raise NotImplementedError("for use inside numba kernels")
 
 
-@overload(decay_scale, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
+@overload(decay_scale, jit_options=JIT, strict=False)
 def _decay_scale(x: Any) -> Any:
     scale = _F32(_LOG2_E) if x == types.float32 else np.float64(1.0)
     return lambda x: scale
 
 
-@overload(lane_count, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
+@overload(lane_count, jit_options=JIT, strict=False)
 def _lane_count(array: Any) -> Any:
     lanes = Vector(array.dtype).lanes
     return lambda array: lanes
 
 
-@overload(exponential, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
+@overload(exponential, jit_options=JIT, strict=False)
 def _exponential(x: Any) -> Any:
     return lambda x: decay(x * decay_scale(x))
 
 
-@overload(log1p_unit, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
+@overload(log1p_unit, jit_options=JIT, strict=False)
 def _log1p_unit(x: Any) -> Any:
     if x != types.float32:
         return lambda x: math.log1p(x)
@@ -316,7 +326,7 @@ def _log1p_unit(x: Any) -> Any:
     return series
 
 
-@overload(sigmoid, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
+@overload(sigmoid, jit_options=JIT, strict=False)
 def _sigmoid(x: Any) -> Any:
     number = x.dtype if isinstance(x, Vector) else x
     one, scale = (_F32(1.0), _F32(-_LOG2_E)) if number == types.float32 else (np.float64(1.0), np.float64(-1.0))
@@ -325,7 +335,7 @@ def _sigmoid(x: Any) -> Any:
     return lambda x: one / (one + decay(x * scale))
 
 
-@overload(softplus, jit_options=JIT, strict=False)  # type: ignore[untyped-decorator]
+@overload(softplus, jit_options=JIT, strict=False)
 def _softplus(x: Any) -> Any:
     zero = _F32(0.0) if x == types.float32 else np.float64(0.0)
 

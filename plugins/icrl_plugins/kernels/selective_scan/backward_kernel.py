@@ -105,8 +105,8 @@ class _Parts(NamedTuple):
     by_lane: Array
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _expect_border(borders, b, block, chunk):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _expect_border(borders, b, block, chunk):
     """Asks for the state before a chunk, which comes next."""
     size = borders.shape[3] * BLOCK
     first = ((b * borders.shape[1] + block) * borders.shape[2] + chunk) * size
@@ -114,8 +114,8 @@ def _expect_border(borders, b, block, chunk):  # type: ignore[no-untyped-def]
         prefetch(borders, first + at)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _recompute_chunk(sequence, span, a, sizes, history, ys):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _recompute_chunk(sequence, span, a, sizes, history, ys):
     """As `_scan_chunk`, but keeps every state (h[0] is the border's, h[i + 1] that after step i) and every decay."""
     (_, _, B, C), (ds, du), (h, decays) = sequence, sizes, history
     b, begin, end = span.sequence, span.begin, span.end
@@ -137,8 +137,8 @@ def _recompute_chunk(sequence, span, a, sizes, history, ys):  # type: ignore[no-
             store(ys, i * BLOCK + v, y)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _adjoint_chunk(sequence, span, a, sizes, history, adjoint, sums, parts):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _adjoint_chunk(sequence, span, a, sizes, history, adjoint, sums, parts):
     """The adjoint recurrence back over a chunk; sums over channels are kept by lane until a step is done."""
     (_, _, B, C), (ds, du), (h, decays), (gs, gh) = sequence, sizes, history, adjoint
     (sum_b, sum_d), (grad_a, grad_B, grad_C, by_lane) = sums, parts
@@ -177,8 +177,8 @@ def _adjoint_chunk(sequence, span, a, sizes, history, adjoint, sums, parts):  # 
             grad_C[block, b, t, n] = lane_sum(load(by_lane, (num_states + n) * LANES))
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):
     """From dLoss/dout in gs to dLoss/dy in gs and dLoss/dz in ys; adds to grad_skip."""
     one = splat(ys.dtype.type(1))
     for v in range(0, BLOCK, lane_count(ys)):
@@ -198,8 +198,8 @@ def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):  # type: ignor
         store(grad_skip, v, total)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _through_inputs(skip, unscale, inputs, by_y, count, sums, grad_bias):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _through_inputs(skip, unscale, inputs, by_y, count, sums, grad_bias):
     """Turns the sums with decays into dLoss/dpre and those with B into dLoss/dx; adds to grad_bias.
 
     inputs: x, dt before softplus, and dt, (CHUNK, BLOCK) each.
@@ -218,7 +218,7 @@ def _through_inputs(skip, unscale, inputs, by_y, count, sums, grad_bias):  # typ
 
 
 @compiled
-def backward(counters, sequence, gate, weights, borders, upstream, gradients, sums):  # type: ignore[no-untyped-def]
+def backward(counters, sequence, gate, weights, borders, upstream, gradients, sums):
     """Fills `gradients` and `sums`; sequence, gate, weights and borders are those of `forward`."""
     x, A, (partials, totals) = sequence.x, weights.A, sums
     batch, steps, channels = x.shape

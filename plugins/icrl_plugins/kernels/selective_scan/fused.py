@@ -73,7 +73,7 @@ class _FusedScan(torch.autograd.Function):
         return torch.from_numpy(outputs.out), torch.from_numpy(outputs.last)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad_out: Tensor | None, grad_last: Tensor | None) -> tuple[Grad, ...]:
         *tensors, z, dt_bias, kept = ctx.saved_tensors
         (x, dt, A, B, C, D), borders = _arrays(*tensors), kept.numpy()

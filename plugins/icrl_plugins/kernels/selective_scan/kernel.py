@@ -92,8 +92,8 @@ class StepSizes(NamedTuple):
     dt_x: Array
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def load_rates(A, first, width, a):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def load_rates(A, first, width, a):
     """a[n, e] = A[first + e, n], scaled for `decay`; zero past the last channel."""
     a[:, :] = 0
     for e in range(width):
@@ -101,8 +101,8 @@ def load_rates(A, first, width, a):  # type: ignore[no-untyped-def]
             a[n, e] = A[first + e, n] * decay_scale(A[first + e, n])
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def load_states(states, b, first, width, h):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def load_states(states, b, first, width, h):
     """h[n, e] = states[b, first + e, n]; zero past the last channel."""
     h[:, :] = 0
     for e in range(width):
@@ -110,16 +110,16 @@ def load_states(states, b, first, width, h):  # type: ignore[no-untyped-def]
             h[n, e] = states[b, first + e, n]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def store_states(h, b, first, width, states):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def store_states(h, b, first, width, states):
     """states[b, first + e, n] = h[n, e]."""
     for e in range(width):
         for n in range(states.shape[2]):
             states[b, first + e, n] = h[n, e]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def load_rows(source, column, span, width, rows, ahead):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def load_rows(source, column, span, width, rows, ahead):
     """rows[i, e] = source[b, begin + i, column + e]; asks for the rows of the chunk after (ahead = 1) or before (-1)."""
     b, begin, end = span.sequence, span.begin, span.end
     for t in range(begin, end):
@@ -130,8 +130,8 @@ def load_rows(source, column, span, width, rows, ahead):  # type: ignore[no-unty
             rows[t - begin, e] = source[b, t, column + e]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def store_rows(rows, span, first, width, target):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def store_rows(rows, span, first, width, target):
     """target[b, begin + i, first + e] = rows[i, e]."""
     b, begin, end = span.sequence, span.begin, span.end
     for t in range(begin, end):
@@ -139,8 +139,8 @@ def store_rows(rows, span, first, width, target):  # type: ignore[no-untyped-def
             target[b, t, first + e] = rows[t - begin, e]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def find_step_sizes(pre, bias, xs, count, sizes):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def find_step_sizes(pre, bias, xs, count, sizes):
     """Adds the bias to pre (dt before softplus), then dt = softplus(pre) and dt_x = dt xs."""
     ds, du = sizes
     for i in range(count):
@@ -150,8 +150,8 @@ def find_step_sizes(pre, bias, xs, count, sizes):  # type: ignore[no-untyped-def
             du[i, e] = ds[i, e] * xs[i, e]
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _scan_chunk(sequence, span, a, sizes, h, ys):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _scan_chunk(sequence, span, a, sizes, h, ys):
     """The recurrence over a chunk: h (N, BLOCK) is carried, ys (CHUNK, BLOCK) = sum_n C[n] h[n]."""
     (_, _, B, C), b, lanes = sequence, span.sequence, lane_count(ys)
     for t in range(span.begin, span.end):
@@ -168,8 +168,8 @@ def _scan_chunk(sequence, span, a, sizes, h, ys):  # type: ignore[no-untyped-def
             store(ys, row + v, y)
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _skip_and_gate(skip, has_z, xs, zs, count, ys):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _skip_and_gate(skip, has_z, xs, zs, count, ys):
     """ys becomes (ys + skip xs) silu(zs)."""
     for i in range(count):
         for v in range(0, BLOCK, lane_count(ys)):
@@ -182,7 +182,7 @@ def _skip_and_gate(skip, has_z, xs, zs, count, ys):  # type: ignore[no-untyped-d
 
 
 @compiled
-def forward(counters, sequence, gate, weights, initial, keep, outputs):  # type: ignore[no-untyped-def]
+def forward(counters, sequence, gate, weights, initial, keep, outputs):
     """Fills `outputs` from the state `initial` (b, E, N) on; the states at the borders of chunks only if `keep`."""
     x = sequence.x
     batch, steps, channels = x.shape

@@ -38,8 +38,8 @@ class Projections(NamedTuple):
     dt_bias: Array
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _convolve(xz, conv_state, taps, bias, b, x):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _convolve(xz, conv_state, taps, bias, b, x):
     """x (E) = SiLU of the convolution at the newest input; taps (W, E)."""
     width = taps.shape[0]
     for e in range(x.size):
@@ -51,8 +51,8 @@ def _convolve(xz, conv_state, taps, bias, b, x):  # type: ignore[no-untyped-def]
         x[e] = x[e] * sigmoid(x[e])
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _project(weight, x, out):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _project(weight, x, out):
     """out = weight (O, I) @ x (I), I being all of the weight's columns."""
     for o in range(weight.shape[0]):
         total = out.dtype.type(0)
@@ -61,8 +61,8 @@ def _project(weight, x, out):  # type: ignore[no-untyped-def]
         out[o] = total
 
 
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _scan(state, next_state, rates, dt, x, BC, y):  # type: ignore[no-untyped-def]
+@njit(**JIT)
+def _scan(state, next_state, rates, dt, x, BC, y):
     """next_state[e, n] = decay(dt[e] rates[e, n]) state[e, n] + dt[e] x[e] B[n], y[e] = sum_n C[n] next_state[e, n]."""
     B, C = BC
     for e in range(dt.size):
@@ -77,7 +77,7 @@ def _scan(state, next_state, rates, dt, x, BC, y):  # type: ignore[no-untyped-de
 
 
 @compiled
-def step(xz, before, convolution, projections, A_log, D, out, after):  # type: ignore[no-untyped-def]
+def step(xz, before, convolution, projections, A_log, D, out, after):
     """One step for a batch: xz (b, 2E) and the state `before` → out (b, E) and the state `after`; A_log (E, N), D (E)."""
     (conv_state, state), (next_conv, next_state) = before, after
     (conv_weight, conv_bias), (x_proj, dt_proj, dt_bias) = convolution, projections

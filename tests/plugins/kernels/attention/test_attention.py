@@ -68,6 +68,19 @@ def test_large_negative_scores_before_a_block_that_is_not_full(dtype):
         assert (ours - theirs).abs().max() <= 1e-3 * theirs.abs().max()
 
 
+@pytest.mark.parametrize("scale", [1e5, 1e9, 1e12])
+def test_scores_of_any_size_choose_the_largest(scale):
+    """Where PyTorch is finite, so are we: one key takes all of the weight, whichever lane it falls into."""
+    queries, keys, values, _ = drawn(1, 1, 2 * KEYS, 16, dtype=torch.float32)
+    with torch.no_grad():
+        queries.fill_(1.0)
+        keys.copy_(
+            keys[..., :1].sign() * scale * torch.rand(keys[..., :1].shape, generator=torch.Generator().manual_seed(0))
+        )
+    found, expected = causal_attention_cpu(queries, keys, values), by_torch(queries, keys, values)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_shapes_that_differ_are_refused():
     queries, keys, values, _ = drawn(1, 2, 5, 3)
     with pytest.raises(ValueError, match="expected equal"):

@@ -13,8 +13,8 @@ from icrl_plugins.kernels.dense.product import (
     BIASED_RELU,
     BIASED_TANH,
     RAW,
-    RELU_SLOPE,
-    TANH_SLOPE,
+    RELU_DERIVATIVE,
+    TANH_DERIVATIVE,
     _multiply_by_six,
     _multiply_by_sixteen,
     new_padding,
@@ -27,8 +27,8 @@ FINISHED: dict[int, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
     BIASED: lambda sums, other: sums + other,
     BIASED_RELU: lambda sums, other: np.maximum(sums + other, 0.0),
     BIASED_TANH: lambda sums, other: np.tanh(sums + other),
-    RELU_SLOPE: lambda sums, other: np.where(other > 0.0, sums, 0.0),
-    TANH_SLOPE: lambda sums, other: sums * (1.0 - other**2),
+    RELU_DERIVATIVE: lambda sums, other: np.where(other > 0.0, sums, 0.0),
+    TANH_DERIVATIVE: lambda sums, other: sums * (1.0 - other**2),
 }
 
 
@@ -45,7 +45,7 @@ def in_tiles_of_six(left, right, finish, other, out, rows, depth, columns):  # t
 @njit(**JIT)
 def as_layers_use_it(left, right, finish, other, out, rows, depth, columns):  # type: ignore[no-untyped-def]
     padding = new_padding(max(rows, depth), out)
-    product(left, right, finish, other, (out, 0), rows, depth, columns, padding)
+    product(left, right, finish, other, (out, 0), (rows, depth, columns), padding)
 
 
 def drawn(rows: int, depth: int, columns: int, dtype: type) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
