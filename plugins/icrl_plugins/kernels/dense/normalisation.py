@@ -15,11 +15,11 @@ from icrl_registry.contracts import Array
 
 
 class Rows(NamedTuple):
-    """`count` rows of `size` numbers in a flat array, from `at` on."""
+    """`num_rows` rows of `size` numbers in a flat array, from `at` on."""
 
     values: Array
     at: int
-    count: int
+    num_rows: int
     size: int
 
 

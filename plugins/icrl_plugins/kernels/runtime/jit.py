@@ -22,7 +22,7 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         return _refuse
     dispatcher = njit(**JIT)(function)
     dispatcher._cache = KernelCache(dispatcher.py_func)
-    return dispatcher  # type: ignore[no-any-return]
+    return dispatcher
 
 
 def _refuse(*arguments: Any) -> None:
