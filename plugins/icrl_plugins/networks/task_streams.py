@@ -114,5 +114,5 @@ class RepeatedStreams:
         return self._streams.uniform(low, high, self._copies, *shape).flatten(0, 1)
 
     def bernoulli(self, probability: float, *shape: int) -> torch.Tensor:
-        """See `TaskStreams.chances`; (K·M, *shape)."""
+        """See `TaskStreams.bernoulli`; (K·M, *shape)."""
         return self._streams.bernoulli(probability, self._copies, *shape).flatten(0, 1)

@@ -89,7 +89,7 @@ class KernelCache:
         path = self._file(signature, target_context.codegen())
         try:
             content = path.read_bytes()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             _warn(f"the compiled kernels in {path.parent} cannot be read ({error}); they are compiled anew")

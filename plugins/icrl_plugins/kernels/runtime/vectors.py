@@ -227,11 +227,11 @@ def _suffix(kind: Any) -> str:
 def _emit_exp2(builder: Any, z: Any) -> Any:
     """2**z in float32, scalar or vector; z is clamped to [-126, 127], far outside any use here."""
     kind = z.type
-    wide = isinstance(kind, ir.VectorType)
-    integer = ir.VectorType(ir.IntType(32), kind.count) if wide else ir.IntType(32)
+    is_vector = isinstance(kind, ir.VectorType)
+    integer = ir.VectorType(ir.IntType(32), kind.count) if is_vector else ir.IntType(32)
 
     def constant(of: Any, value: Any) -> Any:
-        return ir.Constant(of, [value] * kind.count if wide else value)
+        return ir.Constant(of, [value] * kind.count if is_vector else value)
 
     def number(value: float) -> Any:
         return constant(kind, float(_F32(value)))
