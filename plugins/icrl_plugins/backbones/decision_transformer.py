@@ -10,7 +10,6 @@ and a whole one, and costs about one more token per step on average. Letters: th
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from typing import ClassVar, Literal
 
 import torch
@@ -19,6 +18,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from icrl_plugins.backbones.linear import Linear
+from icrl_plugins.kernels.attention.operation import attention_kernel, causal_attention
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.errors import UsageError
 
@@ -67,40 +67,6 @@ def sinusoids(length: int, size: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :size].float()
 
 
-def _flash_attention_applies(tensor: Tensor) -> bool:
-    """Whether the flash-attn package runs this: installed, on CUDA, in half precision."""
-    half = tensor.dtype in (torch.float16, torch.bfloat16)
-    return tensor.device.type == "cuda" and half and find_spec("flash_attn") is not None
-
-
-def _fused_attention_applies(tensor: Tensor, dropout: float) -> bool:
-    """Whether our own kernel runs a whole window of this: on the CPU, without dropout."""
-    return tensor.device.type == "cpu" and tensor.dtype in (torch.float32, torch.float64) and dropout == 0
-
-
-def causal_attention(queries: Tensor, keys: Tensor, values: Tensor, dropout: float) -> Tensor:
-    """Attention of the last T positions over all S ≥ T so far: (B, N, T, D/N) and twice (B, N, S, D/N) → (B, N, T, D/N).
-
-    Query i sees keys 0 … S - T + i. PyTorch's causal flag aligns the mask to the first key instead, so it serves S = T only.
-    """
-    if _flash_attention_applies(queries):
-        from flash_attn import flash_attn_func
-
-        time_first = (tensor.transpose(1, 2) for tensor in (queries, keys, values))
-        attended: Tensor = flash_attn_func(*time_first, dropout_p=dropout, causal=True)  # aligned to the last key
-        return attended.transpose(1, 2)
-    steps, seen = queries.shape[2], keys.shape[2]
-    mask = None
-    if 1 < steps < seen:
-        mask = torch.ones(steps, seen, dtype=torch.bool, device=queries.device).tril(seen - steps)
-    causal = steps > 1 and steps == seen
-    if causal and _fused_attention_applies(queries, dropout):
-        from icrl_plugins.backbones.attention_cpu import causal_attention_cpu
-
-        return causal_attention_cpu(queries, keys, values)
-    return F.scaled_dot_product_attention(queries, keys, values, mask, dropout, is_causal=causal)
-
-
 class _Block(nn.Module):
     """r + Attention(LN(r)), then r + MLP(LN(r))."""
 
@@ -122,7 +88,7 @@ class _Block(nn.Module):
     def forward(self, residual: Tensor, cache: LayerCache | None, position: int) -> tuple[Tensor, LayerCache | None]:
         """(B, T, D) at positions `position` and on; a cache has room for them and gets their keys and values."""
         batch, steps, size = residual.shape
-        heads = self.qkv(self.norm_attention(residual)).view(batch, steps, 3, self.num_heads, -1)
+        heads = self.qkv(self.norm_attention(residual)).view(batch, steps, 3, self.num_heads, size // self.num_heads)
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)  # (B, N, T, D/N) each
         if cache is not None:
             if torch.is_grad_enabled():  # what an earlier step's gradient needs must stay as it was
@@ -177,10 +143,7 @@ class DecisionTransformer(nn.Module):
     @property
     def kernel(self) -> str:
         """Which attention kernel runs whole windows at the module's present device and precision."""
-        if _flash_attention_applies(self.norm.weight):
-            return "flash-attn"
-        dropout = self.config.attention_dropout if self.training else 0.0
-        return "attention-numba" if _fused_attention_applies(self.norm.weight, dropout) else "torch-sdpa"
+        return attention_kernel(self.norm.weight, self.config.attention_dropout if self.training else 0.0)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, D) → (B, T, D), T up to the context length.
@@ -227,9 +190,9 @@ class DecisionTransformer(nn.Module):
 
     def prefill(self, tokens: Tensor, state: TransformerState) -> tuple[Tensor, TransformerState]:
         """(B, T, D), any T, and a state → what T steps would give: (B, T, D) and the state after them."""
-        outputs = []
+        outputs = [tokens[:, :0]]
         while tokens.shape[1]:
-            position = int(state[0][0])
+            position = int(state[0][0]) if len(state[0]) else 0
             if position == self.context_length:
                 state, position = self._keep_newest_half(state), self.context_length // 2
             piece = tokens[:, : self.context_length - position]

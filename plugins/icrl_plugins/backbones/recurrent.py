@@ -57,7 +57,7 @@ class _Recurrent(nn.Module):
 
     def initial_state(self, batch_size: int) -> RecurrentState:
         """Zeros: the state before a task's first token."""
-        like = self.rnn.weight_ih_l0
+        like = self.rnn.get_parameter("weight_ih_l0")
         return tuple(like.new_zeros(batch_size, self.config.num_layers, self.model_size) for _ in range(self.states))
 
     def prefill(self, tokens: Tensor, state: RecurrentState) -> tuple[Tensor, RecurrentState]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from icrl_plugins.backbones.attention_cpu import causal_attention_cpu
+from icrl_plugins.kernels.attention.fused import causal_attention_cpu
 from icrl_registry.benchmarks import (
     Benchmark,
     BenchmarkReport,

@@ -83,6 +83,13 @@ class ScanBenchmark(Benchmark):
         "context_layers": 2,
     }
 
+    @staticmethod
+    def check() -> str:
+        """Whether this machine's kernels compile, load and run, in a sentence; raises what stands in their way."""
+        from icrl_plugins.kernels.runtime.jit import probe
+
+        return probe()
+
     def __init__(self, config: ComponentConfig) -> None:
         assert isinstance(config, ScanConfig)
         self.config = config

@@ -1,7 +1,7 @@
 """What the selective scan is measured beside: the formula step by step, mambapy's parallel scan, transformers' Mamba.
 
 Every function prepares one pass and returns it as a call, so that it can also run in a process of its own. `mode` is
-"forward" (no gradient) or "training" (forward and backward). Letters as in `scan_kernels.py`.
+"forward" (no gradient) or "training" (forward and backward). Letters as in `kernels/selective_scan/kernel.py`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 
-from icrl_plugins.backbones.mamba.scan_reference import scan_reference
-from icrl_plugins.backbones.mamba.selective_scan import selective_scan
+from icrl_plugins.kernels.selective_scan.operation import selective_scan
+from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
 
 Tensor = torch.Tensor
 Mode = Literal["forward", "training"]
@@ -41,12 +41,17 @@ class Contender(NamedTuple):
 
 def fused(shape: Shape, mode: Mode, threads: int) -> Pass:
     """This package's kernel."""
-    return _scan_pass(lambda *given: selective_scan(*given)[0], shape, mode, threads)
+    return _scan_pass(_ungated(selective_scan), shape, mode, threads)
 
 
 def sequential(shape: Shape, mode: Mode, threads: int) -> Pass:
     """The formula in a Python loop over time, differentiated by autograd: mamba-ssm's reference does the same."""
-    return _scan_pass(lambda *given: scan_reference(*given, None, None, None)[0], shape, mode, threads)
+    return _scan_pass(_ungated(scan_reference), shape, mode, threads)
+
+
+def _ungated(scan: Callable[[Sequence, Weights], tuple[Tensor, Tensor]]) -> Callable[..., Tensor]:
+    """Takes x, dt, A, B, C, D as mambapy's scan does."""
+    return lambda x, dt, A, B, C, D: scan(Sequence(x, dt, B, C), Weights(A, D))[0]
 
 
 def mambapy_pscan(shape: Shape, mode: Mode, threads: int) -> Pass:

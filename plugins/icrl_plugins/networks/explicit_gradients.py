@@ -2,7 +2,7 @@
 
 The products of networks with two hidden layers of 64 units take so little time that autograd's bookkeeping, and the
 gradients that a step does not ask for, cost more than they do. `ExplicitGradients` runs a `torch.nn.Sequential` of
-`stacked_layers` through the kernels of `network_kernels.py`, outside autograd, and writes the gradients into `.grad`.
+`stacked_layers` through the kernels of `kernels/dense/kernel.py`, outside autograd, and writes the gradients into `.grad`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from icrl_plugins.networks import network_kernels
+from icrl_plugins.kernels.dense import kernel
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
 from icrl_registry.contracts import Array
 
 Arrays = tuple[Array, ...]
 """One a layer."""
-_Layers = tuple[Arrays, Arrays, Arrays, Arrays]
-"""Weights and biases of the linear layers, then of the layer normalisations."""
 
 
 @dataclass
@@ -31,7 +29,7 @@ class _Block:
     linear: StackedLinear
     dropout: StackedDropout | None = None
     norm: StackedLayerNorm | None = None
-    activation: int = network_kernels.NOTHING
+    activation: int = kernel.NOTHING
 
     @property
     def plain(self) -> bool:
@@ -40,11 +38,11 @@ class _Block:
 
 @dataclass
 class _Pass:
-    """What the kernels need of a forward pass, as `network_kernels.py` names it."""
+    """What the kernels need of a forward pass, as `kernels/dense/kernel.py` names it."""
 
-    inputs: tuple[Array, int, int, int]
+    inputs: kernel.Inputs
     masks: Arrays
-    passed: tuple[Arrays, Arrays, Arrays]
+    passed: kernel.Passed
 
 
 @dataclass
@@ -70,8 +68,8 @@ class ExplicitGradients:
         self._norms = [block.norm for block in self._blocks]
         self._parameters = list(network.parameters())
         self._places: list[int] = []
-        self._held: _Layers = ((), (), (), ())
-        self._kinds = (
+        self._held: kernel.Layers = kernel.Layers((), (), (), ())
+        self._kinds = kernel.Kinds(
             np.array([block.activation for block in self._blocks]),
             np.array([1.0 if block.dropout is None else block.dropout.kept_scale for block in self._blocks]),
             np.array([0.0 if norm is None else norm.epsilon for norm in self._norms]),
@@ -87,7 +85,7 @@ class ExplicitGradients:
         result = inputs.new_empty(networks, batch, size)
         own = 1 if tape is None else networks  # networks whose activations are kept
         passed = _Pass(_rows(inputs, networks), self._draw_masks(batch), self._room(own, batch, result))
-        network_kernels.forward(passed.inputs, self._layers(), self._kinds, passed.masks, passed.passed)
+        kernel.forward(passed.inputs, self._layers(), self._kinds, passed.masks, passed.passed)
         if tape is not None:
             tape.kept = passed
         return result
@@ -110,9 +108,9 @@ class ExplicitGradients:
         assert kept is not None, "the forward pass was given no tape"
         first, last, _ = (inputs or slice(0, 0)).indices(self._blocks[0].linear.weight.shape[1])
         result = gradients.new_empty(*gradients.shape[:2], last - first)
-        network_kernels.backward(
+        kernel.backward(
             kept.inputs, self._layers(), self._kinds, kept.masks, kept.passed, gradients.numpy(),
-            parameters, self._gradients(parameters), first, result.numpy(),
+            kernel.Wanted(parameters, self._gradients(parameters), first, result.numpy()),
         )  # fmt: skip
         return None if inputs is None else result
 
@@ -122,35 +120,36 @@ class ExplicitGradients:
         drawn = [None if drop is None else drop.draw((batch, size)) for drop, size in zip(dropouts, sizes, strict=True)]
         return tuple(_NO_MASK if mask is None else mask.numpy() for mask in drawn)
 
-    def _room(self, networks: int, batch: int, result: torch.Tensor) -> tuple[Arrays, Arrays, Arrays]:
+    def _room(self, networks: int, batch: int, result: torch.Tensor) -> kernel.Passed:
         """For what a pass leaves, with `result` as the last layer's outputs."""
         hidden = [result.new_empty(networks, batch, block.linear.weight.shape[2]) for block in self._blocks[:-1]]
         outputs = tuple(tensor.numpy() for tensor in (*hidden, result))
         normalised = tuple(
             out[:0] if norm is None else np.empty_like(out) for out, norm in zip(outputs, self._norms, strict=True)
         )
-        return outputs, normalised, tuple(np.empty(each.shape[:2], each.dtype) for each in normalised)
+        deviations = tuple(np.empty(each.shape[:2], each.dtype) for each in normalised)
+        return kernel.Passed(outputs, normalised, deviations)
 
-    def _layers(self) -> _Layers:
+    def _layers(self) -> kernel.Layers:
         """The parameters' memory, looked up again where a parameter was given another (a cast, a flattening)."""
         places = [parameter.data_ptr() for parameter in self._parameters]
         if places != self._places:
             self._places, self._held = places, self._each_layer(lambda parameter: parameter.detach().numpy())
         return self._held
 
-    def _gradients(self, wanted: bool) -> _Layers:
+    def _gradients(self, wanted: bool) -> kernel.Layers:
         """Where the gradients of `_layers` go; if they are not wanted, room for those that the way back passes by."""
         if wanted:
             return self._each_layer(_gradient)
         weights, biases, *by_norms = self._layers()
         room = [tuple(np.empty_like(array) for array in arrays) for arrays in by_norms]
-        return weights, biases, room[0], room[1]
+        return kernel.Layers(weights, biases, room[0], room[1])
 
-    def _each_layer(self, take: Callable[[nn.Parameter], Array]) -> _Layers:
+    def _each_layer(self, take: Callable[[nn.Parameter], Array]) -> kernel.Layers:
         linears = [block.linear for block in self._blocks]
         weights = tuple(take(linear.weight) for linear in linears)
         nothing = weights[0][:0]
-        return (
+        return kernel.Layers(
             weights,
             tuple(take(linear.bias) for linear in linears),
             tuple(nothing if norm is None else take(norm.weight) for norm in self._norms),
@@ -172,9 +171,9 @@ def _blocks_of(network: Sequence[nn.Module] | nn.Sequential) -> list[_Block]:
             case StackedLayerNorm() if blocks and not (blocks[-1].norm or blocks[-1].activation):
                 blocks[-1].norm = layer
             case nn.ReLU() if blocks and not blocks[-1].activation:
-                blocks[-1].activation = network_kernels.RELU
+                blocks[-1].activation = kernel.RELU
             case nn.Tanh() if blocks and blocks[-1].plain and not blocks[-1].activation:
-                blocks[-1].activation = network_kernels.TANH
+                blocks[-1].activation = kernel.TANH
             case _:
                 raise TypeError(f"no explicit gradient for {type(layer).__name__} at this place of {network}")
     if not blocks or blocks[-1].activation or not blocks[-1].plain:
@@ -182,7 +181,7 @@ def _blocks_of(network: Sequence[nn.Module] | nn.Sequential) -> list[_Block]:
     return blocks
 
 
-def _rows(inputs: torch.Tensor, networks: int) -> tuple[Array, int, int, int]:
+def _rows(inputs: torch.Tensor, networks: int) -> kernel.Inputs:
     """Memory, numbers a row, the column where the inputs start, and networks per input."""
     tasks, batch, width = inputs.shape
     of_task, of_row, of_number = inputs.stride()
@@ -190,7 +189,7 @@ def _rows(inputs: torch.Tensor, networks: int) -> tuple[Array, int, int, int]:
         inputs, of_row = inputs.contiguous(), width  # its strides say nothing along an axis of one
     numbers = inputs.untyped_storage().nbytes() // inputs.element_size()
     memory = inputs.detach().as_strided((numbers,), (1,), 0).numpy()
-    return memory, of_row, inputs.storage_offset(), networks // tasks
+    return kernel.Inputs(memory, of_row, int(inputs.storage_offset()), networks // tasks)
 
 
 def _gradient(parameter: nn.Parameter) -> Array:

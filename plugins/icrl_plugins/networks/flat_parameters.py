@@ -7,11 +7,9 @@ from itertools import accumulate
 
 import numpy as np
 import torch
-from numba import njit
 from torch import nn
 
-from icrl_plugins.kernels.jit import compiled
-from icrl_plugins.kernels.vectors import JIT, lane_count, lane_sum, load, splat
+from icrl_plugins.kernels.dense.clipping import clip
 
 
 class FlatParameters:
@@ -42,38 +40,4 @@ class FlatParameters:
         As `torch.nn.utils.clip_grad_norm_` does for one network.
         """
         assert self.flat.grad is not None
-        _clip(self.flat.grad.numpy(), self._sizes, self.num_tasks, max_norm)
-
-
-@njit(**JIT)  # type: ignore[untyped-decorator]
-def _square_sum(values, first, size):  # type: ignore[no-untyped-def]
-    """Of `size` numbers from `first` on."""
-    lanes = lane_count(values)
-    whole = first + size // lanes * lanes
-    sums = splat(values.dtype.type(0.0))
-    for at in range(first, whole, lanes):
-        part = load(values, at)
-        sums = sums + part * part
-    total = lane_sum(sums)
-    for at in range(whole, first + size):
-        total += values[at] * values[at]
-    return total
-
-
-@compiled
-def _clip(gradients, sizes, num_tasks, max_norm):  # type: ignore[no-untyped-def]
-    """gradients flat: of every parameter, of every task, `sizes` numbers."""
-    number = gradients.dtype.type
-    for task in range(num_tasks):
-        squares, begin = number(0.0), 0
-        for size in sizes:
-            squares += _square_sum(gradients, begin + task * size, size)
-            begin += num_tasks * size
-        factor = number(max_norm) / (np.sqrt(squares) + number(1e-6))
-        if factor < number(1.0):
-            begin = 0
-            for size in sizes:
-                part = gradients[begin + task * size : begin + (task + 1) * size]
-                for i in range(size):
-                    part[i] *= factor
-                begin += num_tasks * size
+        clip(self.flat.grad.numpy(), self._sizes, self.num_tasks, max_norm)

@@ -37,8 +37,8 @@ def squashed_sample_gradients(
 
     `log_prob_gradients` is (…, 1).
     """
-    slope = 1 - actions.square()  # da/du
-    unsquashed = (action_gradients + log_prob_gradients * (2 * actions / (slope + EPSILON))) * slope  # dL/du
+    derivative = 1 - actions.square()  # da/du
+    unsquashed = (action_gradients + log_prob_gradients * (2 * actions / (derivative + EPSILON))) * derivative  # dL/du
     within = (log_std >= LOG_STD_MIN) & (log_std <= LOG_STD_MAX)
     std = log_std.clamp(LOG_STD_MIN, LOG_STD_MAX).exp()
     return unsquashed, (unsquashed * std * noise - log_prob_gradients) * within

@@ -31,8 +31,8 @@ def orthogonal(gain: float) -> Initialiser:
     """Orthogonal weights times `gain` and biases of zero (Saxe et al., 2014), as `torch.nn.init.orthogonal_` draws them."""
 
     def draw(streams: Streams, in_features: int, out_features: int) -> tuple[torch.Tensor, torch.Tensor]:
-        long, short = max(in_features, out_features), min(in_features, out_features)
-        q, r = torch.linalg.qr(streams.normal(long, short))  # (K, long, short), (K, short, short)
+        more, fewer = max(in_features, out_features), min(in_features, out_features)
+        q, r = torch.linalg.qr(streams.normal(more, fewer))  # (K, more, fewer), (K, fewer, fewer)
         q = q * torch.diagonal(r, dim1=-2, dim2=-1).sign().unsqueeze(-2)  # uniform over the orthogonal matrices
         weights = q if in_features >= out_features else q.transpose(-2, -1)
         return gain * weights.contiguous(), torch.zeros(streams.num_tasks, 1, out_features)
@@ -92,7 +92,7 @@ class StackedDropout(nn.Module):
         """Which units are dropped, (K, *shape) bool; None if none ever is."""
         if not self.training or self.probability == 0:
             return None
-        return self._streams.chances(self.probability, *shape)
+        return self._streams.bernoulli(self.probability, *shape)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         dropped = self.draw(inputs.shape[1:])

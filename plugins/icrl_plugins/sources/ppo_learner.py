@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from icrl_plugins.kernels.dense.kernel import sum_over_rows
 from icrl_plugins.networks.adam import Adam
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.flat_parameters import FlatParameters
-from icrl_plugins.networks.network_kernels import sum_over_rows
 from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
 from icrl_plugins.networks.task_streams import TaskStreams
 from icrl_plugins.sources.hyperparameters import PPOConfig

@@ -134,6 +134,26 @@ def test_running_leaves_torchs_generator_alone(name, make_backbone, random_tenso
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+@pytest.mark.parametrize("name", ["dt", "mamba"])
+@pytest.mark.parametrize(("batch", "length"), [(2, 0), (0, 5), (0, 0)])
+def test_nothing_in_nothing_out(name, batch, length, make_backbone):
+    backbone, tokens = make_backbone(name), torch.zeros(batch, length, 16)
+    assert backbone(tokens).shape == tokens.shape
+    with torch.no_grad():
+        out, state = backbone.prefill(tokens, backbone.initial_state(batch))
+        assert out.shape == tokens.shape
+        assert backbone.step(torch.zeros(batch, 16), state)[0].shape == (batch, 16)
+
+
+@pytest.mark.parametrize("name", ["dt", "mamba"])
+def test_steps_equal_forward_under_autocast(name, make_backbone, random_tensor):
+    backbone, tokens = make_backbone(name), random_tensor(2, 5, 16)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        stepped, _ = steps(backbone, tokens)
+        whole = backbone(tokens)
+    torch.testing.assert_close(stepped.float(), whole.float(), atol=0.1, rtol=0.1)
+
+
 def test_entry_points_name_the_backbones():
     found = {point.name: point for point in entry_points(group="icrl_bench.backbones")}
     expected = {"mamba": Mamba, "dt": DecisionTransformer, "gru": GRU, "lstm": LSTM}

@@ -10,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
-from icrl_plugins.backbones import decision_transformer
 from icrl_plugins.backbones.decision_transformer import (
     DecisionTransformer,
     TransformerConfig,
-    causal_attention,
     sinusoids,
 )
+from icrl_plugins.kernels.attention import operation
+from icrl_plugins.kernels.attention.operation import causal_attention
 from icrl_registry.errors import UsageError
 
 
@@ -161,7 +161,7 @@ def test_flash_attention_is_called_in_its_layout_where_it_applies(monkeypatch, r
     module = ModuleType("flash_attn")
     module.flash_attn_func = flash_attn_func
     monkeypatch.setitem(sys.modules, "flash_attn", module)
-    monkeypatch.setattr(decision_transformer, "_flash_attention_applies", lambda tensor: True)
+    monkeypatch.setattr(operation, "_flash_attention_applies", lambda tensor: True)
     torch.testing.assert_close(causal_attention(queries, keys, values, 0.0), expected)
     assert shapes == [[(2, 3, 4, 8), (2, 5, 4, 8), (2, 5, 4, 8)]]
 

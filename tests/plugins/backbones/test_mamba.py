@@ -11,9 +11,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from icrl_plugins.backbones.mamba import Mamba, MambaConfig, causal_conv
+from icrl_plugins.backbones.mamba import Mamba, MambaConfig
 from icrl_plugins.backbones.mamba.block import MambaBlock
-from icrl_plugins.backbones.mamba.causal_conv import causal_conv_silu
+from icrl_plugins.kernels.causal_conv import operation as causal_conv
+from icrl_plugins.kernels.causal_conv.operation import causal_conv_silu
 
 
 def test_block_state_dict_is_that_of_mamba_ssm():

@@ -129,8 +129,8 @@ def test_a_stream_depends_on_its_own_seed_and_continues_from_its_state():
 
 
 @pytest.mark.parametrize("probability", [0.01, 0.4])
-def test_chances_are_independent_events_of_their_probability(probability):
-    happened = streams().chances(probability, 100, 500)
+def test_bernoulli_events_are_independent_and_of_their_probability(probability):
+    happened = streams().bernoulli(probability, 100, 500)
     assert happened.dtype == torch.bool
     error = (probability * (1 - probability) / 50_000) ** 0.5
     assert happened.float().mean(dim=(1, 2)).numpy() == pytest.approx([probability] * K, abs=4 * error)

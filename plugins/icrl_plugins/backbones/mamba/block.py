@@ -2,18 +2,23 @@
 
 Parameters are named, shaped and initialised as `mamba_ssm.Mamba` has them, so a state dict moves both ways. Besides the
 letters of the contracts: E = expand · D inner channels, N state size, R rank of the step size, W width of the convolution.
+What the operations compute is written down in plain PyTorch in `kernels/selective_scan/reference.py` and
+`kernels/causal_conv/reference.py`; the kernels beside them compute the same faster.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
 from icrl_plugins.backbones.linear import Linear, linear
-from icrl_plugins.backbones.mamba.causal_conv import causal_conv_silu
-from icrl_plugins.backbones.mamba.selective_scan import Kernel, selective_scan
+from icrl_plugins.kernels import Kernel
+from icrl_plugins.kernels.causal_conv.operation import causal_conv_silu
+from icrl_plugins.kernels.selective_scan.operation import selective_scan
+from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights
 
 Tensor = torch.Tensor
 #: The last W - 1 inputs of the convolution (B, W - 1, E) and the state of the scan (B, E, N).
@@ -77,14 +82,14 @@ class MambaBlock(nn.Module):
         x, z = xz.chunk(2, dim=-1)  # (B, T, E) each
         before, scan_state = (None, None) if state is None else state
         next_before = self._remembered(x, before)
+        assert self.conv1d.bias is not None
         x = causal_conv_silu(x, self.conv1d.weight, self.conv1d.bias, before, self.kernel)  # (B, T, E)
         projected = self.x_proj(x)  # (B, T, R + 2N)
         dt, B, C = projected.split([self.rank, self.state_size, self.state_size], dim=-1)
         dt = linear(dt, self.dt_proj.weight)  # (B, T, E); the bias is added once, in the scan
         A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)  # (E, N)
-        out, scan_state = selective_scan(
-            x, dt, A, B, C, self.D, z, self.dt_proj.bias, scan_state, kernel=self.kernel
-        )  # (B, T, E)
+        sequence, weights = Sequence(x, dt, B, C, z), Weights(A, self.D, self.dt_proj.bias)
+        out, scan_state = selective_scan(sequence, weights, scan_state, self.kernel)  # (B, T, E)
         return self.out_proj(out), (next_before, scan_state)
 
     def _remembered(self, x: Tensor, before: Tensor | None) -> Tensor:
@@ -98,20 +103,28 @@ class MambaBlock(nn.Module):
 
     def step(self, token: Tensor, state: BlockState) -> tuple[Tensor, BlockState]:
         """One token (B, D) → (B, D) and the next state, at a cost that does not depend on how many came before."""
-        fused = token.device.type == "cpu" and self.kernel == "auto"
-        if not fused or torch.is_grad_enabled() or token.dtype not in (torch.float32, torch.float64):
+        if not self._steps_in_one_kernel(token):
             out, state = self.forward(token[:, None], state)
             return out[:, 0], state
-        from icrl_plugins.backbones.mamba.step_kernel import step
+        from icrl_plugins.kernels.selective_scan import step_kernel
 
         xz = self.in_proj(token)  # (B, 2E)
-        before, scan_state = (part.contiguous() for part in state)
+        before = step_kernel.State(*(part.contiguous().numpy() for part in state))
         out = xz.new_empty(xz.shape[0], self.inner_size)
-        next_state = torch.empty_like(before), torch.empty_like(scan_state)
-        weights = (
-            self.conv1d.weight, self.conv1d.bias, self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias,
-            self.A_log, self.D,
-        )  # fmt: skip
-        tensors = (xz, before, scan_state, *weights, out, *next_state)
-        step(*(tensor.detach().numpy() for tensor in tensors))  # type: ignore[union-attr]
+        next_state = torch.empty_like(state[0]), torch.empty_like(state[1])
+        convolution = step_kernel.Convolution(*_arrays(self.conv1d.weight, self.conv1d.bias))
+        projections = step_kernel.Projections(*_arrays(self.x_proj.weight, self.dt_proj.weight, self.dt_proj.bias))
+        after = step_kernel.State(*_arrays(*next_state))
+        A_log, D, inner, result = _arrays(self.A_log, self.D, xz, out)
+        step_kernel.step(inner, before, convolution, projections, A_log, D, result, after)
         return self.out_proj(out), next_state
+
+    def _steps_in_one_kernel(self, token: Tensor) -> bool:
+        """Whether `step_kernel` takes it: on the CPU, without gradient, and in one precision throughout."""
+        one_precision = token.dtype == self.A_log.dtype and not torch.is_autocast_enabled("cpu")
+        fits = token.device.type == "cpu" and token.dtype in (torch.float32, torch.float64) and one_precision
+        return fits and self.kernel == "auto" and not torch.is_grad_enabled()
+
+
+def _arrays(*tensors: Tensor | None) -> list[Any]:
+    return [tensor.detach().numpy() for tensor in tensors if tensor is not None]

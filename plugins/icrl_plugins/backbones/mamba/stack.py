@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,9 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from icrl_plugins.backbones.mamba.block import BlockState, MambaBlock
-from icrl_plugins.backbones.mamba.selective_scan import Kernel, kernel_name
+from icrl_plugins.kernels import Kernel
+from icrl_plugins.kernels.rms_norm.operation import rms_norm
+from icrl_plugins.kernels.selective_scan.operation import kernel_name
 from icrl_registry.configuration import ComponentConfig
 
 Tensor = torch.Tensor
@@ -57,12 +59,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, D) → (…, D)."""
-        if self.kernel == "auto" and x.device.type == "cpu" and torch.is_grad_enabled():
-            from icrl_plugins.backbones.mamba.norm_cpu import fits, rms_norm_cpu
-
-            if fits(x, self.weight):
-                return rms_norm_cpu(x, self.weight, self.epsilon)
-        return F.rms_norm(x, self.weight.shape, self.weight, self.epsilon)
+        return rms_norm(x, self.weight, self.epsilon, self.kernel)
 
 
 class _ResidualBlock(nn.Module):
@@ -115,7 +112,10 @@ class Mamba(nn.Module):
             for name, parameter in self.named_parameters():
                 if name.endswith("out_proj.weight"):
                     nn.init.kaiming_uniform_(parameter, a=math.sqrt(5))
-                    parameter /= math.sqrt(self.config.num_layers)
+                    parameter.div_(math.sqrt(self.config.num_layers))
+
+    def _blocks(self) -> list[_ResidualBlock]:
+        return cast("list[_ResidualBlock]", list(self.layers))
 
     @property
     def kernel(self) -> str:
@@ -156,12 +156,12 @@ class Mamba(nn.Module):
 
     def initial_state(self, batch_size: int) -> MambaState:
         """Zeros for every layer: the state before a task's first token, (B, W - 1, E) and (B, E, N) each."""
-        return tuple(layer.mixer.initial_state(batch_size) for layer in self.layers)
+        return tuple(block.mixer.initial_state(batch_size) for block in self._blocks())
 
     def step(self, token: Tensor, state: MambaState) -> tuple[Tensor, MambaState]:
         """(B, D) and a state → (B, D) and the next state."""
         states = []
-        for layer, before in zip(self.layers, state, strict=True):
-            token, after = layer.step(token, before)
+        for block, before in zip(self._blocks(), state, strict=True):
+            token, after = block.step(token, before)
             states.append(after)
         return self.norm_f(token), tuple(states)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from icrl_plugins.methods.mql.context import ContextGRU, last_state
-from icrl_plugins.methods.mql.gru_cpu import last_state_cpu
-from icrl_plugins.methods.mql.gru_kernels import ROWS
+from icrl_plugins.kernels.gru.fused import last_state_cpu
+from icrl_plugins.kernels.gru.kernel import ROWS
+from icrl_plugins.kernels.gru.reference import GRUWeights, last_state_reference
+from icrl_plugins.methods.mql.context import ContextGRU
 from icrl_plugins.networks.task_streams import TaskStreams
 
 K, T, B, F, SIZE = 3, 6, 5, 4, 7
@@ -59,7 +60,7 @@ def random_case(batch: int, units: int, dtype: torch.dtype = torch.float64) -> t
 
 
 def with_gradients(run, windows, parameters) -> list[torch.Tensor]:
-    last = run(windows, tuple(parameters))
+    last = run(windows, GRUWeights(*parameters))
     direction = torch.randn(last.shape, dtype=last.dtype, generator=torch.Generator().manual_seed(5))
     return [last.detach(), *torch.autograd.grad((last * direction).sum(), parameters)]
 
@@ -68,19 +69,20 @@ def with_gradients(run, windows, parameters) -> list[torch.Tensor]:
 @pytest.mark.parametrize("batch", [1, ROWS, 2 * ROWS + 5])
 def test_kernels_equal_the_formula_for_any_number_of_rows(batch, units):
     case = random_case(batch, units)
-    found, expected = with_gradients(last_state_cpu, *case), with_gradients(last_state, *case)
+    found, expected = with_gradients(last_state_cpu, *case), with_gradients(last_state_reference, *case)
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     real = (torch.rand(2, T, batch, 1, generator=torch.Generator().manual_seed(3)) < 0.7).double()
     windows, parameters = case
     torch.testing.assert_close(
-        last_state_cpu(windows, tuple(parameters), real), last_state(windows, tuple(parameters), real)
+        last_state_cpu(windows, GRUWeights(*parameters), real),
+        last_state_reference(windows, GRUWeights(*parameters), real),
     )
 
 
 @pytest.mark.parametrize("units", [7, 40])
 def test_float32_too(units):
     case = random_case(ROWS + 3, units, torch.float32)
-    found, expected = with_gradients(last_state_cpu, *case), with_gradients(last_state, *case)
+    found, expected = with_gradients(last_state_cpu, *case), with_gradients(last_state_reference, *case)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -88,14 +90,14 @@ def test_masks_may_be_given_for_all_tasks_at_once():
     windows, parameters = random_case(4, 7)
     real = torch.ones(1, T, 1, 1, dtype=torch.float64)
     real[:, :3] = 0
-    expected = last_state(windows[:, 3:], tuple(parameters)).detach()
-    torch.testing.assert_close(last_state_cpu(windows, tuple(parameters), real), expected)
+    expected = last_state_reference(windows[:, 3:], GRUWeights(*parameters)).detach()
+    torch.testing.assert_close(last_state_cpu(windows, GRUWeights(*parameters), real), expected)
 
 
 def test_parameters_of_other_tasks_are_refused():
     windows, parameters = random_case(4, 7)
     with pytest.raises(ValueError, match="expected"):
-        last_state_cpu(windows, tuple(parameter[:1] for parameter in parameters))
+        last_state_cpu(windows, GRUWeights(*(parameter[:1] for parameter in parameters)))
 
 
 def test_bits_are_the_same_on_any_number_of_threads():

@@ -1,0 +1,1 @@
+"""Causal attention: formula, kernels, and the operation that chooses between them."""

@@ -1,0 +1,243 @@
+"""Causal attention and its gradient, block by block (Dao et al., 2022, algorithms 1 and 4), for narrow heads.
+
+    S = Q Kᵀ / √D      P = softmax of S over the keys up to the query      O = P V
+
+A block of `ROWS` queries by `KEYS` keys of S and P fits the first_row-offset cache and is never written out; what is kept is
+a number a query, the logarithm of the sum of its exponentials, from which the way back computes P again. A task is one
+head, so no two threads add to the same gradient.
+
+Letters: H heads of all sequences, T positions, D numbers a head. Within a task numbers are padded to whole vectors (P), and
+positions to whole blocks, with zeros. Exponents carry the factor of `decay_scale`, so that `decay` takes them as they are.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from icrl_plugins.kernels.dense.product import BIASED, RAW, new_padding, product
+from icrl_plugins.kernels.runtime.jit import compiled
+from icrl_plugins.kernels.runtime.tasks import tasks
+from icrl_plugins.kernels.runtime.vectors import (
+    JIT,
+    decay,
+    decay_scale,
+    lane_count,
+    lane_sum,
+    load,
+    maximum,
+    splat,
+    store,
+)
+from icrl_registry.contracts import Array
+
+#: Multiples of the tallest tile (8): sums grow in place, and a tile that took a row twice would add to it twice.
+ROWS, KEYS = 32, 128
+#: A score below all others; infinity less itself would be no number. `decay` is never quite 0: weights are masked again.
+_MASKED = -1e30
+
+
+class HeadArrays(NamedTuple):
+    """queries, keys and values, or their gradients, (H, T, D) each."""
+
+    queries: Array
+    keys: Array
+    values: Array
+
+
+class Attended(NamedTuple):
+    """out (H, T, D), and the logarithms (H, T) of the softmax's sums.
+
+    Those are in the unit of `decay`: to the base 2 in float32, natural ones in float64.
+    """
+
+    out: Array
+    logsums: Array
+
+
+@compiled
+def forward(counters, given, scale, attended):
+    """Fills `attended` from the heads `given`."""
+    (queries, keys, values), (out, logsums) = given, attended
+    heads, steps, size = queries.shape
+    padded_size, padded_steps = _rounded(size, lane_count(queries)), _rounded(steps, KEYS)
+    number, zero = queries.dtype.type, queries.dtype.type(0.0)
+    unit = decay_scale(zero)
+    keys_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
+    padded_rows = np.zeros(padded_steps * padded_size, queries.dtype)
+    query_block, weighted = np.zeros(ROWS * padded_size, queries.dtype), np.empty(ROWS * padded_size, queries.dtype)
+    scores, largest, sums = np.empty(ROWS * KEYS, out.dtype), np.empty(ROWS, out.dtype), np.empty(ROWS, out.dtype)
+    padding, lanes = new_padding(1, queries), np.empty(lane_count(queries), out.dtype)
+    for head in tasks(counters, heads):
+        _transpose(keys[head], padded_steps, keys_transposed)
+        _pad(values[head], 0, steps, padded_size, number(1.0), padded_rows)
+        for first_row in range(0, steps, ROWS):
+            rows = min(ROWS, steps - first_row)
+            _pad(queries[head], first_row, rows, padded_size, number(scale) * unit, query_block)
+            weighted[:] = zero
+            largest[:] = number(_MASKED)
+            sums[:] = zero
+            for first_key in range(0, first_row + rows, KEYS):
+                left, right = (query_block, 0, padded_size, 1), (keys_transposed, first_key, padded_steps)
+                _score(left, right, scores, first_row, first_key, padding)
+                _weigh(scores, largest, sums, weighted, padded_size, lanes)
+                _mask(scores, first_row, first_key, 0.0)
+                rest = (padded_rows, first_key * padded_size, padded_size)
+                to, shape = (weighted, 0, padded_size), (ROWS, KEYS, padded_size)
+                product((scores, 0, KEYS, 1), rest, BIASED, to, (weighted, 0), shape, padding)
+            for r in range(rows):
+                share = number(1.0) / sums[r]
+                logsums[head, first_row + r] = largest[r] + np.log(sums[r]) * unit
+                for d in range(size):
+                    out[head, first_row + r, d] = weighted[r * padded_size + d] * share
+
+
+@compiled
+def backward(counters, given, scale, attended, by_out, gradients):
+    """From the gradient of the outputs (H, T, D) to those of queries, keys and values."""
+    (queries, keys, values), (out, logsums) = given, attended
+    by_queries, by_keys, by_values = gradients
+    heads, steps, size = queries.shape
+    padded_size, padded_steps = _rounded(size, lane_count(queries)), _rounded(steps, KEYS)
+    number, zero = queries.dtype.type, queries.dtype.type(0.0)
+    unit = decay_scale(zero)
+    keys_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
+    values_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
+    padded_rows = np.zeros(padded_steps * padded_size, queries.dtype)
+    to_keys = np.empty(padded_steps * padded_size, queries.dtype)
+    to_values = np.empty(padded_steps * padded_size, queries.dtype)
+    query_block, by_block = np.zeros(ROWS * padded_size, queries.dtype), np.zeros(ROWS * padded_size, queries.dtype)
+    to_queries = np.empty(ROWS * padded_size, queries.dtype)
+    weights, score_gradients = np.empty(ROWS * KEYS, queries.dtype), np.empty(ROWS * KEYS, queries.dtype)
+    row_logsums, offsets = np.zeros(ROWS, queries.dtype), np.zeros(ROWS, queries.dtype)
+    padding = new_padding(1, queries)
+    for head in tasks(counters, heads):
+        _transpose(keys[head], padded_steps, keys_transposed)
+        _transpose(values[head], padded_steps, values_transposed)
+        _pad(keys[head], 0, steps, padded_size, number(1.0), padded_rows)
+        to_keys[:] = zero
+        to_values[:] = zero
+        for first_row in range(0, steps, ROWS):
+            rows = min(ROWS, steps - first_row)
+            _pad(queries[head], first_row, rows, padded_size, number(scale) * unit, query_block)
+            _pad(by_out[head], first_row, rows, padded_size, number(1.0), by_block)
+            row_logsums[rows:] = zero
+            offsets[rows:] = zero
+            for r in range(rows):
+                row_logsums[r] = logsums[head, first_row + r]
+                offsets[r] = zero
+                for d in range(size):
+                    offsets[r] += by_out[head, first_row + r, d] * out[head, first_row + r, d]
+            to_queries[:] = zero
+            for first_key in range(0, first_row + rows, KEYS):
+                left, right = (query_block, 0, padded_size, 1), (keys_transposed, first_key, padded_steps)
+                _score(left, right, weights, first_row, first_key, padding)
+                left, right = (by_block, 0, padded_size, 1), (values_transposed, first_key, padded_steps)
+                product(left, right, RAW, right, (score_gradients, 0), (ROWS, padded_size, KEYS), padding)
+                _differentiate(weights, score_gradients, row_logsums, offsets)
+                _mask(weights, first_row, first_key, 0.0)
+                _mask(score_gradients, first_row, first_key, 0.0)
+                _add(weights, by_block, to_values, first_key * padded_size, padded_size, padding)
+                _add(score_gradients, query_block, to_keys, first_key * padded_size, padded_size, padding)
+                rest = (padded_rows, first_key * padded_size, padded_size)
+                to, shape = (to_queries, 0, padded_size), (ROWS, KEYS, padded_size)
+                product((score_gradients, 0, KEYS, 1), rest, BIASED, to, (to_queries, 0), shape, padding)
+            _unpad(to_queries, rows, padded_size, number(scale), by_queries[head], first_row)
+        _unpad(to_keys, steps, padded_size, number(1.0) / unit, by_keys[head], 0)
+        _unpad(to_values, steps, padded_size, number(1.0), by_values[head], 0)
+
+
+@njit(**JIT)
+def _rounded(count, unit):
+    return (count + unit - 1) // unit * unit
+
+
+@njit(**JIT)
+def _transpose(rows, padded_steps, transposed):
+    """(T, D) → (P, padded_steps), transposed."""
+    steps, size = rows.shape
+    for t in range(steps):
+        for d in range(size):
+            transposed[d * padded_steps + t] = rows[t, d]
+
+
+@njit(**JIT)
+def _pad(given, first_row, rows, padded_size, factor, padded):
+    """Rows of (T, D) from `first_row` on, times `factor` → (≥ rows, P); rows beyond them become zero."""
+    size = given.shape[1]
+    for r in range(rows):
+        for d in range(size):
+            padded[r * padded_size + d] = given[first_row + r, d] * factor
+    padded[rows * padded_size :] = 0
+
+
+@njit(**JIT)
+def _unpad(padded, rows, padded_size, factor, out, first_row):
+    """The way back of `_pad`."""
+    size = out.shape[1]
+    for r in range(rows):
+        for d in range(size):
+            out[first_row + r, d] = padded[r * padded_size + d] * factor
+
+
+@njit(**JIT)
+def _score(left, right, score_block, first_row, first_key, padding):
+    """A block of S: the queries from `first_row` on, by the keys from `first_key` on."""
+    product(left, right, RAW, right, (score_block, 0), (ROWS, left[2], KEYS), padding)
+    _mask(score_block, first_row, first_key, _MASKED)
+
+
+@njit(**JIT)
+def _mask(score_block, first_row, first_key, value):
+    """Where the keys of a block come after the queries."""
+    if first_key + KEYS > first_row + 1:
+        for r in range(ROWS):
+            for key in range(max(first_row + r + 1 - first_key, 0), KEYS):
+                score_block[r * KEYS + key] = score_block.dtype.type(value)
+
+
+@njit(**JIT)
+def _weigh(scores, largest, sums, weighted, padded_size, lanes):
+    """Scores → exponentials relative to each row's largest score so far; what was summed before follows a new one."""
+    step = lane_count(scores)
+    for r in range(ROWS):
+        at = r * KEYS
+        top = load(scores, at)
+        for j in range(step, KEYS, step):
+            top = maximum(top, load(scores, at + j))
+        store(lanes, 0, top)
+        most = largest[r]
+        for lane in range(step):
+            most = max(most, lanes[lane])
+        total = splat(scores.dtype.type(0.0))
+        for j in range(0, KEYS, step):
+            weight = decay(load(scores, at + j) - splat(most))
+            store(scores, at + j, weight)
+            total = total + weight
+        if most > largest[r]:
+            shrunk = decay(largest[r] - most)
+            sums[r] *= shrunk
+            for d in range(0, padded_size, step):
+                store(weighted, r * padded_size + d, load(weighted, r * padded_size + d) * splat(shrunk))
+            largest[r] = most
+        sums[r] += lane_sum(total)
+
+
+@njit(**JIT)
+def _differentiate(weights, score_gradients, row_logsums, offsets):
+    """Scores → P, and gradients of P → those of the scores, P ∘ (dP - Σ dO ∘ O)."""
+    for r in range(ROWS):
+        row_logsum, offset = splat(row_logsums[r]), splat(offsets[r])
+        for at in range(r * KEYS, (r + 1) * KEYS, lane_count(weights)):
+            weight = decay(load(weights, at) - row_logsum)
+            store(weights, at, weight)
+            store(score_gradients, at, weight * (load(score_gradients, at) - offset))
+
+
+@njit(**JIT)
+def _add(block, rows, totals, at, padded_size, padding):
+    """totals, from `at` on, += blockᵀ (KEYS, ROWS) · rows (ROWS, P)."""
+    right, to, shape = (rows, 0, padded_size), (totals, at, padded_size), (KEYS, ROWS, padded_size)
+    product((block, 0, 1, KEYS), right, BIASED, to, (totals, at), shape, padding)

@@ -1,0 +1,1 @@
+"""The causal depthwise convolution with SiLU: formula, kernels, and the operation that chooses between them."""

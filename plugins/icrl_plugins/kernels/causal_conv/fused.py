@@ -1,0 +1,69 @@
+"""The causal depthwise convolution with SiLU as a differentiable CPU operation (kernels: kernel.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch.autograd.function import once_differentiable
+
+from icrl_plugins.kernels.causal_conv import kernel
+from icrl_plugins.kernels.runtime.column_ranges import rows
+from icrl_plugins.kernels.runtime.partial_sums import num_sums
+from icrl_plugins.kernels.runtime.threads import run_tasks
+from icrl_plugins.kernels.runtime.vectors import LANES
+
+Tensor = torch.Tensor
+
+
+def conv_silu_cpu(x: Tensor, weight: Tensor, bias: Tensor, before: Tensor | None = None) -> Tensor:
+    """SiLU(causal depthwise convolution of x), differentiable in every argument.
+
+    Args:
+        x: (B, T, E), float32 or float64 (other dtypes are computed in float32); may be a column range of wider rows.
+        weight: (E, 1, W) as `torch.nn.Conv1d` stores it; bias: (E).
+        before: (B, W - 1, E), the inputs before the first step; None for zeros.
+
+    Returns:
+        (B, T, E) in the dtype of x.
+    """
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    if before is None:
+        before = x.new_zeros(x.shape[0], weight.shape[-1] - 1, x.shape[2])
+    out: Tensor = _ConvSilu.apply(*(tensor.to(dtype) for tensor in (x, weight, bias, before)))
+    return out.to(x.dtype)
+
+
+class _ConvSilu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, before: Tensor) -> Tensor:
+        padding = -x.shape[2] % LANES
+        taps = F.pad(weight[:, 0].t(), (0, padding)).contiguous()  # (W, P)
+        bias, before = F.pad(bias, (0, padding)).contiguous(), before.contiguous()
+        out = x.new_empty(x.shape)
+        tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)
+        run_tasks(
+            kernel.forward, tasks, 4 * x.numel(),
+            kernel.InputArrays(*rows(x), before.numpy()), kernel.Filters(taps.numpy(), bias.numpy()), out.numpy(),
+        )  # fmt: skip
+        ctx.save_for_backward(x, taps, bias, before)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        x, taps, bias, before = ctx.saved_tensors
+        tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)
+        grad_x, grad_before = x.new_empty(x.shape), torch.empty_like(before)
+        grad_taps, grad_bias = torch.empty_like(taps), torch.empty_like(bias)
+        partials = tuple(x.new_empty(tasks, total.numel()).numpy() for total in (grad_taps, grad_bias))
+        totals = tuple(total.view(-1).numpy() for total in (grad_taps, grad_bias))
+        run_tasks(
+            kernel.backward, tasks + num_sums(totals), 8 * x.numel(),
+            kernel.InputArrays(*rows(x), before.numpy()), kernel.Filters(taps.numpy(), bias.numpy()),
+            grad_out.contiguous().numpy(), kernel.InputGradients(grad_x.numpy(), grad_before.numpy()),
+            kernel.FilterGradients(partials, totals),
+        )  # fmt: skip
+        channels = x.shape[2]
+        return grad_x, grad_taps[:, :channels].t()[:, None], grad_bias[:channels], grad_before  # weight: (E, 1, W)

@@ -1,0 +1,1 @@
+"""The last state of a GRU over windows: formula, kernels, and the operation that chooses between them."""

@@ -1,0 +1,1 @@
+"""The RMS norm: formula, kernels, and the operation that chooses between them."""
