@@ -202,6 +202,10 @@ class SourceRun:
     statistics: Mapping[str, float] = field(default_factory=dict)  # for example the greedy policy's mean return
 
 
+GreedyPolicy = Callable[[FloatArray], FloatArray]
+"""Observations (N, O) → actions (N, A) in [-1, 1], without exploration; it keeps no memory from call to call."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """An RL algorithm that writes learning histories."""
@@ -236,6 +240,16 @@ class Source(Protocol):
     def total_steps(self) -> int:
         """Environment steps a task, for the plan and the progress bar."""
         return int(getattr(self.config, "total_steps"))  # noqa: B009
+
+    def greedy_policy(
+        self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec
+    ) -> GreedyPolicy | None:
+        """The trained policy back from the tensors of `SourceRun.policy`; None, the default: this source can't.
+
+        Raises:
+            UsageError: the tensors don't belong to a policy of this source and configuration.
+        """
+        return None
 
     config: ComponentConfig
 
@@ -357,6 +371,11 @@ class TrainingTasks(Protocol):
         """A metered batch of the training tasks with these indices (repeats allowed)."""
 
 
+ExpertActions = Callable[[int, FloatArray], FloatArray]
+"""Index i of a training history and observations (N, O) → the actions (N, A) in [-1, 1] of the final greedy policy of the
+source run that wrote `TrainingJob.histories[i]`: the labels of decision-pretrained transformers (Lee et al., 2023)."""
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """Everything a method gets for meta-training."""
@@ -369,6 +388,7 @@ class TrainingJob:
     checkpoints: CheckpointStore
     validate: Callable[[Agent], Mapping[str, float]]  # in-context return on the validation tasks, by the harness
     report: Callable[[int, int, Mapping[str, float]], None]  # (updates done, updates in all, metrics)
+    expert_actions: ExpertActions | None = None  # None without histories, or if the source has no `greedy_policy`
 
 
 @runtime_checkable
