@@ -32,6 +32,7 @@ BoolArray = NDArray[np.bool_]
 
 Split = Literal["train", "validation", "test"]
 Track = Literal["online", "offline"]
+Difference = Literal["reward", "dynamics"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -112,6 +113,9 @@ class Environment(Protocol):
     Config: ClassVar[type[ComponentConfig]]
     id: ClassVar[str]
     task_parameter_names: ClassVar[tuple[str, ...]]  # with units, such as "target_velocity (m/s)"
+    varies: ClassVar[tuple[Difference, ...]] = ("reward",)
+    """What the tasks of the family differ in. Only where "dynamics" is named may equal seeds and actions lead to different
+    observations in two tasks; the distribution of first observations is that of all tasks in any case."""
     success: ClassVar[str | None] = None
     """When an episode counts as a success, in words and units ("within 5 cm of the goal at the last step"); None: unsaid.
 
@@ -140,6 +144,10 @@ class Environment(Protocol):
     def sample_training_parameters(self, count: int, generator: np.random.Generator) -> Array:
         """The training tasks, (count, P). Override to stratify; by default `count` independent draws."""
         return np.stack([self.sample_task_parameters(generator) for _ in range(count)])
+
+    def num_tasks(self) -> int | None:
+        """How many tasks the family has; None, the default: more than can be counted. Draws of a finite one repeat."""
+        return None
 
     def task_distance(self, first: Array, second: Array) -> float:
         """How far apart two tasks are, in the unit of the protocol's `minimum_distance`; Euclidean by default."""

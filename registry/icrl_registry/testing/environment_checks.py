@@ -6,14 +6,15 @@ A class whose episodes all start alike sets `deterministic_start = True`; otherw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Environment, Task
+from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Difference, Environment, Task
 from icrl_registry.testing.trial import Check, Trial, require, require_array, require_equal
 
 NUM_TASKS = 8
+MOST_DRAWS = 2000  # of a finite family, to count its tasks
 HIDDEN_STEPS = 3  # how long the tasks must look alike; later, contact with a hidden object may tell them apart
 
 
@@ -51,17 +52,35 @@ def samples_tasks_by_its_generator(trial: Trial) -> None:
 
 
 def samples_distinct_tasks(trial: Trial) -> None:
-    """Tasks differ from one another, and the distance between them is a distance."""
+    """Tasks differ, but for the repeats of a finite family, and the distance between them is a distance."""
     environment = trial.make()
-    tasks = [np.asarray(task.parameters) for task in _tasks(environment)]
+    tasks, size = [np.asarray(task.parameters) for task in _tasks(environment)], _size(environment)
     for position, first in enumerate(tasks):
         require(environment.task_distance(first, first) == 0, "task_distance of a task to itself is not 0")
         for second in tasks[:position]:
             there, back = environment.task_distance(first, second), environment.task_distance(second, first)
+            repeats = size is not None and np.array_equal(first, second)
             require(
-                there > 0, f"two draws gave one task, {first.tolist()}: the family is too small or the draw ignores"
+                there > 0 or repeats,
+                f"two draws gave one task, {first.tolist()}: the draw ignores its generator, or the family is finite "
+                "and should say its num_tasks()",
             )
             require(bool(np.isclose(there, back)), f"task_distance is {there} one way and {back} the other")
+
+
+def has_as_many_tasks_as_it_says(trial: Trial) -> str | None:
+    """`num_tasks()` is what many draws find, where it is small enough to be counted."""
+    environment = trial.make()
+    size = _size(environment)
+    if size is None:
+        return "as many tasks as are drawn"
+    require(size >= 2, f"num_tasks() is {size}; with fewer than 2 tasks there is nothing to learn")
+    generator = np.random.default_rng(6)
+    draws = min(MOST_DRAWS, 20 * size)
+    found = len({tuple(np.asarray(environment.sample_task_parameters(generator)).tolist()) for _ in range(draws)})
+    require(found <= size, f"{draws} draws gave {found} tasks, but num_tasks() is {size}")
+    require(found > 1, f"{draws} draws gave one task, but num_tasks() is {size}")
+    return None
 
 
 def has_the_spaces_of_its_spec(trial: Trial) -> None:
@@ -132,23 +151,38 @@ def starts_differently_with_another_seed(trial: Trial) -> str | None:
 
 
 def hides_its_task(trial: Trial) -> None:
-    """Tasks look alike at first, in observations and in info, but not in their rewards: that is what is to be learnt."""
+    """Tasks look alike, in observations and info, and yet differ to an agent that acts: that is what is to be learnt.
+
+    Where they differ in rewards alone, observations are compared for the first steps; where `varies` names the dynamics,
+    at the reset alone. Then rewards, or observations, must come to differ within an episode.
+    """
     environment = trial.make()
+    varies = tuple(getattr(environment, "varies", ("reward",)))
+    known = bool(varies) and set(varies) <= set(get_args(Difference))
+    require(known, f"varies is {varies}; expected some of {', '.join(get_args(Difference))}")
     actions = _action_sequences(environment)["random"]
-    episodes = []
-    for task in _tasks(environment)[:4]:
-        single = environment.make(task)
-        episodes.append(_play(single, actions, seed=3))
-        single.close()
-    first = episodes[0]
-    for other in episodes[1:]:
-        for step in range(min(HIDDEN_STEPS, len(other.observations), len(first.observations))):
+    first, *others = (_episode(environment, task, actions) for task in _distinct(_tasks(environment))[:4])
+    for other in others:
+        compared = 1 if "dynamics" in varies else HIDDEN_STEPS  # the reset's alone, or some steps' too
+        for step in range(min(compared, len(other.observations), len(first.observations))):
             where = f"between two tasks at step {step} (same seed and actions): the task shows"
             require_equal("the observation", first.observations[step], other.observations[step], where)
             infos = ({**episode.infos[step], "success": None} for episode in (first, other))  # for the record alone
             require(len({repr(info) for info in infos}) == 1, f"info differs {where}")
-    alike = [np.array_equal(first.rewards, other.rewards) for other in episodes[1:]]
-    require(not all(alike), "four tasks gave equal rewards for a whole episode: they are the same to an agent")
+    moved = any(not np.array_equal(first.observations, other.observations) for other in others)
+    paid = any(not np.array_equal(first.rewards, other.rewards) for other in others)
+    if "dynamics" not in varies:
+        require(paid, "tasks gave equal rewards for a whole episode: they are the same to an agent")
+    require(
+        moved or paid, "tasks gave equal observations and rewards for a whole episode: they are the same to an agent"
+    )
+
+
+def _episode(environment: Environment, task: Task, actions: Array) -> Trajectory:
+    single = environment.make(task)
+    episode = _play(single, actions, seed=3)
+    single.close()
+    return episode
 
 
 def truncates_at_its_horizon(trial: Trial) -> None:
@@ -270,6 +304,16 @@ def _step_together(batch: BatchedEnvironment, actions: Array) -> list[BatchedSte
     return steps
 
 
+def _size(environment: Environment) -> int | None:
+    """`num_tasks()`, of families that don't inherit the contract's default too."""
+    return environment.num_tasks() if hasattr(environment, "num_tasks") else None
+
+
+def _distinct(tasks: Sequence[Task]) -> list[Task]:
+    """Without the repeats that a finite family draws."""
+    return list({task.parameters: task for task in reversed(tasks)}.values())[::-1]
+
+
 def _tasks(environment: Environment) -> list[Task]:
     generator = np.random.default_rng(0)
     drawn = [environment.sample_task_parameters(generator) for _ in range(NUM_TASKS)]
@@ -308,6 +352,7 @@ ENVIRONMENT_CHECKS: tuple[Check, ...] = (
     names_itself,
     samples_tasks_by_its_generator,
     samples_distinct_tasks,
+    has_as_many_tasks_as_it_says,
     has_the_spaces_of_its_spec,
     returns_finite_float32,
     obeys_its_seed,

@@ -282,3 +282,89 @@ def test_an_environment_may_measure_success(failures):
 )
 def test_a_measure_of_success_is_held_to_its_contract(failures, component: type[ToyPoint], words: str):
     assert words in failures("environment", component, "toy-point-v1")["measures_success_at_the_end"]
+
+
+class Slips(Wrapped):
+    """The ground carries the point along, by another distance in every task."""
+
+    def step(self, action):
+        drift = np.asarray(self.task.parameters, np.float32) / 4
+        observation, _, *rest = super().step(np.clip(action + drift, -1, 1).astype(np.float32))
+        return observation, -float(np.abs(observation).sum()), *rest
+
+
+class Slippery(changed(Slips)):
+    """Tasks differ in how the point moves; all goals are the origin."""
+
+    varies = ("dynamics",)
+
+    def make_batch(self, tasks):
+        return SequentialBatch([self.make(task) for task in tasks])
+
+
+class FourCorners(ToyPoint):
+    """A finite family: the goal is in one of four corners."""
+
+    corners = 4
+
+    def sample_task_parameters(self, generator):
+        return generator.choice([-0.5, 0.5], size=2)
+
+    def num_tasks(self):
+        return self.corners
+
+
+def test_a_family_may_differ_in_its_dynamics_and_be_finite(failures):
+    assert failures("environment", Slippery, "toy-point-v1") == {}
+    assert failures("environment", FourCorners, "toy-point-v1") == {}
+
+
+class SlipperyUnsaid(Slippery):
+    """Different dynamics, declared as different rewards."""
+
+    varies = ("reward",)
+
+
+class ShowsItsDynamics(changed(LeaksInObservation)):
+    """The first observation tells the task."""
+
+    varies = ("reward", "dynamics")
+
+
+class SaidToDiffer(changed(RewardsIgnoreTheTask)):
+    """Declares different dynamics and has one MDP."""
+
+    varies = ("dynamics",)
+
+
+class OtherWord(ToyPoint):
+    """A word that the contract doesn't know."""
+
+    varies = ("transitions",)
+
+
+class ThreeCorners(FourCorners):
+    """Says three tasks and has four."""
+
+    corners = 3
+
+
+class FiniteUnsaid(FourCorners):
+    """Repeats tasks without a word."""
+
+    corners = None
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "words"),
+    [
+        (SlipperyUnsaid, "hides_its_task", "observation differs between two tasks at step 1"),
+        (ShowsItsDynamics, "hides_its_task", "observation differs between two tasks at step 0"),
+        (SaidToDiffer, "hides_its_task", "equal observations and rewards"),
+        (OtherWord, "hides_its_task", "expected some of reward, dynamics"),
+        (ThreeCorners, "has_as_many_tasks_as_it_says", "4 tasks, but num_tasks() is 3"),
+        (FiniteUnsaid, "samples_distinct_tasks", "should say its num_tasks()"),
+    ],
+)
+def test_what_a_family_says_of_itself_must_hold(failures, component: type[ToyPoint], check: str, words: str):
+    assert words in failures("environment", component, "toy-point-v1")[check]
