@@ -18,17 +18,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from icrl_registry.arrays import Array as Array
+from icrl_registry.arrays import BoolArray as BoolArray
+from icrl_registry.arrays import FloatArray as FloatArray
+from icrl_registry.batching import BatchedEnvironment as BatchedEnvironment
+from icrl_registry.batching import BatchedStep as BatchedStep
+from icrl_registry.batching import SequentialBatch
 
 if TYPE_CHECKING:
     import gymnasium
     import torch
 
     from icrl_registry.configuration import ComponentConfig
-
-Array = NDArray[Any]
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
 
 Split = Literal["train", "validation", "test"]
 Track = Literal["online", "offline"]
@@ -61,45 +63,6 @@ class EnvironmentSpec:
     observation_size: int  # O
     action_size: int  # A
     horizon: int  # H, the number of steps after which an episode is truncated
-
-
-@dataclass(frozen=True)
-class BatchedStep:
-    """What one step of K environments returned. Rows of inactive tasks hold their last observation and zeros."""
-
-    observations: FloatArray  # (K, O), the true next observation, also where the episode ended
-    rewards: FloatArray  # (K,)
-    terminated: BoolArray  # (K,)
-    truncated: BoolArray  # (K,)
-    successes: FloatArray | None = (
-        None  # (K,), in [0, 1] where an episode ended, NaN elsewhere; see Environment.success
-    )
-
-
-class BatchedEnvironment(Protocol):
-    """K tasks of one environment stepped together. Nothing resets by itself: the caller says which row starts anew."""
-
-    num_tasks: int
-
-    @abstractmethod
-    def reset(self, row: int, seed: int) -> FloatArray:
-        """Starts an episode of task `row`; returns its first observation, (O,)."""
-
-    @abstractmethod
-    def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
-        """Steps the rows where `active` (K,) holds with `actions` (K, A) in [-1, 1]."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Frees simulators and windows."""
-
-    def save(self) -> Mapping[str, Array] | None:
-        """All rows' states in the midst of their episodes, (K, …) each, finite; None, the default: it cannot be saved."""
-        return None
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Goes back to what `save` gave, here or in another batch of the same tasks: the next steps are the same bits."""
-        raise RuntimeError(f"{type(self).__name__} can neither save nor restore its state")
 
 
 @runtime_checkable
@@ -155,8 +118,6 @@ class Environment(Protocol):
 
     def make_batch(self, tasks: Sequence[Task]) -> BatchedEnvironment:
         """K tasks stepped together; by default one Gymnasium environment a task."""
-        from icrl_registry.batching import SequentialBatch
-
         return SequentialBatch([self.make(task) for task in tasks])
 
 
