@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from icrl_plugins.networks.task_streams import Streams
+from icrl_plugins.randomness.task_streams import Streams
 
 Initialiser = Callable[[Streams, int, int], tuple[torch.Tensor, torch.Tensor]]
 """Streams of K tasks, input and output width → weights (K, in, out) and biases (K, 1, out)."""
@@ -92,7 +92,7 @@ class StackedDropout(nn.Module):
         """Which units are dropped, (K, *shape) bool; None if none ever is."""
         if not self.training or self.probability == 0:
             return None
-        return self._streams.chances(self.probability, *shape)
+        return self._streams.bernoulli(self.probability, *shape)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         dropped = self.draw(inputs.shape[1:])

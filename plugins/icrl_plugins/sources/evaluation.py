@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Array, Environment, FloatArray, Task
 from icrl_registry.errors import NumericalError
 

@@ -17,7 +17,7 @@ from icrl_plugins.networks.stacked_layers import (
     polyak_update,
     stacked_mlp,
 )
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.task_streams import TaskStreams
 
 K, B, SIZES = 3, 7, (4, 6, 5, 2)
 
@@ -130,7 +130,7 @@ def test_a_stream_depends_on_its_own_seed_and_continues_from_its_state():
 
 @pytest.mark.parametrize("probability", [0.01, 0.4])
 def test_chances_are_independent_events_of_their_probability(probability):
-    happened = streams().chances(probability, 100, 500)
+    happened = streams().bernoulli(probability, 100, 500)
     assert happened.dtype == torch.bool
     error = (probability * (1 - probability) / 50_000) ** 0.5
     assert happened.float().mean(dim=(1, 2)).numpy() == pytest.approx([probability] * K, abs=4 * error)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from icrl_plugins.methods.mql.gru_cpu import last_state_cpu
-from icrl_plugins.networks.task_streams import Streams
+from icrl_plugins.randomness.task_streams import Streams
 
 Tensor = torch.Tensor
 

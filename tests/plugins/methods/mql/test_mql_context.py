@@ -8,7 +8,7 @@ import torch
 from icrl_plugins.methods.mql.context import ContextGRU, last_state
 from icrl_plugins.methods.mql.gru_cpu import last_state_cpu
 from icrl_plugins.methods.mql.gru_kernels import ROWS
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.task_streams import TaskStreams
 
 K, T, B, F, SIZE = 3, 6, 5, 4, 7
 

@@ -24,7 +24,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 from icrl_plugins.sources.hyperparameters import DroQConfig
-from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
+from icrl_plugins.sources.stable_baselines3.sac import Sb3SAC, Sb3SACConfig
 
 
 class DroQCritic(ContinuousCritic):

@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
-from icrl_plugins.networks.task_streams import Streams
+from icrl_plugins.randomness.task_streams import Streams
 from icrl_plugins.sources.hyperparameters import DroQConfig
-from icrl_plugins.sources.population import PopulationConfig
-from icrl_plugins.sources.population_sac import SAC
-from icrl_plugins.sources.sac_learner import SACLearner
+from icrl_plugins.sources.population.sac import SAC, SACLearner
+from icrl_plugins.sources.population.source import PopulationConfig
 from icrl_registry.contracts import EnvironmentSpec
 
 

@@ -24,7 +24,7 @@ class Streams(Protocol):
 
     def uniform(self, low: float, high: float, *shape: int) -> torch.Tensor: ...
 
-    def chances(self, probability: float, *shape: int) -> torch.Tensor: ...
+    def bernoulli(self, probability: float, *shape: int) -> torch.Tensor: ...
 
 
 class TaskStreams:
@@ -56,7 +56,7 @@ class TaskStreams:
             generator.random(dtype=np.float32, out=row)
         return torch.from_numpy(values).mul_(high - low).add_(low)
 
-    def chances(self, probability: float, *shape: int) -> torch.Tensor:
+    def bernoulli(self, probability: float, *shape: int) -> torch.Tensor:
         """Independent events of this probability, (K, *shape) bool.
 
         The gaps between events are geometric: a rare event costs one number for each time that it happens.
@@ -113,6 +113,6 @@ class RepeatedStreams:
         """See `TaskStreams.uniform`; (K·M, *shape)."""
         return self._streams.uniform(low, high, self._copies, *shape).flatten(0, 1)
 
-    def chances(self, probability: float, *shape: int) -> torch.Tensor:
-        """See `TaskStreams.chances`; (K·M, *shape)."""
-        return self._streams.chances(probability, self._copies, *shape).flatten(0, 1)
+    def bernoulli(self, probability: float, *shape: int) -> torch.Tensor:
+        """See `TaskStreams.bernoulli`; (K·M, *shape)."""
+        return self._streams.bernoulli(probability, self._copies, *shape).flatten(0, 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -21,18 +21,22 @@ from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.flat_parameters import FlatParameters
 from icrl_plugins.networks.network_kernels import sum_over_rows
 from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.task_streams import TaskStreams
 from icrl_plugins.sources.hyperparameters import PPOConfig
-from icrl_plugins.sources.population import PopulationLearner
+from icrl_plugins.sources.population.source import PopulationConfig, PopulationLearner, PopulationSource
 from icrl_plugins.sources.recording import HistoryRecorder
 from icrl_plugins.training.checkpoints import load_module, module_tensors
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 from icrl_registry.errors import UsageError
 
 #: Epsilons of stable-baselines3: of Adam for PPO, and of the division by the advantages' deviation.
 ADAM_EPSILON, ADVANTAGE_EPSILON = 1e-5, 1e-8
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class PopulationPPOConfig(PPOConfig, PopulationConfig):
+    """PPO's hyper-parameters, and how many tasks train together."""
 
 
 class PPOLearner(PopulationLearner):
@@ -200,6 +204,28 @@ class PPOLearner(PopulationLearner):
         self.sampled.copy_(torch.from_numpy(np.array(tensors["rollout.sampled"])))
         self.steps_in_rollout = state["steps_in_rollout"]
         self.streams.restore(state["streams"])
+
+
+class PPO(PopulationSource):
+    """Proximal policy optimisation with a clipped ratio, all tasks at once.
+
+    The Gaussian is unbounded, so its samples are clipped to [-1, 1] before they are executed and recorded. Steps at the
+    end of training that don't fill a whole rollout are recorded but not learnt from.
+    """
+
+    Config = PopulationPPOConfig
+    config: PopulationPPOConfig
+    conformance_settings: ClassVar[Mapping[str, Any]] = {
+        "total_steps": 300,
+        "num_envs": 3,
+        "rollout_length": 20,
+        "hidden_sizes": [16, 16],
+        "batch_size": 32,
+        "evaluation_episodes": 2,
+    }
+
+    def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> PPOLearner:
+        return PPOLearner(spec, self.config, self.total_steps(), seeds)
 
 
 def gaussian_log_density(deviations: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:

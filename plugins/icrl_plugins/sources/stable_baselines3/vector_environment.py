@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 
 

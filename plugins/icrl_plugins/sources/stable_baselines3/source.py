@@ -19,16 +19,16 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from icrl_plugins.randomness.global_generators import isolated_global_generators
+from icrl_plugins.randomness.seeds import integer_seeds
 from icrl_plugins.sources.evaluation import GreedyPolicy, episode_returns, require_finite_policy
-from icrl_plugins.sources.global_generators import isolated_global_generators
 from icrl_plugins.sources.hyperparameters import SourceConfig
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.sb3_vector_environment import (
+from icrl_plugins.sources.stable_baselines3.vector_environment import (
     RecordedVectorEnvironment,
     action_space,
     observation_space,
 )
-from icrl_plugins.sources.seeding import integer_seeds
 from icrl_registry.contracts import (
     Array,
     CheckpointStore,

@@ -8,7 +8,7 @@ critics of a task are neighbours on the stacked axis: K·2 networks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -18,16 +18,20 @@ from icrl_plugins.networks.adam import Adam
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
 from icrl_plugins.networks.stacked_layers import polyak_update, stacked_mlp
-from icrl_plugins.networks.task_streams import Streams, TaskStreams
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.task_streams import Streams, TaskStreams
 from icrl_plugins.sources.hyperparameters import SACConfig
-from icrl_plugins.sources.population import PopulationLearner
+from icrl_plugins.sources.population.source import PopulationConfig, PopulationLearner, PopulationSource
 from icrl_plugins.sources.recording import HistoryRecorder, TransitionColumns
 from icrl_plugins.training.checkpoints import load_module, module_tensors
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 from icrl_registry.errors import UsageError
 
 NUM_CRITICS = 2
+
+
+class PopulationSACConfig(SACConfig, PopulationConfig):
+    """SAC's hyper-parameters, and how many tasks train together."""
 
 
 class PolicySample(NamedTuple):
@@ -261,3 +265,21 @@ class SACLearner(PopulationLearner):
             optimiser.restore(tensors, steps)
         self.num_updates, self.steps_seen = state["num_updates"], state["steps_seen"]
         self.streams.restore(state["streams"])
+
+
+class SAC(PopulationSource):
+    """Soft actor-critic with two critics and automatic temperature, all tasks at once."""
+
+    Config = PopulationSACConfig
+    config: PopulationSACConfig
+    conformance_settings: ClassVar[Mapping[str, Any]] = {
+        "total_steps": 300,
+        "num_envs": 3,
+        "learning_starts": 60,
+        "hidden_sizes": [16, 16],
+        "batch_size": 32,
+        "evaluation_episodes": 2,
+    }
+
+    def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> SACLearner:
+        return SACLearner(spec, self.config, self.total_steps(), seeds)
