@@ -22,7 +22,8 @@ def episode_returns(environment: Environment, task: Task, policy: GreedyPolicy, 
     Raises:
         NumericalError: a return is not finite.
     """
-    return population_returns(environment, [task], policy, num_episodes, [seed])[0]
+    returns: Array = population_returns(environment, [task], policy, num_episodes, [seed])[0]
+    return returns
 
 
 def population_returns(

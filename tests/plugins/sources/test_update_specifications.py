@@ -119,10 +119,11 @@ def test_an_update_of_ppo_is_its_specification():
     optimiser = adam([log_std, *policy.parameters(), *value.parameters()], ADAM_EPSILON)
     networks = PPONetworks(policy, value, log_std, optimiser)
     generator = torch.Generator().manual_seed(0)
-    for _ in range(4):
+    for step in range(4):
         observations = torch.randn(TASKS, BATCH, 5, generator=generator)
         actions = torch.randn(TASKS, BATCH, 2, generator=generator)
         advantages, returns = torch.randn(2, TASKS, BATCH, 1, generator=generator)
+        returns *= (1, 30)[step % 2]  # a norm that binds for value and policy together
         with torch.no_grad():
             density = torch.distributions.Normal(policy(observations), log_std.exp()).log_prob(actions).sum(-1, True)
         density += 0.2 * torch.randn(density.shape, generator=generator)  # the policy that acted was another one

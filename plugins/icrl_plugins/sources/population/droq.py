@@ -16,7 +16,7 @@ from torch import nn
 
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
 from icrl_plugins.randomness.task_streams import Streams
-from icrl_plugins.sources.hyperparameters import DroQConfig
+from icrl_plugins.sources.hyperparameters import DroQConfig, SACConfig
 from icrl_plugins.sources.population.sac import SAC, SACBatch, SACLearner, SACNetworks, sac_update
 from icrl_plugins.sources.population.source import PopulationConfig
 from icrl_registry.contracts import EnvironmentSpec
@@ -64,8 +64,8 @@ class DroQLearner(SACLearner):
 class DroQ(SAC):
     """Soft actor-critic with dropout Q-functions, all tasks at once."""
 
-    Config = PopulationDroQConfig
-    config: PopulationDroQConfig
+    Config: ClassVar[type[SACConfig]] = PopulationDroQConfig
+    config: PopulationDroQConfig  # type: ignore[assignment]  # of the same fields and more, but of another branch
     conformance_settings: ClassVar[Mapping[str, Any]] = {**SAC.conformance_settings, "gradient_steps": 2}
 
     def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> DroQLearner:

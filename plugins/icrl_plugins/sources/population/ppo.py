@@ -23,7 +23,7 @@ from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.flat_parameters import FlatParameters
 from icrl_plugins.networks.module_tensors import load_module, module_tensors
 from icrl_plugins.networks.network_kernels import sum_over_rows
-from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
+from icrl_plugins.networks.stacked_layers import StackedLinear, orthogonal, stacked_mlp
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.randomness.task_streams import TaskStreams
 from icrl_plugins.sources.hyperparameters import PPOConfig
@@ -70,7 +70,7 @@ def ppo_update(networks: PPONetworks, batch: PPOMinibatch, config: PPOConfig) ->
     The sum of the K losses gives each task its own gradient. Returns the losses by name, each of them summed over tasks.
     """
     policy = torch.distributions.Normal(networks.policy(batch.observations), networks.log_std.exp())
-    ratios = (policy.log_prob(batch.actions).sum(dim=-1, keepdim=True) - batch.log_prob).exp()  # type: ignore[no-untyped-call]
+    ratios = (policy.log_prob(batch.actions).sum(dim=-1, keepdim=True) - batch.log_prob).exp()
     advantages = batch.advantages
     if advantages.shape[1] > 1:
         deviation, mean = torch.std_mean(advantages, dim=1, keepdim=True)
@@ -79,13 +79,13 @@ def ppo_update(networks: PPONetworks, batch: PPOMinibatch, config: PPOConfig) ->
     losses = {
         "policy": -torch.min(ratios * advantages, clipped * advantages).mean(dim=1).sum(),
         "value": F.mse_loss(networks.value(batch.observations), batch.returns, reduction="none").mean(dim=1).sum(),
-        "entropy": -policy.entropy().sum(dim=-1).mean(dim=1).sum(),  # type: ignore[no-untyped-call]
+        "entropy": -policy.entropy().sum(dim=-1).mean(dim=1).sum(),
     }
     loss = (
         losses["policy"] + config.value_coefficient * losses["value"] + config.entropy_coefficient * losses["entropy"]
     )
     networks.optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     gradients = [cast(torch.Tensor, parameter.grad) for parameter in networks.parameters()]
     norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (K,)
     for gradient in gradients:
@@ -239,7 +239,7 @@ class PPOLearner(PopulationLearner):
         heads = {"policy_net": "action_net", "value_net": "value_net"}
         for network, (body, head) in zip((self.policy, self.value), heads.items(), strict=True):
             for position, layer in enumerate(network):
-                if isinstance(layer, nn.Tanh):
+                if not isinstance(layer, StackedLinear):
                     continue
                 is_last = position == len(network) - 1
                 name = f"policy.{head}" if is_last else f"policy.mlp_extractor.{body}.{position}"

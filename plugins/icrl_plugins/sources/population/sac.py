@@ -9,7 +9,7 @@ the two critics of a task are neighbours on the stacked axis: K·2 networks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -48,7 +48,8 @@ class SACNetworks(NamedTuple):
 
     def sample(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Actions (K, B, A) of the policy, and their log-densities (K, B, 1)."""
-        return squashed_sample(*self.actor(observations).chunk(2, dim=-1), noise)
+        mean, log_std = self.actor(observations).chunk(2, dim=-1)
+        return squashed_sample(mean, log_std, noise)
 
 
 class SACBatch(NamedTuple):
@@ -85,11 +86,12 @@ def sac_update(
 
     def q_values(critics: nn.Module, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         pairs = torch.cat([observations, actions], dim=-1).repeat_interleave(NUM_CRITICS, dim=0)
-        return cast(torch.Tensor, critics(pairs)).unflatten(0, (-1, NUM_CRITICS))  # (K, 2, B, 1)
+        values: torch.Tensor = critics(pairs).unflatten(0, (-1, NUM_CRITICS))
+        return values  # (K, 2, B, 1)
 
     def step(optimiser: torch.optim.Optimizer, name: str, loss: torch.Tensor) -> None:
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
         losses[name] = loss.detach()
 
@@ -304,7 +306,8 @@ class SACLearner(PopulationLearner):
 
     def _for_each_task(self, stacked: torch.Tensor) -> torch.Tensor:
         """(K·2, …) → (K, 2, …)."""
-        return stacked.unflatten(0, (self.num_tasks, NUM_CRITICS))
+        by_task: torch.Tensor = stacked.unflatten(0, (self.num_tasks, NUM_CRITICS))
+        return by_task
 
     # --- keeping ---
 
@@ -351,7 +354,7 @@ class SACLearner(PopulationLearner):
 class SAC(PopulationSource):
     """Soft actor-critic with two critics and automatic temperature, all tasks at once."""
 
-    Config = PopulationSACConfig
+    Config: ClassVar[type[SACConfig]] = PopulationSACConfig
     config: PopulationSACConfig
     conformance_settings: ClassVar[Mapping[str, Any]] = {
         "total_steps": 300,

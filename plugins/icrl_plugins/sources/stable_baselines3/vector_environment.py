@@ -66,7 +66,7 @@ class RecordedVectorEnvironment(VecEnv):
                     "terminal_observation": step.observations[stream],
                     "TimeLimit.truncated": bool(step.truncated[stream] and not step.terminated[stream]),
                 }
-                observations[stream] = self._reset_stream(stream)
+                observations[stream] = self._reset_stream(int(stream))
         return observations, step.rewards * self._reward_scale, ended, infos
 
     def _reset_stream(self, stream: int) -> FloatArray:
