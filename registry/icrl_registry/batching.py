@@ -1,16 +1,60 @@
-"""Any Gymnasium environments stepped as one batch: the default of `Environment.make_batch`."""
+"""K tasks stepped together: the batched contract, and any Gymnasium environments behind it.
+
+Below `contracts.py`, whose default `Environment.make_batch` is a `SequentialBatch`. Plugins import the contract from there.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from icrl_registry.contracts import BatchedEnvironment, BatchedStep, BoolArray, FloatArray
+from icrl_registry.arrays import Array, BoolArray, FloatArray
 
 if TYPE_CHECKING:
     import gymnasium
+
+
+@dataclass(frozen=True)
+class BatchedStep:
+    """What one step of K environments returned. Rows of inactive tasks hold their last observation and zeros."""
+
+    observations: FloatArray  # (K, O), the true next observation, also where the episode ended
+    rewards: FloatArray  # (K,)
+    terminated: BoolArray  # (K,)
+    truncated: BoolArray  # (K,)
+    successes: FloatArray | None = (
+        None  # (K,), in [0, 1] where an episode ended, NaN elsewhere; see Environment.success
+    )
+
+
+class BatchedEnvironment(Protocol):
+    """K tasks of one environment stepped together. Nothing resets by itself: the caller says which row starts anew."""
+
+    num_tasks: int
+
+    @abstractmethod
+    def reset(self, row: int, seed: int) -> FloatArray:
+        """Starts an episode of task `row`; returns its first observation, (O,)."""
+
+    @abstractmethod
+    def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
+        """Steps the rows where `active` (K,) holds with `actions` (K, A) in [-1, 1]."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Frees simulators and windows."""
+
+    def save(self) -> Mapping[str, Array] | None:
+        """All rows' states in the midst of their episodes, (K, …) each, finite; None, the default: it cannot be saved."""
+        return None
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Goes back to what `save` gave, here or in another batch of the same tasks: the next steps are the same bits."""
+        raise RuntimeError(f"{type(self).__name__} can neither save nor restore its state")
 
 
 class SequentialBatch(BatchedEnvironment):
@@ -33,10 +77,14 @@ class SequentialBatch(BatchedEnvironment):
         rewards = np.zeros(self.num_tasks, dtype=np.float32)
         terminated = np.zeros(self.num_tasks, dtype=np.bool_)
         truncated = np.zeros(self.num_tasks, dtype=np.bool_)
+        successes = np.full(self.num_tasks, np.nan, dtype=np.float32)
         for row in np.flatnonzero(active):
-            observation, rewards[row], terminated[row], truncated[row], _ = self.environments[row].step(actions[row])
+            observation, rewards[row], terminated[row], truncated[row], info = self.environments[row].step(actions[row])
             self._last[row] = observation
-        return BatchedStep(self._last.copy(), rewards, terminated, truncated)
+            if terminated[row] or truncated[row]:
+                successes[row] = info.get("success", np.nan)
+        measured = None if np.isnan(successes).all() else successes
+        return BatchedStep(self._last.copy(), rewards, terminated, truncated, measured)
 
     def close(self) -> None:
         for environment in self.environments:

@@ -18,7 +18,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from icrl_registry.arrays import Array as Array
+from icrl_registry.arrays import BoolArray as BoolArray
+from icrl_registry.arrays import FloatArray as FloatArray
+from icrl_registry.batching import BatchedEnvironment as BatchedEnvironment
+from icrl_registry.batching import BatchedStep as BatchedStep
+from icrl_registry.batching import SequentialBatch
 
 if TYPE_CHECKING:
     import gymnasium
@@ -26,12 +32,9 @@ if TYPE_CHECKING:
 
     from icrl_registry.configuration import ComponentConfig
 
-Array = NDArray[Any]
-FloatArray = NDArray[np.float32]
-BoolArray = NDArray[np.bool_]
-
 Split = Literal["train", "validation", "test"]
 Track = Literal["online", "offline"]
+Difference = Literal["reward", "dynamics"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -62,42 +65,6 @@ class EnvironmentSpec:
     horizon: int  # H, the number of steps after which an episode is truncated
 
 
-@dataclass(frozen=True)
-class BatchedStep:
-    """What one step of K environments returned. Rows of inactive tasks hold their last observation and zeros."""
-
-    observations: FloatArray  # (K, O), the true next observation, also where the episode ended
-    rewards: FloatArray  # (K,)
-    terminated: BoolArray  # (K,)
-    truncated: BoolArray  # (K,)
-
-
-class BatchedEnvironment(Protocol):
-    """K tasks of one environment stepped together. Nothing resets by itself: the caller says which row starts anew."""
-
-    num_tasks: int
-
-    @abstractmethod
-    def reset(self, row: int, seed: int) -> FloatArray:
-        """Starts an episode of task `row`; returns its first observation, (O,)."""
-
-    @abstractmethod
-    def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
-        """Steps the rows where `active` (K,) holds with `actions` (K, A) in [-1, 1]."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Frees simulators and windows."""
-
-    def save(self) -> Mapping[str, Array] | None:
-        """All rows' states in the midst of their episodes, (K, …) each, finite; None, the default: it cannot be saved."""
-        return None
-
-    def restore(self, state: Mapping[str, Array]) -> None:
-        """Goes back to what `save` gave, here or in another batch of the same tasks: the next steps are the same bits."""
-        raise RuntimeError(f"{type(self).__name__} can neither save nor restore its state")
-
-
 @runtime_checkable
 class Environment(Protocol):
     """A family of tasks that share a body. The task is in neither the observation nor `info`: it must be inferred.
@@ -109,6 +76,18 @@ class Environment(Protocol):
     Config: ClassVar[type[ComponentConfig]]
     id: ClassVar[str]
     task_parameter_names: ClassVar[tuple[str, ...]]  # with units, such as "target_velocity (m/s)"
+    varies: ClassVar[tuple[Difference, ...]] = ("reward",)
+    """What the tasks of the family differ in. Only where "dynamics" is named may equal seeds and actions lead to different
+    observations in two tasks; the distribution of first observations is that of all tasks in any case."""
+    success: ClassVar[str | None] = None
+    """When an episode counts as a success, in words and units ("within 5 cm of the goal at the last step"); None: unsaid.
+
+    An environment that says so measures each episode with a number in [0, 1]: 1 and 0 where the condition is met or not,
+    between them where it is met in part. The measure is of the episode as a whole and known when it ends, so that it may
+    read the whole trajectory (its last ten steps, a mean after the first fifty). It is `info["success"]` of the last step
+    and of no other (so it is measured where the end is known: outside `TimeLimit`); in a batch it is
+    `BatchedStep.successes`. It is for the record alone: `Transitions` lacks it, and an agent never sees it.
+    """
 
     def __init__(self, config: ComponentConfig) -> None: ...
 
@@ -129,14 +108,16 @@ class Environment(Protocol):
         """The training tasks, (count, P). Override to stratify; by default `count` independent draws."""
         return np.stack([self.sample_task_parameters(generator) for _ in range(count)])
 
+    def num_tasks(self) -> int | None:
+        """How many tasks the family has; None, the default: more than can be counted. Draws of a finite one repeat."""
+        return None
+
     def task_distance(self, first: Array, second: Array) -> float:
         """How far apart two tasks are, in the unit of the protocol's `minimum_distance`; Euclidean by default."""
         return float(np.linalg.norm(np.asarray(first) - np.asarray(second)))
 
     def make_batch(self, tasks: Sequence[Task]) -> BatchedEnvironment:
         """K tasks stepped together; by default one Gymnasium environment a task."""
-        from icrl_registry.batching import SequentialBatch
-
         return SequentialBatch([self.make(task) for task in tasks])
 
 
@@ -190,6 +171,10 @@ class SourceRun:
     statistics: Mapping[str, float] = field(default_factory=dict)  # for example the greedy policy's mean return
 
 
+GreedyPolicy = Callable[[FloatArray], FloatArray]
+"""Observations (N, O) → actions (N, A) in [-1, 1], without exploration; it keeps no memory from call to call."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """An RL algorithm that writes learning histories."""
@@ -224,6 +209,16 @@ class Source(Protocol):
     def total_steps(self) -> int:
         """Environment steps a task, for the plan and the progress bar."""
         return int(getattr(self.config, "total_steps"))  # noqa: B009
+
+    def greedy_policy(
+        self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec
+    ) -> GreedyPolicy | None:
+        """The trained policy back from the tensors of `SourceRun.policy`; None, the default: this source can't.
+
+        Raises:
+            UsageError: the tensors don't belong to a policy of this source and configuration.
+        """
+        return None
 
     config: ComponentConfig
 
@@ -345,6 +340,11 @@ class TrainingTasks(Protocol):
         """A metered batch of the training tasks with these indices (repeats allowed)."""
 
 
+ExpertActions = Callable[[int, FloatArray], FloatArray]
+"""Index i of a training history and observations (N, O) → the actions (N, A) in [-1, 1] of the final greedy policy of the
+source run that wrote `TrainingJob.histories[i]`: the labels of decision-pretrained transformers (Lee et al., 2023)."""
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """Everything a method gets for meta-training."""
@@ -357,6 +357,7 @@ class TrainingJob:
     checkpoints: CheckpointStore
     validate: Callable[[Agent], Mapping[str, float]]  # in-context return on the validation tasks, by the harness
     report: Callable[[int, int, Mapping[str, float]], None]  # (updates done, updates in all, metrics)
+    expert_actions: ExpertActions | None = None  # None without histories, or if the source has no `greedy_policy`
 
 
 @runtime_checkable

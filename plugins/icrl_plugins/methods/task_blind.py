@@ -14,11 +14,12 @@ import torch
 from pydantic import Field
 from torch import nn
 
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 from icrl_plugins.training.checkpoints import load_module, module_tensors
 from icrl_plugins.training.gradient_training import GradientTraining
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.optimisation import OptimisationConfig
-from icrl_plugins.training.randomness import child_seed, default_generator, torch_generator
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     AdaptationSetting,

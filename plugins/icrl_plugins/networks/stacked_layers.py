@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from icrl_plugins.networks.task_streams import Streams
+from icrl_plugins.randomness.task_streams import Streams
 
 Initialiser = Callable[[Streams, int, int], tuple[torch.Tensor, torch.Tensor]]
 """Streams of K tasks, input and output width → weights (K, in, out) and biases (K, 1, out)."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Array, Environment, FloatArray, Task
 from icrl_registry.errors import NumericalError
 
@@ -22,7 +22,8 @@ def episode_returns(environment: Environment, task: Task, policy: GreedyPolicy, 
     Raises:
         NumericalError: a return is not finite.
     """
-    return population_returns(environment, [task], policy, num_episodes, [seed])[0]
+    returns: Array = population_returns(environment, [task], policy, num_episodes, [seed])[0]
+    return returns
 
 
 def population_returns(

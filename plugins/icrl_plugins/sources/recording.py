@@ -90,7 +90,8 @@ class HistoryRecorder:
         self.current[row] = self._batch.reset(row, seed)
         if not np.isfinite(self.current[row]).all():
             self._refuse(row, "the reset observation", self.current[row])
-        return self.current[row].copy()
+        first: FloatArray = self.current[row].copy()
+        return first
 
     def step(self, actions: Array) -> BatchedStep:
         """Executes `actions` (K·S, A), clipped to [-1, 1], and records the transitions.

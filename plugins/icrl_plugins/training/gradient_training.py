@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 from icrl_plugins.training.checkpoints import (
     generator_tensors,
     load_generators,
@@ -23,7 +25,6 @@ from icrl_plugins.training.checkpoints import (
     optimiser_tensors,
 )
 from icrl_plugins.training.optimisation import OptimisationConfig, build_optimiser, learning_rate
-from icrl_plugins.training.randomness import child_seed, default_generator, torch_generator
 from icrl_registry.contracts import Array, Checkpoint
 from icrl_registry.errors import NumericalError
 

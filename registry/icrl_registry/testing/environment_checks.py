@@ -6,14 +6,15 @@ A class whose episodes all start alike sets `deterministic_start = True`; otherw
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Environment, Task
+from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Difference, Environment, Task
 from icrl_registry.testing.trial import Check, Trial, require, require_array, require_equal
 
 NUM_TASKS = 8
+MOST_DRAWS = 2000  # of a finite family, to count its tasks
 HIDDEN_STEPS = 3  # how long the tasks must look alike; later, contact with a hidden object may tell them apart
 
 
@@ -51,17 +52,35 @@ def samples_tasks_by_its_generator(trial: Trial) -> None:
 
 
 def samples_distinct_tasks(trial: Trial) -> None:
-    """Tasks differ from one another, and the distance between them is a distance."""
+    """Tasks differ, but for the repeats of a finite family, and the distance between them is a distance."""
     environment = trial.make()
-    tasks = [np.asarray(task.parameters) for task in _tasks(environment)]
+    tasks, size = [np.asarray(task.parameters) for task in _tasks(environment)], _size(environment)
     for position, first in enumerate(tasks):
         require(environment.task_distance(first, first) == 0, "task_distance of a task to itself is not 0")
         for second in tasks[:position]:
             there, back = environment.task_distance(first, second), environment.task_distance(second, first)
+            repeats = size is not None and np.array_equal(first, second)
             require(
-                there > 0, f"two draws gave one task, {first.tolist()}: the family is too small or the draw ignores"
+                there > 0 or repeats,
+                f"two draws gave one task, {first.tolist()}: the draw ignores its generator, or the family is finite "
+                "and should say its num_tasks()",
             )
             require(bool(np.isclose(there, back)), f"task_distance is {there} one way and {back} the other")
+
+
+def has_as_many_tasks_as_it_says(trial: Trial) -> str | None:
+    """`num_tasks()` is what many draws find, where it is small enough to be counted."""
+    environment = trial.make()
+    size = _size(environment)
+    if size is None:
+        return "as many tasks as are drawn"
+    require(size >= 2, f"num_tasks() is {size}; with fewer than 2 tasks there is nothing to learn")
+    generator = np.random.default_rng(6)
+    draws = min(MOST_DRAWS, 20 * size)
+    found = len({tuple(np.asarray(environment.sample_task_parameters(generator)).tolist()) for _ in range(draws)})
+    require(found <= size, f"{draws} draws gave {found} tasks, but num_tasks() is {size}")
+    require(found > 1, f"{draws} draws gave one task, but num_tasks() is {size}")
+    return None
 
 
 def has_the_spaces_of_its_spec(trial: Trial) -> None:
@@ -132,22 +151,38 @@ def starts_differently_with_another_seed(trial: Trial) -> str | None:
 
 
 def hides_its_task(trial: Trial) -> None:
-    """Tasks look alike at first, in observations and in info, but not in their rewards: that is what is to be learnt."""
+    """Tasks look alike, in observations and info, and yet differ to an agent that acts: that is what is to be learnt.
+
+    Where they differ in rewards alone, observations are compared for the first steps; where `varies` names the dynamics,
+    at the reset alone. Then rewards, or observations, must come to differ within an episode.
+    """
     environment = trial.make()
+    varies = tuple(getattr(environment, "varies", ("reward",)))
+    known = bool(varies) and set(varies) <= set(get_args(Difference))
+    require(known, f"varies is {varies}; expected some of {', '.join(get_args(Difference))}")
     actions = _action_sequences(environment)["random"]
-    episodes = []
-    for task in _tasks(environment)[:4]:
-        single = environment.make(task)
-        episodes.append(_play(single, actions, seed=3))
-        single.close()
-    first = episodes[0]
-    for other in episodes[1:]:
-        for step in range(min(HIDDEN_STEPS, len(other.observations), len(first.observations))):
+    first, *others = (_episode(environment, task, actions) for task in _distinct(_tasks(environment))[:4])
+    for other in others:
+        compared = 1 if "dynamics" in varies else HIDDEN_STEPS  # the reset's alone, or some steps' too
+        for step in range(min(compared, len(other.observations), len(first.observations))):
             where = f"between two tasks at step {step} (same seed and actions): the task shows"
             require_equal("the observation", first.observations[step], other.observations[step], where)
-            require(repr(first.infos[step]) == repr(other.infos[step]), f"info differs {where}")
-    alike = [np.array_equal(first.rewards, other.rewards) for other in episodes[1:]]
-    require(not all(alike), "four tasks gave equal rewards for a whole episode: they are the same to an agent")
+            infos = ({**episode.infos[step], "success": None} for episode in (first, other))  # for the record alone
+            require(len({repr(info) for info in infos}) == 1, f"info differs {where}")
+    moved = any(not np.array_equal(first.observations, other.observations) for other in others)
+    paid = any(not np.array_equal(first.rewards, other.rewards) for other in others)
+    if "dynamics" not in varies:
+        require(paid, "tasks gave equal rewards for a whole episode: they are the same to an agent")
+    require(
+        moved or paid, "tasks gave equal observations and rewards for a whole episode: they are the same to an agent"
+    )
+
+
+def _episode(environment: Environment, task: Task, actions: Array) -> Trajectory:
+    single = environment.make(task)
+    episode = _play(single, actions, seed=3)
+    single.close()
+    return episode
 
 
 def truncates_at_its_horizon(trial: Trial) -> None:
@@ -210,8 +245,53 @@ def goes_on_from_a_saved_state(trial: Trial) -> str | None:
             for name in ("observations", "rewards", "terminated", "truncated"):
                 why = f"after restore {where}: save everything that the next steps read"
                 require_equal(name, getattr(first, name), getattr(second, name), why)
+            require(_same_successes(first, second), f"successes differ {why}")
         again.close()
     return None
+
+
+def _same_successes(first: BatchedStep, second: BatchedStep) -> bool:
+    if first.successes is None or second.successes is None:
+        return first.successes is second.successes
+    return np.array_equal(first.successes, second.successes, equal_nan=True)
+
+
+def measures_success_at_the_end(trial: Trial) -> str | None:
+    """With `success` declared: a number in [0, 1] in the last step's `info`, there alone, and the same from a batch."""
+    environment = trial.make()
+    declared, task = getattr(environment, "success", None), _tasks(environment)[0]
+    require(declared is None or bool(declared.strip()), "success is an empty text; say when an episode is a success")
+    for name, actions in _action_sequences(environment).items():
+        single = environment.make(task)
+        episode = _play(single, actions, seed=6)
+        single.close()
+        early = [step for step, info in enumerate(episode.infos[:-1]) if "success" in info]
+        require(not early, f"info has 'success' after {early[:1]} steps of {len(episode.rewards)}: it shows the task")
+        if declared is None:
+            require("success" not in episode.infos[-1], "info has 'success', but the class attribute success is None")
+            continue
+        if not (episode.terminated[-1] or episode.truncated[-1]):
+            continue  # `truncates_at_its_horizon` says so
+        said = "success" in episode.infos[-1]
+        require(said, f"no info['success'] in the last step under {name} actions, but success is declared")
+        measured = float(episode.infos[-1]["success"])
+        require(0 <= measured <= 1, f"success under {name} actions is {measured}, expected a number in [0, 1]")
+        _require_success_from_a_batch(environment, task, actions, np.float32(measured))
+    return None if declared else "has no measure of success"
+
+
+def _require_success_from_a_batch(environment: Environment, task: Task, actions: Array, expected: np.float32) -> None:
+    """That `BatchedStep.successes` is `expected` where the episode ended and NaN, or None, at all other steps."""
+    batch = environment.make_batch([task])
+    batch.reset(0, seed=6)
+    for number, step in enumerate(_step_together(batch, actions)):
+        given = np.full(1, np.nan, np.float32) if step.successes is None else np.asarray(step.successes)
+        require(given.shape == (1,), f"successes of a batch of 1 have the shape {given.shape}")
+        if step.terminated[0] or step.truncated[0]:
+            require(given[0] == expected, f"a batch says success {given[0]}, a single environment {expected}")
+        else:
+            require(bool(np.isnan(given[0])), f"a batch says success {given[0]} at step {number}, before the end")
+    batch.close()
 
 
 def _step_together(batch: BatchedEnvironment, actions: Array) -> list[BatchedStep]:
@@ -222,6 +302,16 @@ def _step_together(batch: BatchedEnvironment, actions: Array) -> list[BatchedSte
             break
         steps.append(batch.step(np.tile(action, (batch.num_tasks, 1)), np.ones(batch.num_tasks, np.bool_)))
     return steps
+
+
+def _size(environment: Environment) -> int | None:
+    """`num_tasks()`, of families that don't inherit the contract's default too."""
+    return environment.num_tasks() if hasattr(environment, "num_tasks") else None
+
+
+def _distinct(tasks: Sequence[Task]) -> list[Task]:
+    """Without the repeats that a finite family draws."""
+    return list({task.parameters: task for task in reversed(tasks)}.values())[::-1]
 
 
 def _tasks(environment: Environment) -> list[Task]:
@@ -262,6 +352,7 @@ ENVIRONMENT_CHECKS: tuple[Check, ...] = (
     names_itself,
     samples_tasks_by_its_generator,
     samples_distinct_tasks,
+    has_as_many_tasks_as_it_says,
     has_the_spaces_of_its_spec,
     returns_finite_float32,
     obeys_its_seed,
@@ -270,4 +361,5 @@ ENVIRONMENT_CHECKS: tuple[Check, ...] = (
     truncates_at_its_horizon,
     steps_a_batch_as_it_steps_one,
     goes_on_from_a_saved_state,
+    measures_success_at_the_end,
 )

@@ -12,7 +12,7 @@ from torch import nn
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear, stacked_mlp
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.task_streams import TaskStreams
 
 K, B = 3, 40
 

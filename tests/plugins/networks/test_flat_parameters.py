@@ -9,7 +9,7 @@ from torch import nn
 
 from icrl_plugins.networks.flat_parameters import FlatParameters
 from icrl_plugins.networks.stacked_layers import stacked_mlp
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.task_streams import TaskStreams
 
 K = 3
 

@@ -17,7 +17,7 @@ from icrl_plugins.networks.stacked_layers import (
     polyak_update,
     stacked_mlp,
 )
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.task_streams import TaskStreams
 
 K, B, SIZES = 3, 7, (4, 6, 5, 2)
 

@@ -11,13 +11,22 @@ from stable_baselines3.common.logger import Logger
 from icrl_plugins.environments.pusher_goal import PusherGoal
 from icrl_plugins.environments.reacher_goal import ReacherGoal
 from icrl_plugins.sources.hyperparameters import PPOConfig
-from icrl_plugins.sources.population_ppo import PPO, PopulationPPOConfig
-from icrl_plugins.sources.ppo_learner import PPOLearner, generalised_advantages, surrogate_gradients
-from icrl_plugins.sources.recorded_population import RecordedPopulation
+from icrl_plugins.sources.population.ppo import (
+    PPO,
+    PopulationPPOConfig,
+    PPOLearner,
+    generalised_advantages,
+    surrogate_gradients,
+)
+from icrl_plugins.sources.population.recorded import RecordedPopulation
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.sb3_ppo import Sb3PPO, Sb3PPOConfig
-from icrl_plugins.sources.sb3_training import policy_tensors
-from icrl_plugins.sources.sb3_vector_environment import RecordedVectorEnvironment, action_space, observation_space
+from icrl_plugins.sources.stable_baselines3.ppo import Sb3PPO, Sb3PPOConfig
+from icrl_plugins.sources.stable_baselines3.source import policy_tensors
+from icrl_plugins.sources.stable_baselines3.vector_environment import (
+    RecordedVectorEnvironment,
+    action_space,
+    observation_space,
+)
 from icrl_registry.contracts import EnvironmentSpec, Task
 from icrl_registry.discovery import load
 from icrl_registry.errors import UsageError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from icrl_plugins.sources.population_droq import DroQ
-from icrl_plugins.sources.population_sac import SAC
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
+from icrl_plugins.sources.population.droq import DroQ
+from icrl_plugins.sources.population.sac import SAC
 from icrl_registry.contracts import Task
 from icrl_registry.errors import UsageError
 

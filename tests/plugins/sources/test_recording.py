@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.sb3_ppo import Sb3PPO, Sb3PPOConfig
-from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
+from icrl_plugins.sources.stable_baselines3.ppo import Sb3PPO, Sb3PPOConfig
+from icrl_plugins.sources.stable_baselines3.sac import Sb3SAC, Sb3SACConfig
 from icrl_registry.errors import NumericalError
 
 PPO = Sb3PPO(Sb3PPOConfig(total_steps=203, num_envs=3, rollout_length=20, batch_size=30, log_std_init=1.0))

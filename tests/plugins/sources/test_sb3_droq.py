@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
-from icrl_plugins.sources.sb3_droq import DroQ, DroQPolicy, Sb3DroQ, Sb3DroQConfig
+from icrl_plugins.sources.stable_baselines3.droq import DroQ, DroQPolicy, Sb3DroQ, Sb3DroQConfig
 
 ARGUMENTS = {"seed": 3, "learning_starts": 40, "batch_size": 16, "gradient_steps": 2, "device": "cpu"}
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_plugins.sources.evaluation import episode_returns
-from icrl_plugins.sources.sb3_droq import Sb3DroQ, Sb3DroQConfig
-from icrl_plugins.sources.sb3_ppo import Sb3PPO, Sb3PPOConfig
-from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
+from icrl_plugins.sources.stable_baselines3.droq import Sb3DroQ, Sb3DroQConfig
+from icrl_plugins.sources.stable_baselines3.ppo import Sb3PPO, Sb3PPOConfig
+from icrl_plugins.sources.stable_baselines3.sac import Sb3SAC, Sb3SACConfig
 from icrl_registry.contracts import Source, Task
 from icrl_registry.errors import NumericalError, UsageError
 

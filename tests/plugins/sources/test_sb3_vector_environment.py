@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.sb3_vector_environment import RecordedVectorEnvironment
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
+from icrl_plugins.sources.stable_baselines3.vector_environment import RecordedVectorEnvironment
 
 
 def make(environment, task, num_streams=3, num_steps=60, **settings):

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 from icrl_plugins.training.gradient_training import GradientTraining, prefetched
 from icrl_plugins.training.optimisation import OptimisationConfig
-from icrl_plugins.training.randomness import default_generator, torch_generator
 from icrl_registry.errors import NumericalError
 
 INPUTS = torch.linspace(-1, 1, 12).reshape(4, 3)

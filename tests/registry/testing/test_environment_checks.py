@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -223,3 +224,147 @@ def test_a_name_must_be_its_id_and_carry_a_version(failures):
         id = "toy"
 
     assert "toy-v1" in failures("environment", Unversioned, "toy")["names_itself"]
+
+
+class MeasuresSuccess(Wrapped):
+    """Whether the episode ended within 0.5 of the goal."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = super().step(action)
+        info = {"success": float(reward > -0.5)} if terminated or truncated else {}
+        return observation, reward, terminated, truncated, info
+
+
+class SaysSuccessAllAlong(Wrapped):
+    def step(self, action):
+        observation, reward, *rest, _ = super().step(action)
+        return observation, reward, *rest, {"success": float(reward > -0.5)}
+
+
+class CountsSuccesses(Wrapped):
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = super().step(action)
+        return observation, reward, terminated, truncated, {"success": 3.0} if truncated else {}
+
+
+class SilentBatch(SequentialBatch):
+    """Forgets how its episodes went."""
+
+    def step(self, actions, active):
+        return replace(super().step(actions, active), successes=None)
+
+
+def declares_success(wrapper: type[Wrapped], batch: type[SequentialBatch] = SequentialBatch) -> type[ToyPoint]:
+    class Declares(changed(wrapper)):
+        """The toy with a measure of success."""
+
+        success = "within 0.5 of the goal at the last step"
+
+        def make_batch(self, tasks):
+            return batch([self.make(task) for task in tasks])
+
+    return Declares
+
+
+def test_an_environment_may_measure_success(failures):
+    assert failures("environment", declares_success(MeasuresSuccess), "toy-point-v1") == {}
+
+
+@pytest.mark.parametrize(
+    ("component", "words"),
+    [
+        (declares_success(Wrapped), "no info['success'] in the last step"),
+        (declares_success(SaysSuccessAllAlong), "after [1] steps of 10"),
+        (declares_success(CountsSuccesses), "success under random actions is 3.0"),
+        (declares_success(MeasuresSuccess, SilentBatch), "a batch says success nan"),
+        (changed(MeasuresSuccess), "success is None"),
+    ],
+)
+def test_a_measure_of_success_is_held_to_its_contract(failures, component: type[ToyPoint], words: str):
+    assert words in failures("environment", component, "toy-point-v1")["measures_success_at_the_end"]
+
+
+class Slips(Wrapped):
+    """The ground carries the point along, by another distance in every task."""
+
+    def step(self, action):
+        drift = np.asarray(self.task.parameters, np.float32) / 4
+        observation, _, *rest = super().step(np.clip(action + drift, -1, 1).astype(np.float32))
+        return observation, -float(np.abs(observation).sum()), *rest
+
+
+class Slippery(changed(Slips)):
+    """Tasks differ in how the point moves; all goals are the origin."""
+
+    varies = ("dynamics",)
+
+    def make_batch(self, tasks):
+        return SequentialBatch([self.make(task) for task in tasks])
+
+
+class FourCorners(ToyPoint):
+    """A finite family: the goal is in one of four corners."""
+
+    corners = 4
+
+    def sample_task_parameters(self, generator):
+        return generator.choice([-0.5, 0.5], size=2)
+
+    def num_tasks(self):
+        return self.corners
+
+
+def test_a_family_may_differ_in_its_dynamics_and_be_finite(failures):
+    assert failures("environment", Slippery, "toy-point-v1") == {}
+    assert failures("environment", FourCorners, "toy-point-v1") == {}
+
+
+class SlipperyUnsaid(Slippery):
+    """Different dynamics, declared as different rewards."""
+
+    varies = ("reward",)
+
+
+class ShowsItsDynamics(changed(LeaksInObservation)):
+    """The first observation tells the task."""
+
+    varies = ("reward", "dynamics")
+
+
+class SaidToDiffer(changed(RewardsIgnoreTheTask)):
+    """Declares different dynamics and has one MDP."""
+
+    varies = ("dynamics",)
+
+
+class OtherWord(ToyPoint):
+    """A word that the contract doesn't know."""
+
+    varies = ("transitions",)
+
+
+class ThreeCorners(FourCorners):
+    """Says three tasks and has four."""
+
+    corners = 3
+
+
+class FiniteUnsaid(FourCorners):
+    """Repeats tasks without a word."""
+
+    corners = None
+
+
+@pytest.mark.parametrize(
+    ("component", "check", "words"),
+    [
+        (SlipperyUnsaid, "hides_its_task", "observation differs between two tasks at step 1"),
+        (ShowsItsDynamics, "hides_its_task", "observation differs between two tasks at step 0"),
+        (SaidToDiffer, "hides_its_task", "equal observations and rewards"),
+        (OtherWord, "hides_its_task", "expected some of reward, dynamics"),
+        (ThreeCorners, "has_as_many_tasks_as_it_says", "4 tasks, but num_tasks() is 3"),
+        (FiniteUnsaid, "samples_distinct_tasks", "should say its num_tasks()"),
+    ],
+)
+def test_what_a_family_says_of_itself_must_hold(failures, component: type[ToyPoint], check: str, words: str):
+    assert words in failures("environment", component, "toy-point-v1")[check]

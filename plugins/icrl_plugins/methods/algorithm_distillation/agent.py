@@ -14,8 +14,8 @@ import torch
 from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
 from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, mean_and_log_std
 from icrl_plugins.methods.algorithm_distillation.tokens import token_size
+from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import AdaptationSetting, Agent, Array, FloatArray, Transitions
 
 

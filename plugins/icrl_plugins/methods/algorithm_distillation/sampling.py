@@ -21,8 +21,8 @@ from icrl_plugins.methods.algorithm_distillation.tokens import (
     token_size,
     write_tokens,
 )
+from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import BoolArray, FloatArray
 
 

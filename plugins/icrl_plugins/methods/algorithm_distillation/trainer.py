@@ -20,11 +20,12 @@ from icrl_plugins.methods.algorithm_distillation.model import (
 )
 from icrl_plugins.methods.algorithm_distillation.sampling import Batch, WindowSampler
 from icrl_plugins.methods.algorithm_distillation.tokens import streams_of
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 from icrl_plugins.training.checkpoints import load_module, module_tensors
 from icrl_plugins.training.gradient_training import GradientTraining, prefetched
 from icrl_plugins.training.model_selection import ModelSelection
 from icrl_plugins.training.normalisation import Normalisation
-from icrl_plugins.training.randomness import child_seed, default_generator, torch_generator
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Agent,

@@ -17,8 +17,8 @@ from icrl_plugins.methods.macaw.data import returns_to_go, stack, task_data, uni
 from icrl_plugins.methods.macaw.finetuning import TaskTuning
 from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
 from icrl_plugins.methods.macaw.networks import weights_of
+from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,

@@ -17,8 +17,8 @@ import torch
 
 from icrl_plugins.methods.macaw.config import MACAWConfig
 from icrl_plugins.methods.macaw.meta_learning import Batch
+from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, BoolArray, FloatArray, LearningHistory
 from icrl_registry.errors import BenchError
 

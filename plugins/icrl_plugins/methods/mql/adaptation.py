@@ -19,8 +19,8 @@ from icrl_plugins.methods.mql.episodes import Episode, EpisodeTable, own_table
 from icrl_plugins.methods.mql.networks import Networks
 from icrl_plugins.methods.mql.propensity import effective_sample_size, fit_logistic_regression, importance_weights
 from icrl_plugins.methods.mql.td3 import TD3, Weighting
-from icrl_plugins.networks.task_streams import TaskStreams
-from icrl_plugins.training.randomness import child_seed
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.task_streams import TaskStreams
 from icrl_registry.contracts import Array, FloatArray
 
 _CHUNK = 4096  # transitions whose contexts are computed together

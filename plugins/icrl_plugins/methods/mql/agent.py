@@ -13,7 +13,7 @@ import torch
 from icrl_plugins.methods.mql.adaptation import MetaTrained, adapt
 from icrl_plugins.methods.mql.episodes import Episode, RunningEpisodes
 from icrl_plugins.methods.mql.networks import Networks
-from icrl_plugins.training.randomness import child_seed
+from icrl_plugins.randomness.seeds import child_seed
 from icrl_registry.contracts import AdaptationSetting, Agent, Array, EnvironmentSpec, FloatArray, Transitions
 
 # The independent streams of one task, as children of its seed.

@@ -12,7 +12,7 @@ from icrl_plugins.methods.mql.config import MQLConfig
 from icrl_plugins.methods.mql.episodes import Episode, RunningEpisodes
 from icrl_plugins.methods.mql.networks import Actor
 from icrl_plugins.methods.mql.standardisation import Standardisation
-from icrl_plugins.training.randomness import child_seed
+from icrl_plugins.randomness.seeds import child_seed
 from icrl_registry.contracts import Array, BatchedEnvironment, EnvironmentSpec, FloatArray
 from icrl_registry.errors import NumericalError
 

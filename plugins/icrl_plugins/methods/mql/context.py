@@ -13,7 +13,7 @@ from torch import nn
 
 from icrl_plugins.kernels.gru.operation import last_state
 from icrl_plugins.kernels.gru.reference import GRUWeights, cell
-from icrl_plugins.networks.task_streams import Streams
+from icrl_plugins.randomness.task_streams import Streams
 
 Tensor = torch.Tensor
 

@@ -14,7 +14,7 @@ from torch import nn
 from icrl_plugins.methods.mql.config import MQLConfig
 from icrl_plugins.methods.mql.context import ContextGRU
 from icrl_plugins.networks.stacked_layers import stacked_mlp
-from icrl_plugins.networks.task_streams import Streams, TaskStreams
+from icrl_plugins.randomness.task_streams import Streams, TaskStreams
 from icrl_registry.contracts import EnvironmentSpec
 
 Tensor = torch.Tensor

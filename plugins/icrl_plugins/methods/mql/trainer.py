@@ -21,8 +21,8 @@ from icrl_plugins.methods.mql.episodes import EpisodeTable
 from icrl_plugins.methods.mql.networks import Networks, tuple_size
 from icrl_plugins.methods.mql.standardisation import Standardisation
 from icrl_plugins.methods.mql.td3 import TD3, load_networks
+from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.model_selection import ModelSelection
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Agent,

@@ -10,7 +10,7 @@ from torch import nn
 from icrl_plugins.kernels.dense.reference import Layer, networks_reference
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.stacked_layers import StackedLayerNorm, StackedLinear
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.task_streams import TaskStreams
 
 
 @pytest.mark.parametrize(("activation", "normalised"), [(nn.ReLU, False), (nn.Tanh, False), (nn.ReLU, True)])

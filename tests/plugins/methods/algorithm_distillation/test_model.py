@@ -11,8 +11,8 @@ from icrl_plugins.methods.algorithm_distillation.model import (
     masked_negative_log_likelihood,
 )
 from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of, token_size, write_tokens
+from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 from icrl_plugins.training.normalisation import Normalisation
-from icrl_plugins.training.randomness import default_generator, torch_generator
 
 LAYOUTS = [("transition", False), ("transition", True), ("three", False), ("three", True)]
 

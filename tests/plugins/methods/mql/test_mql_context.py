@@ -9,7 +9,7 @@ from icrl_plugins.kernels.gru.fused import last_state_cpu
 from icrl_plugins.kernels.gru.kernel import ROWS
 from icrl_plugins.kernels.gru.reference import GRUWeights, last_state_reference
 from icrl_plugins.methods.mql.context import ContextGRU
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.randomness.task_streams import TaskStreams
 
 K, T, B, F, SIZE = 3, 6, 5, 4, 7
 

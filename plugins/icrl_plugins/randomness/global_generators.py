@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.utils import set_random_seed
 
-from icrl_plugins.sources.seeding import integer_seeds
+from icrl_plugins.randomness.seeds import integer_seeds
 
 
 @contextmanager

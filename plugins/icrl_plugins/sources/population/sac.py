@@ -1,14 +1,15 @@
-"""The learners of SAC (Haarnoja et al., 2018, with a learnt temperature): K of them as one stacked network.
+"""SAC (Haarnoja et al., 2018, with a learnt temperature) for all tasks together: a source of learning histories.
 
-The update is that of stable-baselines3, step by step: temperature, critics, policy, target critics, all from one batch.
-Gradients are written out (`networks/explicit_gradients.py`), since most of autograd's time would be bookkeeping. The two
-critics of a task are neighbours on the stacked axis: K·2 networks.
+The algorithm, its hyper-parameters and their defaults are those of `sb3-sac`. `sac_update` is one gradient step as a reader
+would write it down; `SACLearner.update` gives the same numbers with gradients that are written out
+(`networks/explicit_gradients.py`), since most of autograd's time would be bookkeeping. K tasks are one stacked network, and
+the two critics of a task are neighbours on the stacked axis: K·2 networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +17,104 @@ from torch import nn
 
 from icrl_plugins.networks.adam import Adam
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
+from icrl_plugins.networks.module_tensors import load_module, module_tensors
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
 from icrl_plugins.networks.stacked_layers import polyak_update, stacked_mlp
-from icrl_plugins.networks.task_streams import Streams, TaskStreams
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.task_streams import Streams, TaskStreams
 from icrl_plugins.sources.hyperparameters import SACConfig
-from icrl_plugins.sources.population import PopulationLearner
+from icrl_plugins.sources.population.source import PopulationConfig, PopulationLearner, PopulationSource
 from icrl_plugins.sources.recording import HistoryRecorder, TransitionColumns
-from icrl_plugins.training.checkpoints import load_module, module_tensors
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 from icrl_registry.errors import UsageError
 
 NUM_CRITICS = 2
+
+
+class PopulationSACConfig(SACConfig, PopulationConfig):
+    """SAC's hyper-parameters, and how many tasks train together."""
+
+
+class SACNetworks(NamedTuple):
+    """What one gradient step changes. Rows of the networks' inputs and outputs are task by task."""
+
+    actor: nn.Module  # (K, B, O) → mean and log-deviation of the policy, (K, B, 2A)
+    critics: nn.Module  # (K·2, B, O + A) → (K·2, B, 1)
+    targets: nn.Module  # critics that follow slowly
+    log_temperature: nn.Parameter  # (K, 1, 1)
+    actor_optimiser: torch.optim.Optimizer
+    critic_optimiser: torch.optim.Optimizer
+    temperature_optimiser: torch.optim.Optimizer
+
+    def sample(self, observations: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions (K, B, A) of the policy, and their log-densities (K, B, 1)."""
+        mean, log_std = self.actor(observations).chunk(2, dim=-1)
+        return squashed_sample(mean, log_std, noise)
+
+
+class SACBatch(NamedTuple):
+    """Transitions drawn from each task's replay buffer, and the noise of the two actions that a step samples."""
+
+    observations: torch.Tensor  # (K, B, O)
+    actions: torch.Tensor  # (K, B, A)
+    next_observations: torch.Tensor  # (K, B, O)
+    rewards: torch.Tensor  # (K, B, 1)
+    terminated: torch.Tensor  # (K, B, 1), 0 or 1; a time limit is no end of the MDP
+    noise: torch.Tensor  # (K, B, A), standard normal
+    next_noise: torch.Tensor  # (K, B, A)
+
+
+def smaller(q_values: torch.Tensor) -> torch.Tensor:
+    """(K, 2, B, 1) → (K, B, 1): the pessimistic one of the two critics (Fujimoto et al., 2018)."""
+    return q_values.amin(dim=1)
+
+
+def sac_update(
+    networks: SACNetworks,
+    batch: SACBatch,
+    config: SACConfig,
+    target_entropy: float,
+    updates_policy: bool = True,
+    policy_value: Callable[[torch.Tensor], torch.Tensor] = smaller,
+) -> dict[str, torch.Tensor]:
+    """One gradient step of K tasks in plain autograd: the specification of `SACLearner.update`, which is held to it.
+
+    The sum of the K losses gives each task its own gradient. Returns the losses by name, each of them summed over tasks.
+    """
+    losses: dict[str, torch.Tensor] = {}
+    temperature = networks.log_temperature.exp().detach()  # of before its step
+
+    def q_values(critics: nn.Module, observations: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        pairs = torch.cat([observations, actions], dim=-1).repeat_interleave(NUM_CRITICS, dim=0)
+        values: torch.Tensor = critics(pairs).unflatten(0, (-1, NUM_CRITICS))
+        return values  # (K, 2, B, 1)
+
+    def step(optimiser: torch.optim.Optimizer, name: str, loss: torch.Tensor) -> None:
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses[name] = loss.detach()
+
+    # Temperature (their equation 18, with log α in the place of α)
+    if updates_policy:
+        actions, log_prob = networks.sample(batch.observations, batch.noise)
+        entropy_gap = (log_prob + target_entropy).detach()
+        step(networks.temperature_optimiser, "temperature", -(networks.log_temperature * entropy_gap).mean(dim=1).sum())
+    # Critics (equation 5): y = r + γ(1 − d)·(min Q' − α·log π)
+    with torch.no_grad():
+        next_actions, next_log_prob = networks.sample(batch.next_observations, batch.next_noise)
+        soft_values = smaller(q_values(networks.targets, batch.next_observations, next_actions))
+        soft_values -= temperature * next_log_prob
+        target = batch.rewards * config.reward_scale + (1 - batch.terminated) * config.discount * soft_values
+    errors = q_values(networks.critics, batch.observations, batch.actions) - target.unsqueeze(1)
+    step(networks.critic_optimiser, "critics", 0.5 * errors.square().mean(dim=2).sum())
+    # Policy (equation 7)
+    if updates_policy:
+        values = policy_value(q_values(networks.critics, batch.observations, actions))
+        step(networks.actor_optimiser, "policy", (temperature * log_prob - values).mean(dim=1).sum())
+    for source, follower in zip(networks.critics.parameters(), networks.targets.parameters(), strict=True):
+        follower.data.lerp_(source.data, config.tau)
+    return losses
 
 
 class PolicySample(NamedTuple):
@@ -219,7 +306,8 @@ class SACLearner(PopulationLearner):
 
     def _for_each_task(self, stacked: torch.Tensor) -> torch.Tensor:
         """(K·2, …) → (K, 2, …)."""
-        return stacked.unflatten(0, (self.num_tasks, NUM_CRITICS))
+        by_task: torch.Tensor = stacked.unflatten(0, (self.num_tasks, NUM_CRITICS))
+        return by_task
 
     # --- keeping ---
 
@@ -261,3 +349,21 @@ class SACLearner(PopulationLearner):
             optimiser.restore(tensors, steps)
         self.num_updates, self.steps_seen = state["num_updates"], state["steps_seen"]
         self.streams.restore(state["streams"])
+
+
+class SAC(PopulationSource):
+    """Soft actor-critic with two critics and automatic temperature, all tasks at once."""
+
+    Config: ClassVar[type[SACConfig]] = PopulationSACConfig
+    config: PopulationSACConfig
+    conformance_settings: ClassVar[Mapping[str, Any]] = {
+        "total_steps": 300,
+        "num_envs": 3,
+        "learning_starts": 60,
+        "hidden_sizes": [16, 16],
+        "batch_size": 32,
+        "evaluation_episodes": 2,
+    }
+
+    def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> SACLearner:
+        return SACLearner(spec, self.config, self.total_steps(), seeds)

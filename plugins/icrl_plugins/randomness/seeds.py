@@ -1,8 +1,13 @@
-"""From a task's seed to the numbers that its parallel environments are reset with: the same for every source."""
+"""From one seed to others: of the parts of a run, of a task's parallel environments, of a stream's episodes."""
 
 from __future__ import annotations
 
 import numpy as np
+
+
+def child_seed(seed: np.random.SeedSequence, *keys: int) -> np.random.SeedSequence:
+    """The descendant of `seed` at `keys`: the same one at every call, unlike `spawn`, which counts its calls."""
+    return np.random.SeedSequence(entropy=seed.entropy, spawn_key=(*seed.spawn_key, *keys))
 
 
 def integer_seeds(seed_sequence: np.random.SeedSequence, count: int) -> list[int]:

@@ -24,7 +24,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 from icrl_plugins.sources.hyperparameters import DroQConfig
-from icrl_plugins.sources.sb3_sac import Sb3SAC, Sb3SACConfig
+from icrl_plugins.sources.stable_baselines3.sac import Sb3SAC, Sb3SACConfig
 
 
 class DroQCritic(ContinuousCritic):
@@ -34,6 +34,7 @@ class DroQCritic(ContinuousCritic):
         super().__init__(*args, **kwargs)
         for index, network in enumerate(self.q_networks):
             # The parent's linear layers are kept, so that the initial weights are those that SAC would draw.
+            assert isinstance(network, nn.Sequential)
             self.q_networks[index] = _with_dropout_and_norm(network, dropout, layer_norm)
             self.add_module(f"qf{index}", self.q_networks[index])
 
@@ -96,6 +97,7 @@ class DroQ(SAC):
         for _ in range(gradient_steps):
             self._n_updates += 1
             updates_policy = self._n_updates % self.policy_delay == 0
+            assert self.replay_buffer is not None
             batch = self.replay_buffer.sample(batch_size)
             temperature = self.log_ent_coef.detach().exp()
             if updates_policy:
@@ -118,11 +120,13 @@ class DroQ(SAC):
             next_actions, next_log_prob = self.actor.action_log_prob(batch.next_observations)
             next_q_values = torch.cat(self.critic_target(batch.next_observations, next_actions), dim=1)  # (B, critics)
             soft_values = next_q_values.min(dim=1, keepdim=True).values - temperature * next_log_prob.reshape(-1, 1)
-            return batch.rewards + (1 - batch.dones) * self.gamma * soft_values
+            target: torch.Tensor = batch.rewards + (1 - batch.dones) * self.gamma * soft_values
+            return target
 
     def _update_critics(self, batch: Any, temperature: torch.Tensor) -> None:
         target = self.target_q_values(batch, temperature)
-        loss = 0.5 * sum(F.mse_loss(q_values, target) for q_values in self.critic(batch.observations, batch.actions))
+        errors = [F.mse_loss(q_values, target) for q_values in self.critic(batch.observations, batch.actions)]
+        loss = 0.5 * sum(errors, start=torch.zeros(()))
         self.critic.optimizer.zero_grad()
         loss.backward()
         self.critic.optimizer.step()

@@ -10,7 +10,7 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from icrl_plugins.sources.hyperparameters import PPOConfig
-from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
+from icrl_plugins.sources.stable_baselines3.source import FUSED_ADAM, Sb3Config, Sb3Source
 
 
 class Sb3PPOConfig(PPOConfig, Sb3Config):

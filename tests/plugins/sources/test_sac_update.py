@@ -13,12 +13,11 @@ from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
 from icrl_plugins.networks.stacked_layers import StackedLayerNorm, StackedLinear
-from icrl_plugins.sources.population_droq import DroQLearner, PopulationDroQConfig
-from icrl_plugins.sources.population_sac import PopulationSACConfig
+from icrl_plugins.sources.population.droq import DroQLearner, PopulationDroQConfig
+from icrl_plugins.sources.population.sac import NUM_CRITICS, PopulationSACConfig, SACLearner
 from icrl_plugins.sources.recording import HistoryRecorder, TransitionColumns
-from icrl_plugins.sources.sac_learner import NUM_CRITICS, SACLearner
-from icrl_plugins.sources.sb3_droq import DroQ as Sb3DroQAlgorithm
-from icrl_plugins.sources.sb3_droq import DroQPolicy
+from icrl_plugins.sources.stable_baselines3.droq import DroQ as Sb3DroQAlgorithm
+from icrl_plugins.sources.stable_baselines3.droq import DroQPolicy
 from icrl_registry.contracts import EnvironmentSpec
 from icrl_registry.testing.toy import ToyPoint
 

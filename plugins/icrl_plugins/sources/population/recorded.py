@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Array, BatchedStep, Environment, LearningHistory, Task
 
 

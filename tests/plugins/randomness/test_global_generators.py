@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.sources.global_generators import isolated_global_generators
-from icrl_plugins.sources.seeding import integer_seeds
+from icrl_plugins.randomness.global_generators import isolated_global_generators
+from icrl_plugins.randomness.seeds import integer_seeds
 
 
 def draw() -> tuple[float, float, float]:

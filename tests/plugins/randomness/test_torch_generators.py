@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.training.randomness import child_seed, default_generator, torch_generator
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 
 
 def make_generator() -> torch.Generator:

@@ -19,16 +19,16 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from icrl_plugins.randomness.global_generators import isolated_global_generators
+from icrl_plugins.randomness.seeds import integer_seeds
 from icrl_plugins.sources.evaluation import GreedyPolicy, episode_returns, require_finite_policy
-from icrl_plugins.sources.global_generators import isolated_global_generators
 from icrl_plugins.sources.hyperparameters import SourceConfig
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.sb3_vector_environment import (
+from icrl_plugins.sources.stable_baselines3.vector_environment import (
     RecordedVectorEnvironment,
     action_space,
     observation_space,
 )
-from icrl_plugins.sources.seeding import integer_seeds
 from icrl_registry.contracts import (
     Array,
     CheckpointStore,
@@ -134,7 +134,7 @@ class Sb3Source(Source):
             model.set_logger(Logger(folder=None, output_formats=[]))  # the default one makes a temporary folder
             progress = TrainingProgress(recorder, self.steps_per_update(), report_steps)
             try:
-                model.learn(self.total_steps(), callback=progress, log_interval=None)
+                model.learn(self.total_steps(), callback=progress, log_interval=None)  # type: ignore[arg-type]  # its own algorithms take None
             except ValueError:  # torch's, about a distribution with NaN as its mean
                 require_finite_policy(task, recorder.steps_taken, policy_tensors(model.policy))
                 raise
@@ -180,7 +180,9 @@ class TrainingProgress(BaseCallback):
         warm_up_steps = getattr(self.model, "learning_starts", 0)
         if self.num_timesteps - self._recorder.num_streams < warm_up_steps:
             return np.zeros_like(self._recorder.actions[:, 0])  # actions are uniform in [-1, 1] during the warm-up
-        means, _ = self.model.policy.predict(self.model._last_obs, deterministic=True)
+        observations = self.model._last_obs
+        assert observations is not None  # there was a step
+        means: FloatArray = self.model.policy.predict(observations, deterministic=True)[0]
         return means
 
 

@@ -13,11 +13,6 @@ import numpy as np
 import torch
 
 
-def child_seed(seed: np.random.SeedSequence, *keys: int) -> np.random.SeedSequence:
-    """The descendant of `seed` at `keys`: the same one at every call, unlike `spawn`, which counts its calls."""
-    return np.random.SeedSequence(entropy=seed.entropy, spawn_key=(*seed.spawn_key, *keys))
-
-
 def torch_generator(seed: np.random.SeedSequence, device: str | torch.device = "cpu") -> torch.Generator:
     """A torch generator on `device` whose stream is determined by `seed`."""
     generator = torch.Generator(device=device)

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from pydantic import Field
 
+from icrl_plugins.randomness.seeds import integer_seeds
 from icrl_plugins.sources.evaluation import GreedyPolicy, population_returns, require_finite_policy
 from icrl_plugins.sources.hyperparameters import SourceConfig
-from icrl_plugins.sources.recorded_population import RecordedPopulation
+from icrl_plugins.sources.population.recorded import RecordedPopulation
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.seeding import integer_seeds
 from icrl_registry.contracts import (
     Array,
     Checkpoint,

@@ -9,7 +9,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.sac.policies import SACPolicy
 
 from icrl_plugins.sources.hyperparameters import SACConfig
-from icrl_plugins.sources.sb3_training import FUSED_ADAM, Sb3Config, Sb3Source
+from icrl_plugins.sources.stable_baselines3.source import FUSED_ADAM, Sb3Config, Sb3Source
 
 
 class Sb3SACConfig(SACConfig, Sb3Config):

@@ -12,8 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from stable_baselines3.common.vec_env import VecEnv
 
+from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.sources.seeding import draw_episode_seed, episode_seeds
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 
 
@@ -66,7 +66,7 @@ class RecordedVectorEnvironment(VecEnv):
                     "terminal_observation": step.observations[stream],
                     "TimeLimit.truncated": bool(step.truncated[stream] and not step.terminated[stream]),
                 }
-                observations[stream] = self._reset_stream(stream)
+                observations[stream] = self._reset_stream(int(stream))
         return observations, step.rewards * self._reward_scale, ended, infos
 
     def _reset_stream(self, stream: int) -> FloatArray:

@@ -1,7 +1,8 @@
 """DroQ (Hiraoka et al., 2022, algorithm 2) for all tasks together: a source of learning histories.
 
-The algorithm, its hyper-parameters and their defaults are those of `sb3-droq`, whose module lists its four differences
-from SAC.
+The algorithm, its hyper-parameters and their defaults are those of `sb3-droq`. It is SAC with dropout and layer
+normalisation in critics and target critics, several steps of the critics for one of the policy, and a policy that
+maximises the critics' mean: `droq_update` says so in plain autograd, and `DroQLearner` is held to it.
 """
 
 from __future__ import annotations
@@ -14,16 +15,26 @@ import torch
 from torch import nn
 
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
-from icrl_plugins.networks.task_streams import Streams
-from icrl_plugins.sources.hyperparameters import DroQConfig
-from icrl_plugins.sources.population import PopulationConfig
-from icrl_plugins.sources.population_sac import SAC
-from icrl_plugins.sources.sac_learner import SACLearner
+from icrl_plugins.randomness.task_streams import Streams
+from icrl_plugins.sources.hyperparameters import DroQConfig, SACConfig
+from icrl_plugins.sources.population.sac import SAC, SACBatch, SACLearner, SACNetworks, sac_update
+from icrl_plugins.sources.population.source import PopulationConfig
 from icrl_registry.contracts import EnvironmentSpec
 
 
 class PopulationDroQConfig(DroQConfig, PopulationConfig):
     """DroQ's hyper-parameters, and how many tasks train together."""
+
+
+def droq_update(
+    networks: SACNetworks, batch: SACBatch, config: DroQConfig, target_entropy: float, num_updates: int
+) -> dict[str, torch.Tensor]:
+    """The `num_updates`-th gradient step (counted from 1): the specification of `DroQLearner.update`; see `sac_update`.
+
+    The critics' dropout draws new masks at every evaluation, in the order target critics, critics, critics for the policy.
+    """
+    delay = config.policy_delay or config.gradient_steps
+    return sac_update(networks, batch, config, target_entropy, num_updates % delay == 0, lambda q: q.mean(dim=1))
 
 
 class DroQLearner(SACLearner):
@@ -53,8 +64,8 @@ class DroQLearner(SACLearner):
 class DroQ(SAC):
     """Soft actor-critic with dropout Q-functions, all tasks at once."""
 
-    Config = PopulationDroQConfig
-    config: PopulationDroQConfig
+    Config: ClassVar[type[SACConfig]] = PopulationDroQConfig
+    config: PopulationDroQConfig  # type: ignore[assignment]  # of the same fields and more, but of another branch
     conformance_settings: ClassVar[Mapping[str, Any]] = {**SAC.conformance_settings, "gradient_steps": 2}
 
     def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> DroQLearner:

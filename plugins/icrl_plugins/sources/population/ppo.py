@@ -1,38 +1,97 @@
-"""The learners of PPO (Schulman et al., 2017, equation 9): K of them as one stacked network.
+"""PPO (Schulman et al., 2017, equation 9) for all tasks together: a source of learning histories.
 
-The update is that of stable-baselines3: generalised advantage estimation with the value of the last observation where a
-time limit cut an episode, advantages normalised in every minibatch, one norm for the gradients of policy and value.
-Gradients are written out (`networks/explicit_gradients.py`), since most of autograd's time would be bookkeeping. Every
-task shuffles its own minibatches, normalises its own advantages and clips its own gradient.
+The algorithm, its hyper-parameters and their defaults are those of `sb3-ppo`: generalised advantage estimation with the
+value of the last observation where a time limit cut an episode, advantages normalised in every minibatch, one norm for the
+gradients of policy and value. `ppo_update` is one gradient step as a reader would write it down; `PPOLearner.update` gives
+the same numbers with gradients that are written out (`networks/explicit_gradients.py`), since most of autograd's time would
+be bookkeeping. Every task shuffles its own minibatches, normalises its own advantages and clips its own gradient.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from icrl_plugins.kernels.dense.kernel import sum_over_rows
 from icrl_plugins.networks.adam import Adam
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.flat_parameters import FlatParameters
-from icrl_plugins.networks.stacked_layers import orthogonal, stacked_mlp
-from icrl_plugins.networks.task_streams import TaskStreams
+from icrl_plugins.networks.module_tensors import load_module, module_tensors
+from icrl_plugins.networks.stacked_layers import StackedLinear, orthogonal, stacked_mlp
+from icrl_plugins.randomness.seeds import child_seed
+from icrl_plugins.randomness.task_streams import TaskStreams
 from icrl_plugins.sources.hyperparameters import PPOConfig
-from icrl_plugins.sources.population import PopulationLearner
+from icrl_plugins.sources.population.source import PopulationConfig, PopulationLearner, PopulationSource
 from icrl_plugins.sources.recording import HistoryRecorder
-from icrl_plugins.training.checkpoints import load_module, module_tensors
-from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 from icrl_registry.errors import UsageError
 
-#: Epsilons of stable-baselines3: of Adam for PPO, and of the division by the advantages' deviation.
-ADAM_EPSILON, ADVANTAGE_EPSILON = 1e-5, 1e-8
+#: Epsilons of stable-baselines3: of Adam for PPO, of the division by the advantages' deviation and by a gradient's norm.
+ADAM_EPSILON, ADVANTAGE_EPSILON, NORM_EPSILON = 1e-5, 1e-8, 1e-6
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class PopulationPPOConfig(PPOConfig, PopulationConfig):
+    """PPO's hyper-parameters, and how many tasks train together."""
+
+
+class PPONetworks(NamedTuple):
+    """What one gradient step changes: a Gaussian policy whose deviation is the same everywhere, and the state's value."""
+
+    policy: nn.Module  # (K, B, O) → means (K, B, A)
+    value: nn.Module  # (K, B, O) → (K, B, 1)
+    log_std: nn.Parameter  # (K, 1, A)
+    optimiser: torch.optim.Optimizer  # of all three
+
+    def parameters(self) -> list[nn.Parameter]:
+        """(K, …) each."""
+        return [self.log_std, *self.policy.parameters(), *self.value.parameters()]
+
+
+class PPOMinibatch(NamedTuple):
+    """Steps of the last rollout."""
+
+    observations: torch.Tensor  # (K, B, O)
+    actions: torch.Tensor  # (K, B, A), as sampled, not clipped
+    log_prob: torch.Tensor  # (K, B, 1), of the policy that acted
+    advantages: torch.Tensor  # (K, B, 1)
+    returns: torch.Tensor  # (K, B, 1)
+
+
+def ppo_update(networks: PPONetworks, batch: PPOMinibatch, config: PPOConfig) -> dict[str, torch.Tensor]:
+    """One gradient step of K tasks in plain autograd: the specification of `PPOLearner.update`, which is held to it.
+
+    The sum of the K losses gives each task its own gradient. Returns the losses by name, each of them summed over tasks.
+    """
+    policy = torch.distributions.Normal(networks.policy(batch.observations), networks.log_std.exp())
+    ratios = (policy.log_prob(batch.actions).sum(dim=-1, keepdim=True) - batch.log_prob).exp()
+    advantages = batch.advantages
+    if advantages.shape[1] > 1:
+        deviation, mean = torch.std_mean(advantages, dim=1, keepdim=True)
+        advantages = (advantages - mean) / (deviation + ADVANTAGE_EPSILON)
+    clipped = ratios.clamp(1 - config.clip_range, 1 + config.clip_range)
+    losses = {
+        "policy": -torch.min(ratios * advantages, clipped * advantages).mean(dim=1).sum(),
+        "value": F.mse_loss(networks.value(batch.observations), batch.returns, reduction="none").mean(dim=1).sum(),
+        "entropy": -policy.entropy().sum(dim=-1).mean(dim=1).sum(),
+    }
+    loss = (
+        losses["policy"] + config.value_coefficient * losses["value"] + config.entropy_coefficient * losses["entropy"]
+    )
+    networks.optimiser.zero_grad()
+    loss.backward()
+    gradients = [cast(torch.Tensor, parameter.grad) for parameter in networks.parameters()]
+    norms = torch.stack([gradient.flatten(1).norm(dim=1) for gradient in gradients]).norm(dim=0)  # (K,)
+    for gradient in gradients:
+        gradient *= (config.max_grad_norm / (norms + NORM_EPSILON)).clamp(max=1.0).view(-1, 1, 1)
+    networks.optimiser.step()
+    return {name: loss.detach() for name, loss in losses.items()}
 
 
 class PPOLearner(PopulationLearner):
@@ -180,7 +239,7 @@ class PPOLearner(PopulationLearner):
         heads = {"policy_net": "action_net", "value_net": "value_net"}
         for network, (body, head) in zip((self.policy, self.value), heads.items(), strict=True):
             for position, layer in enumerate(network):
-                if isinstance(layer, nn.Tanh):
+                if not isinstance(layer, StackedLinear):
                     continue
                 is_last = position == len(network) - 1
                 name = f"policy.{head}" if is_last else f"policy.mlp_extractor.{body}.{position}"
@@ -200,6 +259,28 @@ class PPOLearner(PopulationLearner):
         self.sampled.copy_(torch.from_numpy(np.array(tensors["rollout.sampled"])))
         self.steps_in_rollout = state["steps_in_rollout"]
         self.streams.restore(state["streams"])
+
+
+class PPO(PopulationSource):
+    """Proximal policy optimisation with a clipped ratio, all tasks at once.
+
+    The Gaussian is unbounded, so its samples are clipped to [-1, 1] before they are executed and recorded. Steps at the
+    end of training that don't fill a whole rollout are recorded but not learnt from.
+    """
+
+    Config = PopulationPPOConfig
+    config: PopulationPPOConfig
+    conformance_settings: ClassVar[Mapping[str, Any]] = {
+        "total_steps": 300,
+        "num_envs": 3,
+        "rollout_length": 20,
+        "hidden_sizes": [16, 16],
+        "batch_size": 32,
+        "evaluation_episodes": 2,
+    }
+
+    def make_learner(self, spec: EnvironmentSpec, seeds: Sequence[np.random.SeedSequence]) -> PPOLearner:
+        return PPOLearner(spec, self.config, self.total_steps(), seeds)
 
 
 def gaussian_log_density(deviations: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
