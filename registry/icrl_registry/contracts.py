@@ -70,6 +70,9 @@ class BatchedStep:
     rewards: FloatArray  # (K,)
     terminated: BoolArray  # (K,)
     truncated: BoolArray  # (K,)
+    successes: FloatArray | None = (
+        None  # (K,), in [0, 1] where an episode ended, NaN elsewhere; see Environment.success
+    )
 
 
 class BatchedEnvironment(Protocol):
@@ -109,6 +112,15 @@ class Environment(Protocol):
     Config: ClassVar[type[ComponentConfig]]
     id: ClassVar[str]
     task_parameter_names: ClassVar[tuple[str, ...]]  # with units, such as "target_velocity (m/s)"
+    success: ClassVar[str | None] = None
+    """When an episode counts as a success, in words and units ("within 5 cm of the goal at the last step"); None: unsaid.
+
+    An environment that says so measures each episode with a number in [0, 1]: 1 and 0 where the condition is met or not,
+    between them where it is met in part. The measure is of the episode as a whole and known when it ends, so that it may
+    read the whole trajectory (its last ten steps, a mean after the first fifty). It is `info["success"]` of the last step
+    and of no other (so it is measured where the end is known: outside `TimeLimit`); in a batch it is
+    `BatchedStep.successes`. It is for the record alone: `Transitions` lacks it, and an agent never sees it.
+    """
 
     def __init__(self, config: ComponentConfig) -> None: ...
 
@@ -190,6 +202,10 @@ class SourceRun:
     statistics: Mapping[str, float] = field(default_factory=dict)  # for example the greedy policy's mean return
 
 
+GreedyPolicy = Callable[[FloatArray], FloatArray]
+"""Observations (N, O) → actions (N, A) in [-1, 1], without exploration; it keeps no memory from call to call."""
+
+
 @runtime_checkable
 class Source(Protocol):
     """An RL algorithm that writes learning histories."""
@@ -224,6 +240,16 @@ class Source(Protocol):
     def total_steps(self) -> int:
         """Environment steps a task, for the plan and the progress bar."""
         return int(getattr(self.config, "total_steps"))  # noqa: B009
+
+    def greedy_policy(
+        self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec
+    ) -> GreedyPolicy | None:
+        """The trained policy back from the tensors of `SourceRun.policy`; None, the default: this source can't.
+
+        Raises:
+            UsageError: the tensors don't belong to a policy of this source and configuration.
+        """
+        return None
 
     config: ComponentConfig
 
@@ -345,6 +371,11 @@ class TrainingTasks(Protocol):
         """A metered batch of the training tasks with these indices (repeats allowed)."""
 
 
+ExpertActions = Callable[[int, FloatArray], FloatArray]
+"""Index i of a training history and observations (N, O) → the actions (N, A) in [-1, 1] of the final greedy policy of the
+source run that wrote `TrainingJob.histories[i]`: the labels of decision-pretrained transformers (Lee et al., 2023)."""
+
+
 @dataclass(frozen=True)
 class TrainingJob:
     """Everything a method gets for meta-training."""
@@ -357,6 +388,7 @@ class TrainingJob:
     checkpoints: CheckpointStore
     validate: Callable[[Agent], Mapping[str, float]]  # in-context return on the validation tasks, by the harness
     report: Callable[[int, int, Mapping[str, float]], None]  # (updates done, updates in all, metrics)
+    expert_actions: ExpertActions | None = None  # None without histories, or if the source has no `greedy_policy`
 
 
 @runtime_checkable

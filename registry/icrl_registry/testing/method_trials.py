@@ -16,6 +16,7 @@ from icrl_registry.contracts import (
     Array,
     Checkpoint,
     CheckpointStore,
+    FloatArray,
     Method,
     Task,
     Track,
@@ -23,7 +24,7 @@ from icrl_registry.contracts import (
     Transitions,
 )
 from icrl_registry.errors import BenchError
-from icrl_registry.testing.toy import ToyPoint, ToyTrainingTasks, toy_backbone_class, toy_history
+from icrl_registry.testing.toy import ToyPoint, ToyTrainingTasks, best_action, toy_backbone_class, toy_history
 from icrl_registry.testing.trial import Trial
 
 NUM_TASKS, HISTORY_EPISODES, EPISODES = 4, 12, 3
@@ -90,6 +91,10 @@ def train(trial: Trial, store: CheckpointStore | None = None, seed: int = 0) -> 
     tasks = environment.tasks(NUM_TASKS)
     wants = trial.component.training_data
     histories = [toy_history(environment, task, HISTORY_EPISODES, seed=5) for task in tasks]
+
+    def expert(index: int, observations: FloatArray) -> FloatArray:
+        return best_action(observations, np.asarray(tasks[index].parameters))
+
     job = TrainingJob(
         spec=environment.spec,
         histories=histories if wants == "histories" else [],
@@ -99,6 +104,7 @@ def train(trial: Trial, store: CheckpointStore | None = None, seed: int = 0) -> 
         checkpoints=store or MemoryStore(),
         validate=_validate,
         report=lambda done, total, metrics: None,
+        expert_actions=expert if wants == "histories" else None,
     )
     return make_method(trial).train(job)
 

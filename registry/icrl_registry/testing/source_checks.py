@@ -103,6 +103,27 @@ def keeps_its_policy(trial: Trial) -> None:
             require(bool(np.isfinite(value)), f"the statistic '{name}' is {value}")
 
 
+def gives_its_policy_back(trial: Trial) -> str | None:
+    """If `greedy_policy` gives one: a function of its tensors and of each observation alone, with actions in [-1, 1]."""
+    environment, _, runs, _ = _collected(trial)
+    observations = np.random.default_rng(5).uniform(-1, 1, (6, 2)).astype(np.float32)
+    for run in runs:
+        rebuild = getattr(trial.make(), "greedy_policy", None)
+        with unchanged_global_randomness():
+            policy = None if rebuild is None else rebuild(run.policy, environment.spec)
+            if policy is None:
+                return "its policies cannot label actions: greedy_policy gives none"
+            actions = np.array(policy(observations))
+        require_array("the greedy policy's actions", actions, (6, 2), np.float32)
+        largest = float(np.abs(actions).max())
+        require(largest <= 1.0, f"the greedy policy's actions reach {largest:.3g}, expected [-1, 1]")
+        require_equal("the greedy policy's actions", actions, policy(observations), "from one call to the next")
+        alone = np.concatenate([policy(observations[row : row + 1]) for row in range(len(observations))])
+        apart = float(np.abs(alone - actions).max())
+        require(apart <= TOLERANCE, f"an observation by itself gets another action than among others, by {apart:.3g}")
+    return None
+
+
 def depends_on_task_and_seed_alone(trial: Trial) -> None:
     """In another place and company, a task with the same seed gets the same history to the last bit."""
     second, again = _collected(trial)[2][1], _collected_again(trial)[0]
@@ -188,6 +209,7 @@ SOURCE_CHECKS: tuple[Check, ...] = (
     records_true_rewards,
     marks_the_ends_of_episodes,
     keeps_its_policy,
+    gives_its_policy_back,
     leaves_global_generators_alone,
     continues_from_kept_progress,
     depends_on_task_and_seed_alone,

@@ -98,6 +98,11 @@ def reward_at(position: Array, goal: Array) -> Array:
     return -distances
 
 
+def best_action(position: Array, goal: Array) -> FloatArray:
+    """What a policy that knows the goal does, (..., 2) and (2,) → (..., 2) float32: as far towards it as one step goes."""
+    return np.clip((goal - np.asarray(position)) / STEP_LENGTH, -1, 1).astype(np.float32)
+
+
 @functools.cache
 def _point_class() -> Any:
     """The Gymnasium class, made on first use because importing this module must not import Gymnasium."""

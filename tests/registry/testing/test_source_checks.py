@@ -159,3 +159,38 @@ def test_progress_must_hold_everything(failures):
             yield from super().collect(environment, tasks, seeds, report_steps, checkpoints)
 
     assert "before a kill" in failures("source", Boastful)["continues_from_kept_progress"]
+
+
+class KnowsItsPolicy(SampleSource):
+    """Steers to the place where it believes its goal: `sign` of the way, by a policy without memory."""
+
+    scale = 1.0
+
+    def greedy_policy(self, policy_tensors, environment_spec):
+        goal = policy_tensors["weight"][:2]
+        return lambda observations: np.sign(goal + 0.3 - observations) * np.float32(self.scale)
+
+
+def test_a_source_may_give_its_policies_back(failures):
+    assert failures("source", KnowsItsPolicy) == {}
+
+    class Unclipped(KnowsItsPolicy):
+        """Its policy's samples are not clipped."""
+
+        scale = 2.0
+
+    class Batched(KnowsItsPolicy):
+        """Normalises by whatever observations it is asked about together."""
+
+        def greedy_policy(self, policy_tensors, environment_spec):
+            return lambda observations: np.clip(observations - observations.mean(axis=0), -1, 1)
+
+    class Explores(KnowsItsPolicy):
+        """Draws its actions."""
+
+        def greedy_policy(self, policy_tensors, environment_spec):
+            generator = np.random.default_rng(0)
+            return lambda observations: generator.uniform(-1, 1, observations.shape).astype(np.float32)
+
+    for component, words in ((Unclipped, "reach 2"), (Batched, "by itself"), (Explores, "one call to the next")):
+        assert words in failures("source", component)["gives_its_policy_back"]
