@@ -46,11 +46,7 @@ class ImitationMethod(InContextMethod):
 
     @abstractmethod
     def labels(self, job: TrainingJob) -> Labels:
-        """What is to be predicted at every step of a history.
-
-        Raises:
-            UsageError: when called on a history that lacks it.
-        """
+        """What is to be predicted at every step of a stream."""
 
     def make_learner(self, job: TrainingJob) -> InContextLearner:
         return ImitationLearner(self, job, self.labels(job))

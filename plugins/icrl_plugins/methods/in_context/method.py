@@ -16,7 +16,7 @@ from icrl_plugins.methods.in_context.config import InContextConfig
 from icrl_plugins.methods.in_context.layout import TokenLayout
 from icrl_plugins.methods.in_context.model import InContextModel
 from icrl_plugins.methods.in_context.sampling import Batch, WindowSampler
-from icrl_plugins.methods.in_context.tokens import Labels, streams_of
+from icrl_plugins.methods.in_context.tokens import Labels, executed_actions, streams_of
 from icrl_plugins.training.checkpoints import load_module
 from icrl_plugins.training.gradient_training import GradientTraining
 from icrl_plugins.training.loop import GradientLearner, run_training
@@ -88,13 +88,14 @@ class InContextMethod(Method):
 class InContextLearner(GradientLearner[Batch]):
     """A model in training on windows of histories; a subclass adds the loss."""
 
-    def __init__(self, method: InContextMethod, job: TrainingJob, labels: Labels) -> None:
+    def __init__(self, method: InContextMethod, job: TrainingJob, labels: Labels = executed_actions) -> None:
         config = self.config = method.config
         self.method, self.job = method, job
-        streams = streams_of(job.histories, labels)
+        streams = streams_of(job.histories)
         standardise = config.reward_normalisation == "standardise"
         self.normalisation = Normalisation.fit(job.histories, config.reward_scale, standardise)
-        self.sampler = WindowSampler(streams, self.normalisation, config, child_seed(job.seed, WINDOWS))
+        seed = child_seed(job.seed, WINDOWS)
+        self.sampler = WindowSampler(streams, self.normalisation, config, seed, labels)
         self.context_length = self.sampler.context_length
         self.model = method.build_model(config, job.spec, self.context_length, child_seed(job.seed, WEIGHTS))
         self.model.to(job.device)

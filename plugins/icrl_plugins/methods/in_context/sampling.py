@@ -15,7 +15,7 @@ import numpy as np
 
 from icrl_plugins.methods.in_context.config import InContextConfig
 from icrl_plugins.methods.in_context.layout import TokenLayout
-from icrl_plugins.methods.in_context.tokens import Stream, Window, steps_of, write_tokens
+from icrl_plugins.methods.in_context.tokens import Labels, Stream, Window, executed_actions, steps_of, write_tokens
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.randomness import child_seed
 from icrl_registry.contracts import Array, BoolArray, FloatArray
@@ -40,10 +40,12 @@ class WindowSampler:
         normalisation: Normalisation,
         config: InContextConfig,
         seed: np.random.SeedSequence,
+        labels: Labels = executed_actions,
     ) -> None:
         self.streams = list(streams)
         self.normalisation = normalisation
         self.config = config
+        self.labels = labels
         first = self.streams[0]
         self.layout = TokenLayout(first.observations.shape[1], first.actions.shape[1], config.episode_start_flag)
         self._seed = seed
@@ -69,7 +71,7 @@ class WindowSampler:
         mask = np.zeros((len(windows), length), dtype=np.bool_)
         for row, window in enumerate(windows):
             write_tokens(tokens[row, : window.count], window, self.layout, self.normalisation)
-            targets[row, : window.count] = window.stream.targets[window.current]
+            targets[row, : window.count] = self.labels(window.stream, window.current)
             mask[row, : window.count] = True
         self._disturb(tokens, generator)
         return Batch(tokens, targets, mask, windows)

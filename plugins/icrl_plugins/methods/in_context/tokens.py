@@ -13,19 +13,18 @@ from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.contracts import Array, BoolArray, FloatArray, LearningHistory
 from icrl_registry.errors import BenchError, UsageError
 
-Labels = Callable[[LearningHistory], FloatArray]
-"""A history → the action to predict at each of its steps, (S, T, A)."""
-
 
 @dataclass(frozen=True)
 class Stream:
     """One stream of a history, with the bounds of its complete episodes."""
 
+    history: int  # which one, by its number among the training histories
+    task_label: str
     observations: FloatArray  # (T, O)
     actions: FloatArray  # (T, A)
     rewards: FloatArray  # (T,)
-    targets: FloatArray  # (T, A)
     terminated: BoolArray  # (T,), the MDP ended here
+    policy_means: FloatArray | None  # (T, A), where the source recorded them
     bounds: Array  # (E, 2) int64, start and end (exclusive)
 
     @cached_property
@@ -35,45 +34,50 @@ class Stream:
         return before[self.bounds[:, 1]] - before[self.bounds[:, 0]]
 
 
-def executed_actions(history: LearningHistory) -> FloatArray:
+Labels = Callable[[Stream, Array], FloatArray]
+"""A stream and some of its steps (n,) → the actions to predict there, (n, A). Called in the thread that makes batches."""
+
+
+def executed_actions(stream: Stream, steps: Array) -> FloatArray:
     """The labels of Algorithm Distillation: what the source did."""
-    return history.actions
+    return stream.actions[steps]
 
 
-def policy_means(history: LearningHistory) -> FloatArray:
+def policy_means(stream: Stream, steps: Array) -> FloatArray:
     """What the source's policy of that time would have done without its noise.
 
     Raises:
         UsageError: the source did not record it.
     """
-    if history.policy_means is None:
+    if stream.policy_means is None:
         raise UsageError(
-            f"the history of {history.task.label} holds no policy means",
+            f"the history of {stream.task_label} holds no policy means",
             "set method.targets=executed, or choose a source that records them",
         )
-    return history.policy_means
+    return stream.policy_means[steps]
 
 
-def streams_of(histories: Sequence[LearningHistory], labels: Labels = executed_actions) -> list[Stream]:
+def streams_of(histories: Sequence[LearningHistory]) -> list[Stream]:
     """All streams with at least one complete episode, in order. Arrays stay memory-mapped.
 
     Raises:
         BenchError: there is no history, or one has no complete episode at all.
-        UsageError: the labels are not to be had.
     """
     if not histories:
         raise BenchError("there is no training history", "collect at least one training task")
     streams: list[Stream] = []
-    for history in histories:
-        targets = labels(history)
+    for number, history in enumerate(histories):
+        means = history.policy_means
         found = [
             Stream(
-                np.asarray(history.observations[index]),
-                np.asarray(history.actions[index]),
-                np.asarray(history.rewards[index]),
-                np.asarray(targets[index]),
-                np.asarray(history.terminated[index]),
-                np.array(bounds, dtype=np.int64),
+                history=number,
+                task_label=history.task.label,
+                observations=np.asarray(history.observations[index]),
+                actions=np.asarray(history.actions[index]),
+                rewards=np.asarray(history.rewards[index]),
+                terminated=np.asarray(history.terminated[index]),
+                policy_means=None if means is None else np.asarray(means[index]),
+                bounds=np.array(bounds, dtype=np.int64),
             )
             for index in range(history.num_streams)
             if (bounds := history.episode_bounds(index))

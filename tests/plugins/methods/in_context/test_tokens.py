@@ -1,10 +1,19 @@
 """Alignment: which numbers stand in which token, across episode ends, sub-sampling and the beginning of a history."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from icrl_plugins.methods.in_context.layout import TokenLayout
-from icrl_plugins.methods.in_context.tokens import Window, policy_means, steps_of, streams_of, write_tokens
+from icrl_plugins.methods.in_context.tokens import (
+    Window,
+    executed_actions,
+    policy_means,
+    steps_of,
+    streams_of,
+    write_tokens,
+)
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.errors import BenchError, UsageError
 
@@ -63,18 +72,16 @@ def test_the_flag_marks_where_episodes_start(toy) -> None:
 def test_targets_are_the_actions_taken_on_the_tokens_observation(toy) -> None:
     history = toy.coded_history([(4, 4)])
     _, steps, stream = tokens_of(history, 1, 0, 0, 8)
-    np.testing.assert_array_equal(stream.targets[steps], history.actions[0, :8])
+    np.testing.assert_array_equal(executed_actions(stream, steps), history.actions[0, :8])
 
 
 def test_policy_means_replace_the_targets_but_not_the_context(toy) -> None:
-    from dataclasses import replace
-
     history = toy.coded_history([(4, 4)])
-    with pytest.raises(UsageError, match="policy means"):
-        streams_of([history], policy_means)
-    means = np.full_like(history.actions, 0.125)
-    stream = streams_of([replace(history, policy_means=means)], policy_means)[0]
-    assert (stream.targets == 0.125).all()
+    steps = np.array([2, 5])
+    with pytest.raises(UsageError, match="train-000 holds no policy means"):
+        policy_means(streams_of([history])[0], steps)
+    stream = streams_of([replace(history, policy_means=history.actions / 2)])[0]
+    np.testing.assert_array_equal(policy_means(stream, steps), history.actions[0, steps] / 2)
     np.testing.assert_array_equal(stream.actions, history.actions[0])
 
 
