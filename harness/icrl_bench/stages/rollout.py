@@ -7,6 +7,7 @@ episodes becomes inactive and is neither stepped nor metered.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -96,7 +97,8 @@ def rollout(
 ) -> RolloutResult:
     """Lets `agent` adapt to `tasks` for `setting.num_episodes` episodes each.
 
-    `rewards` changes what the agent is shown, never what is recorded: "shuffled" shows each task the reward of another.
+    `rewards` changes what the agent is shown, never what is recorded: "shuffled" shows each task the reward of another that is
+    still played.
 
     Raises:
         NumericalError: a reward, observation or action that is not finite, with task, episode and step.
@@ -118,7 +120,7 @@ def rollout(
         rows = np.flatnonzero(active)
         result.returns[rows, episode[rows]] += step.rewards[rows].astype(np.float64)
         result.lengths[rows, episode[rows]] += 1
-        shown = _shown_rewards(step.rewards, rewards)
+        shown = _shown_rewards(step.rewards, rewards, active)
         ended = active & (step.terminated | step.truncated)
         following = step.observations.copy()  # what the agent is given may be changed by it
         agent.observe(
@@ -171,7 +173,17 @@ def _checked_actions(chosen: Any, shape: tuple[int, int], where: _Place, active:
     return np.clip(actions, -1.0, 1.0)
 
 
-def _shown_rewards(rewards: FloatArray, view: RewardView) -> FloatArray:
-    if view == "zero":
-        return np.zeros_like(rewards)
-    return np.roll(rewards, 1) if view == "shuffled" else rewards
+def _shown_rewards(rewards: FloatArray, view: RewardView, active: BoolArray) -> FloatArray:
+    """What the agent is shown of `rewards` (K,). Shuffled: the tasks that are still played swap theirs in a ring; the
+    last one left has nobody to swap with and is shown zero."""
+    if view == "true":
+        return rewards
+    shown = np.zeros_like(rewards)
+    if view == "shuffled" and active.sum() > 1:
+        shown[active] = np.roll(rewards[active], 1)
+    elif view == "shuffled":
+        warnings.warn(
+            "adapt.rewards=shuffled: one task is left, with nobody's rewards to be shown; it is shown zeros",
+            stacklevel=2,
+        )
+    return shown

@@ -6,7 +6,7 @@ sources ended up doing (at a Reacher: hover in the middle). A method that does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,8 +16,9 @@ from torch import nn
 
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
-from icrl_plugins.training.checkpoints import load_module, module_tensors
+from icrl_plugins.training.checkpoints import load_module
 from icrl_plugins.training.gradient_training import GradientTraining
+from icrl_plugins.training.loop import GradientLearner, LoopConfig, run_training
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.optimisation import OptimisationConfig
 from icrl_registry.configuration import ComponentConfig
@@ -40,7 +41,7 @@ from icrl_registry.errors import BenchError, UsageError
 _WEIGHTS, _BATCHES, _UPDATES = 0, 1, 2
 
 
-class TaskBlindConfig(OptimisationConfig):
+class TaskBlindConfig(OptimisationConfig, LoopConfig):
     """What is cloned, by which network, for how long."""
 
     learning_rate: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW.")
@@ -73,45 +74,54 @@ class TaskBlind(Method):
             BenchError: the histories hold no complete episode.
             NumericalError: the loss or its gradient is not finite.
         """
-        config = self.config
-        observations, actions = late_transitions(job.histories, config.late_fraction, config.max_transitions)
-        normalisation = Normalisation.fit(job.histories, None)
-        policy = self._build(job.spec, child_seed(job.seed, _WEIGHTS)).to(job.device)
-        training = GradientTraining(policy, config, config.updates, child_seed(job.seed, _UPDATES))
-        progress = job.checkpoints.load()
-        if progress is not None:
-            training.resume(progress)
-
-        while training.update < config.updates:
-            generator = np.random.default_rng(child_seed(job.seed, _BATCHES, training.update))
-            rows = generator.integers(len(actions), size=config.batch_size)
-            rate = training.learning_rate
-            loss = self._update(training, normalisation.observations(observations[rows]), actions[rows])
-            job.report(training.update, config.updates, {"loss": loss, "learning_rate": rate})
-            if training.update % config.checkpoint_every == 0:
-                job.checkpoints.save(training.checkpoint({}, {}))
-        tensors: Mapping[str, Array] = {**module_tensors(policy), **normalisation.tensors()}
-        return Checkpoint(tensors, {"config": config.model_dump(mode="json"), "transitions": len(actions)})
+        return run_training(_Learner(self.config, job), job, self.config)
 
     def agent(self, checkpoint: Checkpoint, spec: EnvironmentSpec, device: str) -> Agent:
         """A policy that never changes."""
-        policy = self._build(spec, np.random.SeedSequence(0))
+        policy = build_policy(self.config, spec, np.random.SeedSequence(0))
         load_module(policy, checkpoint.tensors)
         return TaskBlindAgent(policy.to(device).eval(), Normalisation.from_tensors(checkpoint.tensors), device)
 
-    def _update(self, training: GradientTraining, inputs: FloatArray, targets: FloatArray) -> float:
-        observations = torch.from_numpy(inputs).to(training.device)  # (B, O)
-        actions = torch.from_numpy(targets).to(training.device)  # (B, A)
-        return training.step(lambda: nn.functional.mse_loss(training.module(observations), actions))
 
-    def _build(self, spec: EnvironmentSpec, seed: np.random.SeedSequence) -> nn.Sequential:
-        with default_generator(torch_generator(seed)):
-            layers: list[nn.Module] = []
-            size = spec.observation_size
-            for _ in range(self.config.num_layers):
-                layers += [nn.Linear(size, self.config.hidden_size), nn.ReLU()]
-                size = self.config.hidden_size
-            return nn.Sequential(*layers, nn.Linear(size, spec.action_size))
+class _Learner(GradientLearner[tuple[torch.Tensor, torch.Tensor]]):
+    """The policy under behaviour cloning. A batch is observations (B, O) and actions (B, A)."""
+
+    def __init__(self, config: TaskBlindConfig, job: TrainingJob) -> None:
+        self.config, self.job = config, job
+        self.observations, self.actions = late_transitions(job.histories, config.late_fraction, config.max_transitions)
+        self.normalisation = Normalisation.fit(job.histories, None)
+        policy = build_policy(config, job.spec, child_seed(job.seed, _WEIGHTS)).to(job.device)
+        super().__init__(GradientTraining(policy, config, config.updates, child_seed(job.seed, _UPDATES)))
+
+    def batch(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = np.random.default_rng(child_seed(self.job.seed, _BATCHES, number))
+        rows = generator.integers(len(self.actions), size=self.config.batch_size)
+        inputs = self.normalisation.observations(self.observations[rows])
+        return torch.from_numpy(inputs), torch.from_numpy(self.actions[rows])
+
+    def loss(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, dict[str, float]]:
+        observations, actions = (part.to(self.job.device) for part in batch)
+        return nn.functional.mse_loss(self.module(observations), actions), {}
+
+    def agent(self) -> Agent:
+        return TaskBlindAgent(self.module.eval(), self.normalisation, self.job.device)
+
+    def constants(self) -> dict[str, Array]:
+        return self.normalisation.tensors()
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "config": self.config.model_dump(mode="json"), "transitions": len(self.actions)}
+
+
+def build_policy(config: TaskBlindConfig, spec: EnvironmentSpec, seed: np.random.SeedSequence) -> nn.Sequential:
+    """A network on the CPU whose weights depend on `seed` alone."""
+    with default_generator(torch_generator(seed)):
+        layers: list[nn.Module] = []
+        size = spec.observation_size
+        for _ in range(config.num_layers):
+            layers += [nn.Linear(size, config.hidden_size), nn.ReLU()]
+            size = config.hidden_size
+        return nn.Sequential(*layers, nn.Linear(size, spec.action_size))
 
 
 class TaskBlindAgent(Agent):

@@ -1,14 +1,14 @@
 """Gradient updates that can stop anywhere and continue to the same bytes.
 
 All that an update depends on is its number, the parameters, the optimiser's moments and the generators.
-`GradientTraining` holds exactly these, takes one update at a time, and turns itself into a `Checkpoint` and back.
+`GradientTraining` holds exactly these, takes one update at a time, and turns itself into named arrays and back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from icrl_plugins.training.checkpoints import (
     optimiser_tensors,
 )
 from icrl_plugins.training.optimisation import OptimisationConfig, build_optimiser, learning_rate
-from icrl_registry.contracts import Array, Checkpoint
+from icrl_registry.contracts import Array
 from icrl_registry.errors import NumericalError
 
 Batch = TypeVar("Batch")
@@ -87,24 +87,23 @@ class GradientTraining:
                 f"try a lower rate: --set method.learning_rate={self.config.learning_rate / 3:.1g}",
             )
 
-    def checkpoint(self, tensors: Mapping[str, Array], state: Mapping[str, Any]) -> Checkpoint:
-        """Everything needed to continue, with the caller's own tensors and JSON-able state beside it."""
-        own = {
+    def tensors(self) -> dict[str, Array]:
+        """Parameters, moments and generators: with the number of updates done, everything needed to continue."""
+        return {
             **module_tensors(self.module),
             **optimiser_tensors(self.optimiser, self.module),
             **generator_tensors({"training": self._generator}),
         }
-        return Checkpoint({**own, **tensors}, {**state, "update": self.update})
 
-    def resume(self, checkpoint: Checkpoint) -> None:
-        """Continues from what `checkpoint` gave."""
-        load_module(self.module, checkpoint.tensors)
-        load_optimiser(self.optimiser, self.module, checkpoint.tensors)
-        load_generators({"training": self._generator}, checkpoint.tensors)
-        self.update = int(checkpoint.state["update"])
+    def resume(self, tensors: Mapping[str, Array], update: int) -> None:
+        """Continues after `update` updates from what `tensors` gave."""
+        load_module(self.module, tensors)
+        load_optimiser(self.optimiser, self.module, tensors)
+        load_generators({"training": self._generator}, tensors)
+        self.update = update
 
 
-def prefetched(make_batch: Callable[[int], Batch], first: int, last: int) -> Iterator[Batch]:
+def prefetched(make_batch: Callable[[int], Batch], first: int, last: int) -> Generator[Batch, None, None]:
     """The batches `first` … `last` - 1, each made by a thread while its predecessor is in use.
 
     `make_batch` must be a function of the number alone: then the thread changes nothing but the waiting.

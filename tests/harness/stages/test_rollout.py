@@ -143,6 +143,23 @@ def test_what_the_agent_sees():
     assert agent.setting.num_episodes == 3
 
 
+def test_shuffled_rewards_are_those_of_tasks_still_played():
+    agent = Listener()
+    with pytest.warns(UserWarning, match="one task is left"):
+        play(agent, ScriptedBatch(), rewards="shuffled")
+    numbers = {int(seen.active.sum()) for seen in agent.seen}
+    assert numbers == {1, 2, 3}
+    for seen in agent.seen:  # a task's own rewards begin with its number times 100
+        shown = seen.rewards[seen.active]
+        own = np.flatnonzero(seen.active)
+        if len(own) == 1:
+            assert shown.tolist() == [0.0]
+        else:
+            assert (shown // 100).tolist() == np.roll(own, 1).tolist()
+            assert shown.all()
+
+
+@pytest.mark.filterwarnings("ignore:adapt.rewards=shuffled")
 @pytest.mark.parametrize("view", ["true", "shuffled", "zero"])
 def test_a_view_of_rewards_changes_what_is_shown_and_not_what_is_recorded(view: str):
     agent = Listener()
@@ -150,7 +167,10 @@ def test_a_view_of_rewards_changes_what_is_shown_and_not_what_is_recorded(view: 
     truth = Listener()
     assert outcome.returns.tolist() == play(truth, ScriptedBatch()).returns.tolist()
     for seen, true in zip(agent.seen, truth.seen, strict=True):
-        expected = {"true": true.rewards, "shuffled": true.rewards[[2, 0, 1]], "zero": np.zeros(3)}[view]
+        swapped = np.zeros(3)
+        if true.active.sum() > 1:  # among the tasks still played
+            swapped[true.active] = np.roll(true.rewards[true.active], 1)
+        expected = {"true": true.rewards, "shuffled": swapped, "zero": np.zeros(3)}[view]
         assert seen.rewards.tolist() == expected.tolist()
         assert seen.next_observations.tolist() == true.next_observations.tolist()
 

@@ -1,5 +1,7 @@
 """Scales come from the training data, exactly, and travel with the checkpoint."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -45,10 +47,25 @@ def test_values_are_scaled_and_observations_clipped() -> None:
 
 def test_they_come_back_from_a_checkpoint() -> None:
     fitted = Normalisation.fit([make_history(2, 40)], None)
+    fitted = replace(fitted, reward_mean=0.5)
     again = Normalisation.from_tensors(fitted.tensors())
     assert np.array_equal(again.observation_mean, fitted.observation_mean)
     assert np.array_equal(again.observation_scale, fitted.observation_scale)
-    assert again.reward_scale == fitted.reward_scale
+    assert (again.reward_scale, again.reward_mean) == (fitted.reward_scale, 0.5)
+
+
+def test_standardised_rewards_have_mean_zero_and_deviation_one() -> None:
+    history = make_history(2, 400)
+    history.rewards[:] = 1.0 + 0.05 * np.random.default_rng(0).standard_normal(history.rewards.shape)
+    scaled = Normalisation.fit([history], None).rewards(history.rewards)
+    assert scaled.std() < 0.1  # a bonus in every step leaves the rest small
+    standardised = Normalisation.fit([history], None, standardise_rewards=True).rewards(history.rewards)
+    assert standardised.mean() == pytest.approx(0.0, abs=1e-3)
+    assert standardised.std() == pytest.approx(1.0, rel=1e-3)
+    history.rewards[:] = 3.0
+    constant = Normalisation.fit([history], None, standardise_rewards=True)
+    assert constant.reward_scale == 1.0
+    assert not constant.rewards(history.rewards).any()
 
 
 def test_a_nan_is_an_error_that_names_the_task() -> None:

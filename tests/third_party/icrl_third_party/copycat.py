@@ -5,15 +5,18 @@ import torch
 from pydantic import Field
 from torch import nn
 
-from icrl_registry.configuration import ComponentConfig
-from icrl_registry.contracts import Agent, Checkpoint, Method
+from icrl_plugins.training.checkpoints import load_module
+from icrl_plugins.training.gradient_training import GradientTraining
+from icrl_plugins.training.loop import GradientLearner, LoopConfig, run_training
+from icrl_plugins.training.optimisation import OptimisationConfig
+from icrl_registry.contracts import Agent, Method
 
 
-class CopycatConfig(ComponentConfig):
+class CopycatConfig(OptimisationConfig, LoopConfig):
     updates: int = Field(60, ge=1, description="gradient steps")
     batch_size: int = Field(8, ge=1, description="windows per gradient step")
     context_length: int = Field(40, ge=2, description="environment steps in a training window")
-    learning_rate: float = Field(3e-3, gt=0, description="Adam's step size")
+    learning_rate: float = Field(3e-3, gt=0, description="AdamW's peak learning rate")
 
 
 class Network(nn.Module):
@@ -24,6 +27,9 @@ class Network(nn.Module):
         self.backbone = backbone
         self.embed = nn.Linear(spec.observation_size + spec.action_size + 1, backbone.model_size)
         self.head = nn.Linear(backbone.model_size, spec.action_size)
+
+    def forward(self, tokens):
+        return torch.tanh(self.head(self.backbone(self.embed(tokens))))
 
 
 class Copycat(Method):
@@ -43,24 +49,29 @@ class Copycat(Method):
             return Network(spec, self.make_backbone(self.config.context_length))
 
     def train(self, job):
-        config = self.config
-        generator = np.random.default_rng(job.seed)
-        network = self.build(job.spec, seed=int(generator.integers(2**31)))
-        optimiser = torch.optim.Adam(network.parameters(), config.learning_rate)
-        for update in range(config.updates):
-            tokens, actions = self.sample(job.histories, generator)
-            loss = (torch.tanh(network.head(network.backbone(network.embed(tokens)))) - actions).square().mean()
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            job.report(update + 1, config.updates, {"loss": float(loss.detach())})
-        return Checkpoint({f"model.{name}": value.numpy() for name, value in network.state_dict().items()}, {})
+        return run_training(CopycatLearner(self, job), job, self.config)
 
-    def sample(self, histories, generator):
+    def agent(self, checkpoint, spec, device):
+        network = self.build(spec).eval()
+        load_module(network, checkpoint.tensors)
+        return CopycatAgent(network, spec)
+
+
+class CopycatLearner(GradientLearner):
+    """What is trained, on what, by which loss: loading, resuming, validating and saving are the loop's."""
+
+    def __init__(self, method, job):
+        weights, updates = job.seed.spawn(2)
+        self.config, self.job = method.config, job
+        network = method.build(job.spec, seed=int(weights.generate_state(1)[0]))
+        super().__init__(GradientTraining(network, self.config, self.config.updates, updates))
+
+    def batch(self, number):
         """Windows of one stream each: tokens (B, T, O + A + 1) and the actions (B, T, A) to predict."""
+        generator = np.random.default_rng([number, *self.job.seed.generate_state(2)])
         tokens, targets = [], []
         for _ in range(self.config.batch_size):
-            history = histories[generator.integers(len(histories))]
+            history = self.job.histories[generator.integers(len(self.job.histories))]
             stream = generator.integers(history.num_streams)
             start = 1 + generator.integers(history.rewards.shape[1] - self.config.context_length)
             now = slice(start, start + self.config.context_length)
@@ -70,11 +81,12 @@ class Copycat(Method):
             targets.append(history.actions[stream, now])
         return torch.from_numpy(np.stack(tokens)), torch.from_numpy(np.stack(targets))
 
-    def agent(self, checkpoint, spec, device):
-        network = self.build(spec).eval()
-        state = {name.removeprefix("model."): torch.tensor(value) for name, value in checkpoint.tensors.items()}
-        network.load_state_dict(state)
-        return CopycatAgent(network, spec)
+    def loss(self, batch):
+        tokens, actions = batch
+        return (self.module(tokens) - actions).square().mean(), {}
+
+    def agent(self):
+        return CopycatAgent(self.module.eval(), self.job.spec)
 
 
 class CopycatAgent(Agent):

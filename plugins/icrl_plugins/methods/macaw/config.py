@@ -6,11 +6,11 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from icrl_plugins.training.model_selection import ModelSelectionConfig
+from icrl_plugins.training.loop import LoopConfig
 from icrl_plugins.training.optimisation import OptimisationConfig
 
 
-class MACAWConfig(OptimisationConfig, ModelSelectionConfig):
+class MACAWConfig(OptimisationConfig, LoopConfig):
     """Networks, inner step, meta-training and what happens in an unseen task.
 
     The defaults are the published values wherever one exists; what the published code does and this does not by default

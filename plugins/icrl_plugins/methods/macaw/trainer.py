@@ -17,13 +17,14 @@ from icrl_plugins.methods.macaw.data import BatchSampler, reward_scale, task_dat
 from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
-from icrl_plugins.training.checkpoints import load_module, module_tensors
-from icrl_plugins.training.gradient_training import GradientTraining, prefetched
-from icrl_plugins.training.model_selection import ModelSelection
+from icrl_plugins.training.checkpoints import load_module
+from icrl_plugins.training.gradient_training import GradientTraining
+from icrl_plugins.training.loop import GradientLearner, run_training
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Agent,
+    Array,
     BackboneFactory,
     Checkpoint,
     EnvironmentSpec,
@@ -67,7 +68,7 @@ class MACAW(Method):
             BenchError: a history holds no complete episode, or nothing that inner batches may use.
             NumericalError: the outer loss or its gradient is not finite; the message has the update.
         """
-        return _Training(self.config, job).run()
+        return run_training(_Learner(self.config, job), job, self.config)
 
     def agent(self, checkpoint: Checkpoint, spec: EnvironmentSpec, device: str) -> Agent:
         """An agent with the networks, the constants and the configuration that the checkpoint was trained with."""
@@ -108,12 +109,11 @@ def build_optimiser(learner: MetaLearner, config: MACAWConfig) -> torch.optim.Ad
     )
 
 
-class _Training:
-    """One meta-training: what `MACAW.train` keeps between updates."""
+class _Learner(GradientLearner[tuple[Batch, Batch]]):
+    """The meta-learner under meta-training. A batch is the inner and the outer one of a meta-update."""
 
     def __init__(self, config: MACAWConfig, job: TrainingJob) -> None:
-        self.config = config
-        self.job = job
+        self.config, self.job = config, job
         if not job.histories:
             raise BenchError("there is no training history", "collect at least one training task")
         tasks = [task_data(history, config) for history in job.histories]
@@ -122,47 +122,32 @@ class _Training:
         self.learner = build_learner(job.spec, config, child_seed(job.seed, _WEIGHTS)).to(job.device)
         optimiser = build_optimiser(self.learner, config)
         seed = child_seed(job.seed, _UPDATES)
-        self.training = GradientTraining(self.learner, config, config.updates, seed, optimiser)
-        self.selection = ModelSelection(config, job.validate, lambda: module_tensors(self.learner))
+        super().__init__(GradientTraining(self.learner, config, config.updates, seed, optimiser))
 
-    def run(self) -> Checkpoint:
-        """From the last saved progress to the end."""
-        progress = self.job.checkpoints.load()
-        if progress is not None:
-            self.training.resume(progress)
-            self.selection.resume(progress.tensors, progress.state)
-        training, config = self.training, self.config
-        for inner, outer in prefetched(self.sampler.batch, training.update, training.num_updates):
-            metrics = self._update(inner, outer)
-            if self.selection.due(training.update, training.num_updates):
-                agent = MACAWAgent(self.learner, self.normalisation, self.job.spec, self.job.device)
-                metrics |= self.selection.validate(training.update, agent)
-            self.job.report(training.update, training.num_updates, metrics)
-            if training.update % config.checkpoint_every == 0:
-                self.job.checkpoints.save(training.checkpoint(self.selection.best, self._state()))
-        tensors = {**self.selection.parameters(), **self.normalisation.tensors()}
-        return Checkpoint(tensors, self._state())
+    def batch(self, number: int) -> tuple[Batch, Batch]:
+        return self.sampler.batch(number)
 
-    def _update(self, inner: Batch, outer: Batch) -> dict[str, float]:
-        inner, outer = inner.to(self.job.device), outer.to(self.job.device)
-        metrics: dict[str, float] = {"learning_rate": self.training.learning_rate}
-
-        def compute_loss() -> torch.Tensor:
-            value_losses, policy_losses, adaptation = self.learner.outer_losses(inner, outer)
-            value, policy = value_losses.mean(), policy_losses.mean()
-            metrics["value_loss"], metrics["policy_loss"] = float(value.detach()), float(policy.detach())
-            metrics["inner_value_loss"] = float(adaptation.value_losses.mean())
-            return value + policy
-
-        metrics["loss"] = self.training.step(compute_loss)
-        return metrics | self.learner.learned_constants()
-
-    def _state(self) -> dict[str, Any]:
-        return {
-            "config": self.config.model_dump(mode="json"),
-            "updates": self.training.update,
-            **self.selection.state(),
+    def loss(self, batch: tuple[Batch, Batch]) -> tuple[torch.Tensor, dict[str, float]]:
+        inner, outer = (each.to(self.job.device) for each in batch)
+        value_losses, policy_losses, adaptation = self.learner.outer_losses(inner, outer)
+        value, policy = value_losses.mean(), policy_losses.mean()
+        return value + policy, {
+            "value_loss": float(value.detach()),
+            "policy_loss": float(policy.detach()),
+            "inner_value_loss": float(adaptation.value_losses.mean()),
         }
+
+    def updated(self, batch: tuple[Batch, Batch]) -> dict[str, float]:
+        return self.learner.learned_constants()
+
+    def agent(self) -> Agent:
+        return MACAWAgent(self.learner, self.normalisation, self.job.spec, self.job.device)
+
+    def constants(self) -> dict[str, Array]:
+        return self.normalisation.tensors()
+
+    def state(self) -> dict[str, Any]:
+        return {**super().state(), "config": self.config.model_dump(mode="json")}
 
 
 def fit_normalisation(job: TrainingJob, config: MACAWConfig, returns_scale: float) -> Normalisation:

@@ -6,10 +6,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from icrl_plugins.training.model_selection import ModelSelectionConfig
+from icrl_plugins.training.loop import LoopConfig
 
 
-class MQLConfig(ModelSelectionConfig):
+class MQLConfig(LoopConfig):
     """Networks, TD3, meta-training on the training tasks, and the two phases of adaptation."""
 
     # Networks

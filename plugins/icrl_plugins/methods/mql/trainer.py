@@ -7,7 +7,7 @@ progress is kept between rounds, where no episode is running.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,7 @@ from icrl_plugins.methods.mql.networks import Networks, tuple_size
 from icrl_plugins.methods.mql.standardisation import Standardisation
 from icrl_plugins.methods.mql.td3 import TD3, load_networks
 from icrl_plugins.randomness.seeds import child_seed
-from icrl_plugins.training.model_selection import ModelSelection
+from icrl_plugins.training.loop import Learner, run_training
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Agent,
@@ -78,9 +78,8 @@ class MQL(Method):
         batch_rows = max(len(job.tasks.tasks), self.config.episodes_per_round)
         batch = job.tasks.make_batch([row % len(job.tasks.tasks) for row in range(batch_rows)])
         try:
-            return _Training(
-                self.config, job, job.tasks, EpisodeCollector(batch, job.spec, self.config, job.device)
-            ).run()
+            collector = EpisodeCollector(batch, job.spec, self.config, job.device)
+            return run_training(_Learner(self.config, job, job.tasks, collector), job, self.config)
         finally:
             batch.close()
 
@@ -98,8 +97,8 @@ class MQL(Method):
         return MQLAgent(meta, spec, device)
 
 
-class _Training:
-    """One meta-training: what `MQL.train` keeps between rounds."""
+class _Learner(Learner):
+    """One meta-training: rounds of episodes, then of updates."""
 
     def __init__(self, config: MQLConfig, job: TrainingJob, tasks: TrainingTasks, collector: EpisodeCollector) -> None:
         self.config, self.job, self.collector = config, job, collector
@@ -110,30 +109,21 @@ class _Training:
         self.replay = EpisodeTable(config.replay_size, job.spec.action_size, row_size, job.device)
         self.round = 0  # rounds done
         self.env_steps = 0
-        self.selection = ModelSelection(config, job.validate, self._parameters)
 
-    def run(self) -> Checkpoint:
-        """From the last saved progress to the end."""
-        progress = self.job.checkpoints.load()
-        if progress is None:
-            self._fill_replay()
-        else:
-            self._resume(progress)
-        config, total = self.config, self.config.updates
-        while self.learner.updates < total:
-            before = self.learner.updates
-            metrics = self._round()
-            done = self.learner.updates
-            finished = done >= total
-            if self.selection.due(done, total, before):
-                metrics |= self._validate()
-            self.job.report(min(done, total), total, metrics)
-            if finished or done // config.checkpoint_every > before // config.checkpoint_every:
-                self.job.checkpoints.save(self._progress())
-        return self._final()
+    @property
+    def update(self) -> int:
+        return self.learner.updates
 
-    def _fill_replay(self) -> None:
-        """Episodes of random actions, cut short, all tasks in turn."""
+    @property
+    def num_updates(self) -> int:
+        return self.config.updates
+
+    def updates(self) -> Generator[Mapping[str, float], None, None]:
+        while self.update < self.num_updates:
+            yield self._round()
+
+    def begin(self) -> None:
+        """Fills the replay with episodes of random actions, cut short, all tasks in turn."""
         config, horizon = self.config, self.job.spec.horizon
         least = max(config.initial_steps_per_task * self.num_tasks, config.initial_steps_least)
         length = max(1, round(config.initial_episode_fraction * horizon))
@@ -181,33 +171,34 @@ class _Training:
             self.replay.add(each.episode, each.row % self.num_tasks)
             self.env_steps += each.episode.length
 
-    def _validate(self) -> dict[str, float]:
-        """Lets a copy adapt to the validation tasks; remembers the best parameters."""
+    def agent(self) -> Agent:
         networks, targets = self.learner.networks.copies(1), self.learner.targets.copies(1)
         meta = MetaTrained(networks, targets, self.replay, self.num_tasks, self.config)
-        return self.selection.validate(self.learner.updates, MQLAgent(meta, self.job.spec, self.job.device))
+        return MQLAgent(meta, self.job.spec, self.job.device)
 
-    def _parameters(self) -> dict[str, Array]:
+    def parameters(self) -> dict[str, Array]:
         return {n: t for n, t in self.learner.tensors().items() if n.startswith(("model.", "target."))}
 
-    def _state(self) -> dict[str, Any]:
+    def progress(self) -> dict[str, Array]:
+        return {**self.learner.tensors(), **self.replay.tensors(), **self._scales()}
+
+    def constants(self) -> dict[str, Array]:
+        """The replay, and the constants that its rows were standardised by."""
+        return {**self.replay.tensors(self.config.adaptation_replay_size), **self._scales()}
+
+    def _scales(self) -> dict[str, Array]:
+        return self.replay.standardisation.tensors() if self.replay.standardisation else {}
+
+    def state(self) -> dict[str, Any]:
         return {
             "config": self.config.model_dump(mode="json"),
             "updates": self.learner.updates,
             "round": self.round,
             "env_steps": self.env_steps,
             "training_tasks": self.num_tasks,
-            **self.selection.state(),
         }
 
-    def _progress(self) -> Checkpoint:
-        tensors = {**self.learner.tensors(), **self.replay.tensors(), **self.selection.best, **self._constants()}
-        return Checkpoint(tensors, self._state())
-
-    def _constants(self) -> dict[str, Array]:
-        return self.replay.standardisation.tensors() if self.replay.standardisation else {}
-
-    def _resume(self, progress: Checkpoint) -> None:
+    def resume(self, progress: Checkpoint) -> None:
         state: Mapping[str, Any] = progress.state
         own = {name: tensor for name, tensor in progress.tensors.items() if not name.startswith("best.")}
         self.learner.load(own, int(state["updates"]))
@@ -215,9 +206,3 @@ class _Training:
         if self.config.standardise:
             self._standardise(Standardisation.from_tensors(progress.tensors))
         self.round, self.env_steps = int(state["round"]), int(state["env_steps"])
-        self.selection.resume(progress.tensors, state)
-
-    def _final(self) -> Checkpoint:
-        """What an agent needs: parameters and targets (the best or the last), the replay, configuration."""
-        replay = self.replay.tensors(self.config.adaptation_replay_size)
-        return Checkpoint({**self.selection.parameters(), **replay, **self._constants()}, self._state())

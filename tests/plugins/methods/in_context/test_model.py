@@ -4,53 +4,60 @@ import numpy as np
 import pytest
 import torch
 
-from icrl_plugins.methods.algorithm_distillation.model import (
+from icrl_plugins.methods.in_context.imitation import ImitationConfig
+from icrl_plugins.methods.in_context.layout import TokenLayout
+from icrl_plugins.methods.in_context.model import (
     LOG_STD_RANGE,
-    DistillationModel,
+    ImitationModel,
     masked_mean_squared_error,
     masked_negative_log_likelihood,
 )
-from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of, token_size, write_tokens
+from icrl_plugins.methods.in_context.tokens import Window, steps_of, streams_of, write_tokens
 from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 from icrl_plugins.training.normalisation import Normalisation
 
-LAYOUTS = [("transition", False), ("transition", True), ("three", False), ("three", True)]
+#: Token layout, start flag, embedder.
+LAYOUTS = [
+    ("transition", False, "parts"),
+    ("transition", True, "parts"),
+    ("transition", True, "joint"),
+    ("three", False, "parts"),
+    ("three", True, "parts"),
+]
 
 
-def make_model(toy, layout: str = "transition", flag: bool = False, head: str = "linear", **sizes) -> DistillationModel:
+def make_model(
+    toy, layout: str = "transition", flag: bool = False, head: str = "linear", embedder: str = "parts", **sizes
+) -> ImitationModel:
     with default_generator(torch_generator(np.random.SeedSequence(0))):
-        model = DistillationModel(
+        model = ImitationModel(
             lambda context_length: toy.TinyGRU(**{"model_size": 16, "embedding_size": 5, **sizes}),
-            observation_size=2,
-            action_size=2,
+            TokenLayout(2, 2, flag),
+            ImitationConfig(token_layout=layout, embedder=embedder, dropout=0.3),
             context_length=12,
-            token_layout=layout,
-            episode_start_flag=flag,
             head=head,
-            dropout=0.3,
         )
     return model.eval()
 
 
-def predictions(model: DistillationModel, history) -> torch.Tensor:
+def predictions(model: ImitationModel, history) -> torch.Tensor:
     """(T, A) for the whole history, with fixed scales so that changing one number changes no other."""
     scales = Normalisation(np.full(2, 1000.0, np.float32), np.ones(2, np.float32), 0.01)
-    stream = streams_of([history], "executed")[0]
-    steps, is_start = kept_steps(stream.bounds, 1, 0)
-    flag = model.part_sizes[3] > 2
-    tokens = np.zeros((len(steps), token_size(2, 2, flag)), dtype=np.float32)
-    write_tokens(tokens, stream, steps, is_start, 0, scales)
+    stream = streams_of([history])[0]
+    steps, is_start = steps_of(stream.bounds)
+    tokens = np.zeros((len(steps), model.layout.size), dtype=np.float32)
+    write_tokens(tokens, Window(stream, steps, is_start, 0, len(steps)), model.layout, scales)
     with torch.no_grad():
         actions: torch.Tensor = model(torch.from_numpy(tokens)[None])[0]
     return actions
 
 
-@pytest.mark.parametrize(("layout", "flag"), LAYOUTS)
+@pytest.mark.parametrize(("layout", "flag", "embedder"), LAYOUTS)
 @pytest.mark.parametrize("t", [0, 3, 5, 9])
 def test_an_action_is_predicted_without_itself_its_reward_or_anything_later(
-    toy, layout: str, flag: bool, t: int
+    toy, layout: str, flag: bool, embedder: str, t: int
 ) -> None:
-    model = make_model(toy, layout, flag)
+    model = make_model(toy, layout, flag, embedder=embedder)
     reference = predictions(model, toy.coded_history([(4, 6)]))
     changed = toy.coded_history([(4, 6)])
     changed.actions[0, t:] *= -1
@@ -67,10 +74,10 @@ def test_an_action_is_predicted_without_itself_its_reward_or_anything_later(
     assert not torch.allclose(predictions(model, own)[t], reference[t])  # s_t itself is seen
 
 
-@pytest.mark.parametrize(("layout", "flag"), LAYOUTS)
-def test_stepping_gives_the_numbers_of_the_parallel_pass(toy, layout: str, flag: bool) -> None:
-    model = make_model(toy, layout, flag)
-    tokens = torch.randn(3, 12, token_size(2, 2, flag), generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize(("layout", "flag", "embedder"), LAYOUTS)
+def test_stepping_gives_the_numbers_of_the_parallel_pass(toy, layout: str, flag: bool, embedder: str) -> None:
+    model = make_model(toy, layout, flag, embedder=embedder)
+    tokens = torch.randn(3, 12, TokenLayout(2, 2, flag).size, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         parallel = model(tokens)  # (B, T, A)
         state = model.initial_state(3)
@@ -86,6 +93,17 @@ def test_parts_are_projected_only_where_widths_differ(toy) -> None:
     assert [tuple(e.weight.shape) for e in model.embedders] == [(5, 2), (5, 2), (5, 1), (5, 2)]
 
 
+def test_a_joint_embedder_sees_products_that_parts_cannot(toy) -> None:
+    """With a backbone that passes its input on, the features of parts are linear in the token before the norm."""
+    tokens = torch.randn(3, 1, 7, generator=torch.Generator().manual_seed(0))
+    first, second = tokens[:1], tokens[1:2]
+    for embedder, is_linear in (("parts", True), ("joint", False)):
+        model = make_model(toy, embedder=embedder)
+        origin, both = model._embed(torch.zeros(1, 1, 7))[0], model._embed(first + second)[0]
+        apart = model._embed(first)[0] + model._embed(second)[0] - origin
+        assert torch.allclose(both, apart, atol=1e-6) == is_linear
+
+
 def test_three_tokens_a_step_need_three_times_the_context(toy) -> None:
     lengths = []
 
@@ -94,16 +112,7 @@ def test_three_tokens_a_step_need_three_times_the_context(toy) -> None:
         return toy.TinyGRU()
 
     for layout in ("transition", "three"):
-        DistillationModel(
-            factory,
-            observation_size=2,
-            action_size=2,
-            context_length=12,
-            token_layout=layout,
-            episode_start_flag=False,
-            head="linear",
-            dropout=0.0,
-        )
+        ImitationModel(factory, TokenLayout(2, 2), ImitationConfig(token_layout=layout), context_length=12)
     assert lengths == [12, 36]
 
 

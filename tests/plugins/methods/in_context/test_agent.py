@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from icrl_plugins.methods.algorithm_distillation import AlgorithmDistillation
-from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of, token_size, write_tokens
+from icrl_plugins.methods.in_context.layout import TokenLayout
+from icrl_plugins.methods.in_context.tokens import Window, steps_of, streams_of, write_tokens
 from icrl_registry.contracts import AdaptationSetting, LearningHistory, Task, Transitions
 
 ENDS = (4, 7, 13, 15)  # where episodes end: of different lengths, as after early termination
@@ -63,10 +64,11 @@ def test_its_actions_are_those_of_the_parallel_model_on_the_same_history(toy, la
         log["ended"],
     )
     assert np.abs(log["actions"]).max() > 0.01
-    for row, stream in enumerate(streams_of([history], "executed")):
-        steps, is_start = kept_steps(stream.bounds, 1, 0)
-        tokens = np.zeros((len(steps), token_size(2, 2, flag)), dtype=np.float32)
-        write_tokens(tokens, stream, steps, is_start, 0, agent.normalisation)
+    for row, stream in enumerate(streams_of([history])):
+        steps, is_start = steps_of(stream.bounds)
+        layout = TokenLayout(2, 2, flag)
+        tokens = np.zeros((len(steps), layout.size), dtype=np.float32)
+        write_tokens(tokens, Window(stream, steps, is_start, 0, len(steps)), layout, agent.normalisation)
         with torch.no_grad():
             expected = agent.model(torch.from_numpy(tokens)[None])[0].clamp(-1, 1).numpy()
         np.testing.assert_allclose(log["actions"][row], expected, rtol=0, atol=1e-5)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
-from icrl_plugins.methods.algorithm_distillation.sampling import WindowSampler
-from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of
+from icrl_plugins.methods.in_context.config import InContextConfig
+from icrl_plugins.methods.in_context.sampling import WindowSampler
+from icrl_plugins.methods.in_context.tokens import steps_of, streams_of
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.errors import UsageError
 
@@ -13,8 +13,8 @@ RAW = Normalisation(np.zeros(2, np.float32), np.full(2, 1000.0, np.float32), 10.
 
 
 def make_sampler(histories, seed: int = 0, **settings) -> WindowSampler:
-    config = AlgorithmDistillationConfig(**{"token_noise": 0.0, **settings})
-    return WindowSampler(streams_of(histories, "executed"), RAW, config, np.random.SeedSequence(seed))
+    config = InContextConfig(**{"token_noise": 0.0, **settings})
+    return WindowSampler(streams_of(histories), RAW, config, np.random.SeedSequence(seed))
 
 
 def codes_of(batch, row: int):
@@ -33,7 +33,7 @@ def test_every_window_is_a_run_of_kept_steps_of_one_stream(histories) -> None:
     allowed = {}
     for stream in sampler.streams:
         for phase in range(3):
-            steps, _ = kept_steps(stream.bounds, 3, phase)
+            steps, _ = steps_of(stream.bounds[phase::3])
             codes = stream.observations[steps, 0].astype(int)
             allowed[(int(codes[0]) // 100, phase)] = codes.tolist()
     seen = set()
@@ -66,7 +66,7 @@ def test_targets_are_the_actions_taken_at_the_tokens_steps(histories) -> None:
 
 def test_full_contexts_hold_whole_histories_padded_at_the_end_and_masked(histories) -> None:
     sampler = make_sampler(histories, episode_stride=2, context_length="full", batch_size=16)
-    totals = [[len(kept_steps(s.bounds, 2, phase)[0]) for phase in range(2)] for s in sampler.streams]
+    totals = [[len(steps_of(s.bounds[phase::2])[0]) for phase in range(2)] for s in sampler.streams]
     assert sampler.context_length == max(map(max, totals))
     assert sampler.tokens_per_pass == sum(phases[0] for phases in totals)
     batch = sampler.batch(0)
@@ -151,7 +151,83 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
         ({"select_best": True}, "validation_every"),
         ({"context_length": 0}, "context_length"),
         ({"context_length": "half"}, "context_length"),
+        ({"episode_sampling": "random"}, "episodes_per_window"),
+        ({"token_layout": "three", "embedder": "joint"}, "embedder=joint"),
+        ({"reward_normalisation": "standardise", "reward_scale": 2.0}, "reward_scale"),
     ]:
         with pytest.raises(UsageError, match=said):
-            build_config(AlgorithmDistillationConfig, settings, "method")
-    assert build_config(AlgorithmDistillationConfig, {"context_length": None}, "method").context_length == "full"
+            build_config(InContextConfig, settings, "method")
+    assert build_config(InContextConfig, {"context_length": None}, "method").context_length == "full"
+
+
+@pytest.fixture(scope="module")
+def rising(toy):
+    """One stream of twenty episodes of five steps, whose returns rise but for two that are swapped."""
+    history = toy.coded_history([(5,) * 20])
+    history.rewards[0] = np.repeat(np.arange(20.0), 5)
+    history.rewards[0, 50:55], history.rewards[0, 55:60] = 11.0, 10.0
+    return history
+
+
+def episodes_of(batch, row: int):
+    """Which episodes of `rising` a window holds, in its order."""
+    codes = codes_of(batch, row) - 1000
+    assert (codes.reshape(-1, 5) % 5 == np.arange(5)).all()  # whole ones
+    return (codes[::5] // 5).tolist()
+
+
+def test_random_episodes_are_distinct_ordered_and_equally_likely(rising) -> None:
+    sampler = make_sampler([rising], episode_sampling="random", episodes_per_window=4, batch_size=200)
+    assert sampler.context_length == 20
+    assert sampler.tokens_per_pass == 100
+    drawn = [episodes_of(sampler.batch(update), row) for update in range(5) for row in range(200)]
+    assert all(len(set(chosen)) == 4 and chosen == sorted(chosen) for chosen in drawn)
+    counts = np.bincount(np.concatenate(drawn), minlength=20)
+    assert np.abs(counts - 200).max() < 4 * np.sqrt(200 * 0.8)  # each is in a fifth of the windows
+
+
+def test_windows_sorted_by_return_end_with_their_best_episode(rising) -> None:
+    settings = {"episode_sampling": "random", "episodes_per_window": 20}
+    in_order = make_sampler([rising], **settings).batch(0)
+    by_return = make_sampler([rising], window_order="return", **settings).batch(0)
+    assert episodes_of(in_order, 0) == list(range(20))
+    assert episodes_of(by_return, 0) == [*range(10), 11, 10, *range(12, 20)]
+
+
+def test_the_early_part_of_a_history_is_left_out(rising) -> None:
+    strided = make_sampler([rising], history_from=0.5, episode_stride=2, batch_size=8)
+    assert strided.context_length == 25
+    assert strided.tokens_per_pass == 25
+    chosen = {tuple(episodes_of(strided.batch(update), row)) for update in range(5) for row in range(8)}
+    assert chosen == {(10, 12, 14, 16, 18), (11, 13, 15, 17, 19)}
+    random = make_sampler([rising], history_from=0.5, episode_sampling="random", episodes_per_window=2, batch_size=50)
+    drawn = {each for update in range(5) for row in range(50) for each in episodes_of(random.batch(update), row)}
+    assert drawn == set(range(10, 20))
+
+
+def test_fewer_of_the_kept_episodes_are_a_run_of_them(rising) -> None:
+    sampler = make_sampler([rising], episode_stride=5, episodes_per_window=2, batch_size=50)
+    assert sampler.context_length == 10
+    drawn = {tuple(episodes_of(sampler.batch(update), row)) for update in range(5) for row in range(50)}
+    assert drawn == {(first, first + 5) for first in range(15)}
+
+
+def test_a_window_of_chosen_episodes_begins_as_a_trial_does(rising) -> None:
+    batch = make_sampler([rising], episode_sampling="random", episodes_per_window=2, batch_size=8).batch(0)
+    assert not batch.tokens[:, 0, :5].any()  # nothing came before
+    assert batch.tokens[:, 5, 4].all()  # the second episode sees the last reward of the first
+
+
+def test_more_episodes_than_a_stream_has_are_all_of_them(toy) -> None:
+    sampler = make_sampler([toy.coded_history([(3, 4)])], episode_sampling="random", episodes_per_window=9)
+    assert sampler.context_length == 7
+
+
+def test_hidden_steps_are_whole_and_as_many_as_asked(rising) -> None:
+    settings = {"episode_sampling": "random", "episodes_per_window": 10, "batch_size": 40}
+    clean = make_sampler([rising], **settings).batch(0)
+    hidden = make_sampler([rising], token_mask=0.3, **settings).batch(0)
+    before = (hidden.tokens[:, 1:, :5] != 0).any(axis=-1)  # every step but the first has one before it
+    assert (~before).mean() == pytest.approx(0.3, abs=4 * np.sqrt(0.21 / before.size))
+    assert np.array_equal(hidden.tokens[:, 1:, :5][before], clean.tokens[:, 1:, :5][before])
+    assert np.array_equal(hidden.tokens[:, :, 5:], clean.tokens[:, :, 5:])  # what is acted on is always seen

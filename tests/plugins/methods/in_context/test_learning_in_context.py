@@ -50,7 +50,10 @@ def test_a_gaussian_head_learns_how_much_the_source_explores(toy) -> None:
     settings = {"episode_stride": 1, "updates": 400, "batch_size": 2, "token_noise": 0.0, "weight_decay": 0.0}
     agent, losses = train(toy, [0.7], 6, head="gaussian", **settings)
     spreads, draw = [], agent._draw
-    agent._draw = lambda predicted: (spreads.append(predicted[:, 1].exp().mean().item()), draw(predicted))[1]
+    agent._draw = lambda predicted, generator: (
+        spreads.append(predicted[:, 1].exp().mean().item()),
+        draw(predicted, generator),
+    )[1]
     assert np.mean(losses[-20:]) < 0.5 * np.log(2 * np.pi * np.e * 0.1**2) + 0.3
     returns = toy.adapt(agent, [0.7] * 8, 6).mean(axis=0)  # (E,)
     assert returns[-1] > returns[0] + 3

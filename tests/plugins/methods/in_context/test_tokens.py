@@ -1,9 +1,19 @@
 """Alignment: which numbers stand in which token, across episode ends, sub-sampling and the beginning of a history."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from icrl_plugins.methods.algorithm_distillation.tokens import kept_steps, streams_of, token_size, write_tokens
+from icrl_plugins.methods.in_context.layout import TokenLayout
+from icrl_plugins.methods.in_context.tokens import (
+    Window,
+    executed_actions,
+    policy_means,
+    steps_of,
+    streams_of,
+    write_tokens,
+)
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.errors import BenchError, UsageError
 
@@ -12,19 +22,20 @@ RAW = Normalisation(np.zeros(2, np.float32), np.full(2, 1000.0, np.float32), 10.
 
 
 def tokens_of(history, stride: int, phase: int, first: int, count: int, flag: bool = False):
-    stream = streams_of([history], "executed")[0]
-    steps, is_start = kept_steps(stream.bounds, stride, phase)
-    tokens = np.full((count, token_size(2, 2, flag)), np.nan, dtype=np.float32)
-    write_tokens(tokens, stream, steps, is_start, first, RAW)
+    stream = streams_of([history])[0]
+    steps, is_start = steps_of(stream.bounds[phase::stride])
+    layout = TokenLayout(2, 2, flag)
+    tokens = np.full((count, layout.size), np.nan, dtype=np.float32)
+    write_tokens(tokens, Window(stream, steps, is_start, first, count), layout, RAW)
     return tokens, steps[first : first + count], stream
 
 
-def test_kept_steps_are_whole_episodes_in_order() -> None:
+def test_the_steps_of_chosen_episodes_are_whole_episodes_in_order() -> None:
     bounds = np.array([[0, 3], [3, 4], [4, 9], [9, 11], [11, 14]])
-    steps, is_start = kept_steps(bounds, 2, 0)
+    steps, is_start = steps_of(bounds[0::2])
     assert steps.tolist() == [0, 1, 2, 4, 5, 6, 7, 8, 11, 12, 13]
     assert np.flatnonzero(is_start).tolist() == [0, 3, 8]
-    steps, is_start = kept_steps(bounds, 2, 1)
+    steps, is_start = steps_of(bounds[1::2])
     assert steps.tolist() == [3, 9, 10]
     assert is_start.tolist() == [True, True, False]
 
@@ -61,27 +72,25 @@ def test_the_flag_marks_where_episodes_start(toy) -> None:
 def test_targets_are_the_actions_taken_on_the_tokens_observation(toy) -> None:
     history = toy.coded_history([(4, 4)])
     _, steps, stream = tokens_of(history, 1, 0, 0, 8)
-    np.testing.assert_array_equal(stream.targets[steps], history.actions[0, :8])
+    np.testing.assert_array_equal(executed_actions(stream, steps), history.actions[0, :8])
 
 
 def test_policy_means_replace_the_targets_but_not_the_context(toy) -> None:
-    from dataclasses import replace
-
     history = toy.coded_history([(4, 4)])
-    with pytest.raises(UsageError, match="policy means"):
-        streams_of([history], "policy_means")
-    means = np.full_like(history.actions, 0.125)
-    stream = streams_of([replace(history, policy_means=means)], "policy_means")[0]
-    assert (stream.targets == 0.125).all()
+    steps = np.array([2, 5])
+    with pytest.raises(UsageError, match="train-000 holds no policy means"):
+        policy_means(streams_of([history])[0], steps)
+    stream = streams_of([replace(history, policy_means=history.actions / 2)])[0]
+    np.testing.assert_array_equal(policy_means(stream, steps), history.actions[0, steps] / 2)
     np.testing.assert_array_equal(stream.actions, history.actions[0])
 
 
 def test_incomplete_episodes_are_left_out_and_a_history_of_nothing_else_is_refused(toy) -> None:
     history = toy.coded_history([(3, 2, -4), (-9,)])
-    streams = streams_of([history], "executed")
+    streams = streams_of([history])
     assert len(streams) == 1
     assert streams[0].bounds.tolist() == [[0, 3], [3, 5]]
     with pytest.raises(BenchError, match="train-002 has no complete episode"):
-        streams_of([history, toy.coded_history([(-9,)], index=2)], "executed")
+        streams_of([history, toy.coded_history([(-9,)], index=2)])
     with pytest.raises(BenchError, match="no training history"):
-        streams_of([], "executed")
+        streams_of([])

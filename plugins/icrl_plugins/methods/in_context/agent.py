@@ -1,4 +1,4 @@
-"""The agent of Algorithm Distillation: all tasks in one batch, one model step per environment step, no gradient.
+"""The agent of every method that learns in context: all tasks in one batch, one model step per environment step, no gradient.
 
 The context is never cleared between episodes: it is what the agent learns by. Token t is put together when its action
 is asked for, from the step observed last and the observation at hand, which at an episode's start is the reset's.
@@ -6,17 +6,27 @@ is asked for, from the step observed last and the observation at hand, which at 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from icrl_plugins.methods.algorithm_distillation.config import AlgorithmDistillationConfig
-from icrl_plugins.methods.algorithm_distillation.model import DistillationModel, mean_and_log_std
-from icrl_plugins.methods.algorithm_distillation.tokens import token_size
+from icrl_plugins.methods.in_context.config import InContextConfig
+from icrl_plugins.methods.in_context.exploration import ExecutionNoise
+from icrl_plugins.methods.in_context.model import InContextModel
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.contracts import AdaptationSetting, Agent, Array, FloatArray, Transitions
+
+Draw = Callable[[torch.Tensor, np.random.Generator], FloatArray]
+"""What the model says of K actions, and a generator → the actions, (K, A), not clipped."""
+
+
+def as_they_are(predicted: torch.Tensor, generator: np.random.Generator) -> FloatArray:
+    """Actions that the model predicts, (K, A)."""
+    return predicted.numpy()
 
 
 class InContextAgent(Agent):
@@ -24,66 +34,54 @@ class InContextAgent(Agent):
 
     def __init__(
         self,
-        model: DistillationModel,
+        model: InContextModel,
         normalisation: Normalisation,
-        config: AlgorithmDistillationConfig,
-        context_length: int,
+        config: InContextConfig,
+        limits: ContextLimits,
         device: str,
+        draw: Draw = as_they_are,
     ) -> None:
         self.model = model
+        self.layout = model.layout
         self.normalisation = normalisation
         self.config = config
-        self.context_length = context_length
+        self.limits = limits
         self.device = device
+        self._draw = draw
 
     def begin(self, setting: AdaptationSetting) -> None:
         """An empty context for every task."""
         self.model.eval()
-        observation_size, action_size = self.model.part_sizes[0], self.model.part_sizes[1]
-        size = token_size(observation_size, action_size, self.config.episode_start_flag)
         with torch.inference_mode():
             self._state: Any = self.model.initial_state(setting.num_tasks)
-        self._token = np.zeros((setting.num_tasks, size), dtype=np.float32)  # (K, F), the next input
+        self._token = np.zeros((setting.num_tasks, self.layout.size), dtype=np.float32)  # (K, F), the next input
         self._is_start = np.ones(setting.num_tasks, dtype=np.bool_)
         self._recent: list[torch.Tensor] = []  # inputs since the last rebuild, kept only to rebuild from
-        self._noise = np.random.default_rng(child_seed(setting.seed, 0))
+        self._generator = np.random.default_rng(child_seed(setting.seed, 0))
+        self._noise = ExecutionNoise(self.config, self.limits.horizon, self._generator)
         self._tokens_seen = np.zeros(setting.num_tasks, dtype=np.int64)
         self._spread = _EpisodeSpread(setting.num_tasks)
 
     @torch.inference_mode()
     def act(self, observations: FloatArray) -> FloatArray:
         """(K, O) → (K, A) in [-1, 1]; appends one token to every context."""
-        observation_size, action_size = self.model.part_sizes[0], self.model.part_sizes[1]
-        current = observation_size + action_size + 1
-        self._token[:, current : current + observation_size] = self.normalisation.observations(observations)
-        if self.config.episode_start_flag:
-            self._token[:, -1] = self._is_start
+        self.layout.write_current(self._token, self.normalisation.observations(observations), self._is_start)
         token = torch.from_numpy(self._token.copy()).to(self.device)
         if self.config.context_overflow == "rebuild":
             self._rebuild_when_full()
             self._recent.append(token)
         predicted, self._state = self.model.step(token, self._state)
-        actions = self._draw(predicted.float().cpu())
-        if self.config.execution_noise:
-            noise = self._noise.standard_normal(actions.shape, dtype=np.float32)
-            actions = actions + np.float32(self.config.execution_noise) * noise
-        clipped: FloatArray = np.clip(actions, -1.0, 1.0)
+        actions = self._draw(predicted.float().cpu(), self._generator)
+        noisy = self._noise.added_to(actions, self._tokens_seen)
+        clipped: FloatArray = np.clip(noisy, -1.0, 1.0)
         return clipped
-
-    def _draw(self, predicted: torch.Tensor) -> FloatArray:
-        """(K, A or 2A) → (K, A): the predicted actions, or a sample where the head gives their distribution."""
-        if self.config.head != "gaussian":
-            return predicted.numpy()
-        mean, log_std = mean_and_log_std(predicted)
-        noise = self._noise.standard_normal(mean.shape, dtype=np.float32)
-        drawn: FloatArray = (mean + log_std.exp() * torch.from_numpy(noise)).numpy()
-        return drawn
 
     def _rebuild_when_full(self) -> None:
         """A context as long as trained starts anew from its newest half: no state holds more than was trained for."""
-        if len(self._recent) < self.context_length:
+        length = self.limits.context_length
+        if len(self._recent) < length:
             return
-        self._recent = self._recent[len(self._recent) - self.context_length // 2 :]
+        self._recent = self._recent[len(self._recent) - length // 2 :]
         self._state = self.model.initial_state(len(self._token))
         for token in self._recent:
             _, self._state = self.model.step(token, self._state)
@@ -91,11 +89,14 @@ class InContextAgent(Agent):
     def observe(self, transitions: Transitions) -> None:
         """Remembers the step as the first three parts of the next token."""
         rows = transitions.active
-        observation_size, action_size = self.model.part_sizes[0], self.model.part_sizes[1]
-        action_end = observation_size + action_size
-        self._token[rows, :observation_size] = self.normalisation.observations(transitions.observations[rows])
-        self._token[rows, observation_size:action_end] = transitions.actions[rows]
-        self._token[rows, action_end] = self.normalisation.rewards(transitions.rewards[rows])
+        written = self._token[rows]
+        self.layout.write_previous(
+            written,
+            self.normalisation.observations(transitions.observations[rows]),
+            transitions.actions[rows],
+            self.normalisation.rewards(transitions.rewards[rows]),
+        )
+        self._token[rows] = written
         self._is_start = transitions.terminated | transitions.truncated
         self._tokens_seen += rows
         self._spread.add(transitions.actions, rows, self._is_start)
@@ -108,6 +109,14 @@ class InContextAgent(Agent):
             "action_std_first_episode": first,
             "action_std_last_episode": last,
         }
+
+
+@dataclass(frozen=True)
+class ContextLimits:
+    """What an agent must know of the training and of the environment to manage its context."""
+
+    context_length: int  # steps in the longest training window
+    horizon: int  # steps of a full episode
 
 
 class _EpisodeSpread:
