@@ -125,8 +125,8 @@ class DroQ(SAC):
 
     def _update_critics(self, batch: Any, temperature: torch.Tensor) -> None:
         target = self.target_q_values(batch, temperature)
-        errors = [F.mse_loss(q_values, target) for q_values in self.critic(batch.observations, batch.actions)]
-        loss = 0.5 * sum(errors, start=torch.zeros(()))
+        errors = [F.mse_loss(values, target) for values in self.critic(batch.observations, batch.actions)]
+        loss = 0.5 * sum(errors, torch.zeros(()))
         self.critic.optimizer.zero_grad()
         loss.backward()
         self.critic.optimizer.step()
