@@ -177,12 +177,11 @@ def test_equal_runs_give_equal_pictures_whatever_the_users_settings(make_record,
     import matplotlib
 
     figure = figures_of("profile", table_of(make_record()))[0]
-    paths = [tmp_path / f"{name}{suffix}" for name in ("a", "b")]
+    paths = [tmp_path / name / f"figure{suffix}" for name in ("a", "b")]
     for path, size in zip(paths, (9.0, 20.0), strict=True):
         with matplotlib.rc_context({"font.size": size, "svg.fonttype": "none", "svg.hashsalt": str(size)}):
             figure.save(path)
-    one, other = (path.read_bytes().replace(b"a-p", b"b-p") for path in paths)
-    assert one == other
+    assert paths[0].read_bytes() == paths[1].read_bytes()
     assert paths[0].with_suffix(".csv").read_text().startswith("score,ad-mamba,ad-mamba low,ad-mamba high\n")
 
 
