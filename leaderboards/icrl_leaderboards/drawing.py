@@ -113,8 +113,10 @@ def drawing_style(font: str | None = None) -> Iterator[None]:
         yield
 
 
-def save(figure: Figure, path: Path | str) -> None:
+def save(figure: Figure, path: Path | str, labels: tuple[str, str] | None = None, series: Sequence[str] = ()) -> None:
     """Writes a picture, in the format that the file's name ends in; call it within `drawing_style`.
+
+    An SVG has `labels` and `series` as in `to_svg`.
 
     Raises:
         UsageError: no such format, or the file cannot be written.
@@ -122,7 +124,7 @@ def save(figure: Figure, path: Path | str) -> None:
     path = Path(path)
     require_format(path)
     if path.suffix == ".svg":
-        content = to_svg(figure, path.stem).encode()
+        content = to_svg(figure, path.stem, labels, series).encode()
     else:
         buffer = io.BytesIO()
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else None

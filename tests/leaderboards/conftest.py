@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from icrl_leaderboards.runs.record import PluginUse, RunRecord
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -114,3 +128,18 @@ def hostile_name(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def hostile_names() -> list[str]:
     return list(HOSTILE.values())
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """The system's Chromium, headless."""
+    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    installed = importlib.util.find_spec("playwright") is not None
+    if executable is None or not installed:
+        missing = "Chromium (Debian's package chromium)" if installed else "playwright (the extra dev)"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {missing}")
+    playwright = importlib.import_module("playwright.sync_api")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=executable, headless=True, args=list(FLAGS))
+        yield browser
+        browser.close()

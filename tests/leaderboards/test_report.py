@@ -14,8 +14,9 @@ import pytest
 
 from icrl_leaderboards.analysis.summary import group_runs
 from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_leaderboards.drawing import COLOURS
 from icrl_leaderboards.report import html, sections, writing
-from icrl_leaderboards.report.styles import COLOURS, line_styles
+from icrl_leaderboards.report.styles import FAMILIAR, line_styles
 from icrl_leaderboards.report.writing import details_for, write_report
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.wording.text import visible
@@ -314,6 +315,10 @@ def test_colours_depend_on_the_name_first(make_record):
         return line_styles(group_runs([RunScores.from_record(make_record(method=each)) for each in methods]))
 
     assert styles("ad-mamba", "ad-dt", "zeta")["ad-mamba"] == styles("ad-mamba", "macaw", "a", "b")["ad-mamba"]
+    for names in (("a", "b", "c", "d", "e", "f", "g", "h"), ("ad-mamba", "zeta", "mql", "eta", "theta", "source")):
+        drawn = styles(*names)
+        assert len({style.colour for style in drawn.values()}) == len(names)  # also of the source
+    assert FAMILIAR["source"] not in {style.colour for style in styles(*[f"m-{index}" for index in range(24)]).values()}
     many = styles(*[f"method-{index}" for index in range(24)])
     assert len(set(many.values())) == 24
     assert len(styles(*[f"method-{index}" for index in range(60)])) == 60

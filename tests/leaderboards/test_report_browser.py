@@ -5,12 +5,7 @@ Needs Chromium from the system's packages. On a machine without it these tests a
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,21 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from icrl_leaderboards.report.styles import COLOURS
+from icrl_leaderboards.drawing import COLOURS
 from icrl_leaderboards.report.writing import write_report
 from icrl_leaderboards.wording.text import shorten
 from icrl_registry.hooks import ReportSection
 
 WIDTHS = (390, 820, 1400)
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 SECTION = "#results-reacher-goal-v1-laptop-v0-online"
 RESULTS = f"{SECTION} .results"
 
@@ -60,20 +46,6 @@ class Visit:
         cells = self.page.locator(f"{table} tbody tr:not([hidden]) td:nth-of-type({column})").all_inner_texts()
         found = [re.match(r"[+−-]?[\d,.]+", cell) for cell in cells]
         return [float(each.group().replace("−", "-").replace(",", "")) for each in found if each]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    installed = importlib.util.find_spec("playwright") is not None
-    if executable is None or not installed:
-        missing = "Chromium (Debian's package chromium)" if installed else "playwright (the extra dev)"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"needs {missing}")
-    playwright = importlib.import_module("playwright.sync_api")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=executable, headless=True, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -148,10 +120,10 @@ def test_the_page_fits_the_screen(report, visit, width, scheme):
     for _ in range(2):
         assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
         unfold(opened.page)
-    sizes = opened.page.evaluate(
-        "[...document.querySelectorAll('figure svg text')].map(each => each.getBoundingClientRect().height)"
-    )
-    assert min(size for size in sizes if size > 0) >= 9  # letters that can be read, in pixels
+    letters = "[...document.querySelectorAll('figure svg use')].filter(each => each.href.baseVal.startsWith('#glyph'))"
+    heights = opened.page.evaluate(f"{letters}.map(each => 117 * Math.abs(each.parentElement.getScreenCTM().d))")
+    assert len(heights) > 100
+    assert min(height for height in heights if height > 0) >= 9  # lines that can be read, in pixels
     opened.assert_quiet(report)
 
 
@@ -227,7 +199,7 @@ def test_filtering_by_words(report, visit):
     assert [each.get_attribute("data-method") for each in methods.all()] == ["ad-mamba", "ad-mamba"]
     assert opened.page.locator("#filter-status").inner_text() == f"2 of {total} rows"
     assert not opened.page.locator("#results-reacher-goal-v1-laptop-v0-offline").is_visible()
-    curves = opened.page.locator(f"{SECTION} figure").first.locator("g.series path.curve")
+    curves = opened.page.locator(f"{SECTION} figure").first.locator("g.series > path[stroke]")
     assert [curve.is_visible() for curve in curves.all()].count(True) == 1
     assert opened.rows(".ranking") == ["ad-mamba"]
     opened.page.fill("#filter-text", "context_length")
@@ -249,12 +221,26 @@ def test_filtering_by_choice(report, visit):
     assert opened.page.locator(".board:not([hidden])").count() == 1
 
 
+def test_a_click_fades_a_methods_marks_within_one_figure(report, visit):
+    opened = visit(report)
+    figures = [opened.page.locator(f"{SECTION} figure").nth(index) for index in (0, 1)]
+    figures[0].locator("[data-series='ad-dt']").last.dispatch_event("click")
+    faded = [figure.locator(".faded").evaluate_all("all => all.map(each => each.dataset.series)") for figure in figures]
+    assert set(faded[0]) == {"ad-dt"}
+    assert len(faded[0]) >= 3  # its curve, its band and its name
+    assert faded[1] == []
+    figures[0].locator("[data-series='ad-dt']").last.dispatch_event("click")
+    assert figures[0].locator(".faded").count() == 0
+
+
 def test_dark_mode(report, visit):
     grounds = []
     for index, scheme in enumerate(("light", "dark")):
         page = visit(report, color_scheme=scheme).page
         grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        stroke = page.evaluate("getComputedStyle(document.querySelector('figure .curve.stroke-line-0')).stroke")
+        stroke = page.evaluate(
+            f"getComputedStyle(document.querySelector('figure [stroke=\"{COLOURS[0][0]}\"]')).stroke"
+        )
         assert stroke == "rgb({}, {}, {})".format(*bytes.fromhex(COLOURS[0][index][1:]))
     assert grounds[0] != grounds[1]
 

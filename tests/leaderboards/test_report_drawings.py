@@ -11,27 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icrl_leaderboards.analysis.summary import group_runs, tables_of
-from icrl_leaderboards.report.cost_figures import cost_figures
-from icrl_leaderboards.report.curve_figures import curve_figure
-from icrl_leaderboards.report.curves import episode_plot, grouped, principal_rows, steps_plot, value_range
-from icrl_leaderboards.report.drawing import Drawing, steps
-from icrl_leaderboards.report.profile_figures import profile_figure
-from icrl_leaderboards.report.ranking import probabilities_of_improvement, rank_methods
-from icrl_leaderboards.report.scales import (
-    Scale,
-    episode_ticks,
-    linear_ticks,
-    log_ticks,
-    spread,
-    spread_within,
+from icrl_leaderboards.drawing import COLOURS, drawing_style, palette
+from icrl_leaderboards.report.figures import KINDS, FigureData, make_figures
+from icrl_leaderboards.report.figures.adaptation import (
+    bands_leave,
+    episode_plot,
+    grouped,
+    principal_rows,
+    steps_plot,
+    value_range,
 )
-from icrl_leaderboards.report.setting_figures import sweep_figures, sweeps_of
-from icrl_leaderboards.report.styles import COLOURS, line_styles
-from icrl_leaderboards.report.task_figures import strip_figure
+from icrl_leaderboards.report.figures.cost import duration_ticks
+from icrl_leaderboards.report.figures.curves import curve_figure
+from icrl_leaderboards.report.figures.setting import sweep_figures, sweeps_of
+from icrl_leaderboards.report.ranking import probabilities_of_improvement, rank_methods
+from icrl_leaderboards.report.scales import episode_ticks, linear_ticks, log_ticks, spread, spread_within
+from icrl_leaderboards.report.styles import line_styles
 from icrl_leaderboards.runs.scores import RunScores
-from icrl_leaderboards.wording.text import visible
-
-TEXT = "{http://www.w3.org/2000/svg}text"
+from icrl_leaderboards.wording.text import shorten, visible
 
 
 def table_of(*records):
@@ -44,8 +41,18 @@ def plot_of(*records):
     return episode_plot(table, line_styles(table.rows))
 
 
-def texts_of(figure):
-    return [element.text or "" for element in ElementTree.fromstring(figure.svg).iter(TEXT)]
+def texts_of(figure, width=None, labels=None):
+    """Every text in a drawing, as matplotlib has it."""
+    from matplotlib.text import Text
+
+    with drawing_style():
+        drawn = figure.canvas(width, labels).figure
+        drawn.canvas.draw()
+        return [text.get_text() for text in drawn.findobj(Text) if text.get_text()]
+
+
+def figures_of(kind, table, records=()):
+    return make_figures(kind, FigureData(table, line_styles(table.rows), {each.run_id: each for each in records}))
 
 
 # --- Scales and ticks --------------------------------------------------------------------------------------------------
@@ -67,14 +74,18 @@ def test_ticks_are_round():
     assert linear_ticks(-13.2, 1.1) == [-10.0, -5.0, 0.0]
     assert linear_ticks(0, 1) == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert log_ticks(40, 20_000) == [100.0, 1000.0, 10_000.0]
-    assert log_ticks(1.1e6, 2.5e6) == [2e6]
+    assert log_ticks(1.1e6, 2.5e6) == [1.5e6, 2e6, 2.5e6]
     assert episode_ticks(20) == [1, 5, 10, 15, 20]
     assert episode_ticks(1) == [1]
 
 
-def test_a_logarithmic_scale_spaces_ratios_evenly():
-    scale = Scale(10, 1000, 0, 100, logarithmic=True)
-    assert [round(scale(value), 6) for value in (10, 100, 1000)] == [0, 50, 100]
+@settings(derandomize=True, deadline=None)
+@given(st.floats(1e-2, 1e6), st.floats(1.3, 1e6))
+def test_every_axis_has_three_ticks(low, ratio):
+    assert len(linear_ticks(low, low * ratio)) >= 3
+    assert len(linear_ticks(-low, low * ratio, 6)) >= 3
+    assert len(log_ticks(low, low * ratio)) >= 3
+    assert len(duration_ticks(low, low * ratio)) >= 3
 
 
 @settings(derandomize=True, deadline=None)
@@ -140,20 +151,61 @@ def test_any_two_colours_differ_for_every_eye(seen, ground):
 # --- Drawings ----------------------------------------------------------------------------------------------------------
 
 
-def test_texts_are_drawn_as_they_are(hostile_name):
-    drawing = Drawing(100, 100)
-    drawing.begin_group("series", series=hostile_name)
-    drawing.text((1, 2), hostile_name)
-    drawing.end_group()
-    root = ElementTree.fromstring(drawing.to_svg("name", hostile_name, hostile_name))
-    assert [element.text or "" for element in root.iter(TEXT)] == [visible(hostile_name)]
-    assert root.find("{http://www.w3.org/2000/svg}g").get("data-series") == visible(hostile_name)
-    known = {"svg", "title", "desc", "g", "text"}
-    assert {element.tag.rpartition("}")[2] for element in root.iter()} == known
+def test_texts_are_drawn_as_they_are(make_record, hostile_name):
+    record = make_record(hostile_name, num_episodes=3, run_id="run")
+    figure = figures_of("curves", table_of(record))[0]
+    root = ElementTree.fromstring(figure.svg)
+    known = {"svg", "style", "title", "desc", "g", "path", "defs", "use", "clipPath", "rect"}
+    assert {element.tag.rpartition("}")[2] for element in root.iter()} <= known
+    names = {element.get("data-series") for element in root.iter() if element.get("class") == "series"}
+    assert names == {visible(shorten(hostile_name, 60))}
+    written = texts_of(figure)
+    assert any(visible(hostile_name)[:4] in each for each in written)
 
 
-def test_a_staircase_keeps_each_height_until_the_next_point():
-    assert steps([(0, 3), (1, 2), (4, 1)]) == [(0, 3), (1, 3), (1, 2), (4, 2), (4, 1)]
+def test_colours_are_literal_and_those_of_the_palette(make_record):
+    root = ElementTree.fromstring(figures_of("curves", table_of(make_record()))[0].svg)
+    known = {light for _, light, _ in palette()} | {"none"}
+    used = {element.get(key) for element in root.iter() for key in ("fill", "stroke")} - {None}
+    assert COLOURS[0][0] in used
+    assert used <= known
+    assert not any(element.get("style") for element in root.iter())
+
+
+@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
+def test_equal_runs_give_equal_pictures_whatever_the_users_settings(make_record, tmp_path, suffix):
+    import matplotlib
+
+    figure = figures_of("profile", table_of(make_record()))[0]
+    paths = [tmp_path / name / f"figure{suffix}" for name in ("a", "b")]
+    for path, size in zip(paths, (9.0, 20.0), strict=True):
+        with matplotlib.rc_context({"font.size": size, "svg.fonttype": "none", "svg.hashsalt": str(size)}):
+            figure.save(path)
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    assert paths[0].with_suffix(".csv").read_text().startswith("score,ad-mamba,ad-mamba low,ad-mamba high\n")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_two_texts_of_a_figure_touch(make_record, kind):
+    from matplotlib.text import Text
+
+    skills = {"ad-mamba": 0.8, "a-plugin-with-a-long-name": 0.79, "mql": 0.78, "b": 0.2}
+    records = [make_record(name, skill=skill, parameters=int(1e5 + 1e4 * skill)) for name, skill in skills.items()]
+    records.append(make_record(variant={"method.context_length": 200}, run_id="x", config={}))
+    records.append(make_record(variant={"method.context_length": 300}, run_id="y", config={}))
+    for figure in figures_of(kind, table_of(*records), records):
+        for width in (3.25, None):
+            with drawing_style():
+                drawn = figure.canvas(width).figure
+                drawn.canvas.draw()
+                shown = [each for each in drawn.findobj(Text) if each.get_text() and each.get_visible()]
+                boxes = [(each.get_text(), each.get_window_extent().shrunk(0.98, 0.7)) for each in shown]
+            for (one, box), (other, beside) in combinations(boxes, 2):
+                assert not box.overlaps(beside), (one, other)
+            for text, box in boxes:
+                assert box.x0 >= -1, text
+                assert box.x1 <= drawn.bbox.x1 + 1, text
+            assert "…" not in " ".join(text for text, _ in boxes)
 
 
 # --- Adaptation curves -------------------------------------------------------------------------------------------------
@@ -173,6 +225,22 @@ def test_a_method_that_fell_apart_does_not_flatten_the_others(make_record):
     plot = plot_of(make_record(), broken)
     assert value_range(plot)[0] > -30
     assert "broken −1 M ↓" in texts_of(curve_figure(plot, "name"))
+
+
+def test_a_wide_band_does_not_flatten_the_curves_and_the_figure_says_so(make_record):
+    far = make_record("two-seeds", returns=[*[[-4.0] * 50] * 9, [-300.0] * 50])
+    plot = plot_of(make_record(skill=0.9), far)
+    low, high = value_range(plot)
+    means = np.concatenate([curve.mean for curve in plot.curves])
+    assert high - low < 1.6 * (max(means.max(), -2.0) - min(means.min(), -12.5))
+    assert bands_leave(plot, low, high) == ["two-seeds"]
+    assert "cut off at the edge: two-seeds" in " ".join(texts_of(curve_figure(plot, "name")))
+    assert "cut off" not in " ".join(texts_of(curve_figure(plot_of(make_record()), "name")))
+
+
+def test_names_are_as_the_user_wants_them(make_record):
+    figure = figures_of("curves", table_of(make_record()))[0]
+    assert "AD" in texts_of(figure, 3.25, {"ad-mamba": "AD"})
 
 
 def test_many_episodes_are_shown_as_means_of_neighbours():
@@ -220,8 +288,8 @@ def test_a_source_row_is_a_reference_and_not_a_competitor(make_record):
     assert [entry.reference for entry in rank_methods([table])] == [
         entry.method == "source" for entry in rank_methods([table])
     ]
-    assert {line[0] for line in cost_figures(table, styles, "cost")[0].numbers.lines} == {"ad-mamba", "mql"}
-    assert len(strip_figure(table, styles, "tasks").numbers.header) == 6
+    assert {line[0] for line in figures_of("cost", table)[0].numbers.lines} == {"ad-mamba", "mql"}
+    assert len(figures_of("tasks", table)[0].numbers.header) == 6
 
 
 # --- The other figures -------------------------------------------------------------------------------------------------
@@ -232,18 +300,18 @@ def test_the_numbers_behind_a_plot_are_its_numbers(make_record):
     table = table_of(record)
     styles = line_styles(table.rows)
     figure = curve_figure(episode_plot(table, styles), "name")
-    assert [line[1].partition(" ")[0] for line in figure.numbers.lines] == ["2.000", "3.000", "4.000"]
-    assert [line[-1] for line in strip_figure(table, styles, "tasks").numbers.lines] == ["3.00", "5.00"]
+    assert [line[1].partition(" ")[0] for line in figure.numbers.as_text] == ["2.000", "3.000", "4.000"]
+    assert [line[-1] for line in figures_of("tasks", table)[0].numbers.as_text] == ["3.00", "5.00"]
 
 
 def test_a_profile_falls_from_all_to_none(make_record):
     table = table_of(*[make_record(seed=seed) for seed in range(3)])
-    figure = profile_figure(table, line_styles(table.rows), "name")
-    shares = [float(line[1].partition(" ")[0]) for line in figure.numbers.lines]
+    (figure,) = figures_of("profile", table)
+    shares = [float(line[1].partition(" ")[0]) for line in figure.numbers.as_text]
     assert shares[0] == 1.0
     assert shares[-1] == 0.0
     assert shares == sorted(shares, reverse=True)
-    assert profile_figure(table_of(make_record(oracle=[None] * 10, oracle_greedy=[None] * 10)), {}, "name") is None
+    assert figures_of("profile", table_of(make_record(oracle=[None] * 10, oracle_greedy=[None] * 10))) == []
 
 
 def test_rows_that_differ_in_one_setting_are_a_sweep(make_record):
@@ -256,7 +324,7 @@ def test_rows_that_differ_in_one_setting_are_a_sweep(make_record):
     assert sweep.values == ("200", "1000", "full")
     assert sweeps_of(table, {})[0].values == ("200", "1000")
     ends, curves = sweep_figures(table, sweep, "sweep")
-    assert [line[0] for line in ends.numbers.lines] == ["200", "1000", "full"]
+    assert [line[0] for line in ends.numbers.as_text] == ["200", "1000", "full"]
     assert {"200", "1000", "full"} <= set(texts_of(curves))
     assert sweeps_of(table_of(base), {base.run_id: base.config}) == []
 

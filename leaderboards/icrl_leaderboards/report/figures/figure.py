@@ -120,5 +120,6 @@ class Figure:
     ) -> None:
         """Writes the figure as SVG, PDF or PNG, as the file's name says, and its numbers as CSV beside it."""
         with drawing_style(font):
-            save(self.canvas(width, labels).figure, path)
+            canvas = self.canvas(width, labels)
+            save(canvas.figure, path, (self.title, self.description), canvas.series)
         path.with_suffix(".csv").write_text(self.numbers.as_csv(), encoding="utf-8")
