@@ -33,10 +33,14 @@ class SequentialBatch(BatchedEnvironment):
         rewards = np.zeros(self.num_tasks, dtype=np.float32)
         terminated = np.zeros(self.num_tasks, dtype=np.bool_)
         truncated = np.zeros(self.num_tasks, dtype=np.bool_)
+        successes = np.full(self.num_tasks, np.nan, dtype=np.float32)
         for row in np.flatnonzero(active):
-            observation, rewards[row], terminated[row], truncated[row], _ = self.environments[row].step(actions[row])
+            observation, rewards[row], terminated[row], truncated[row], info = self.environments[row].step(actions[row])
             self._last[row] = observation
-        return BatchedStep(self._last.copy(), rewards, terminated, truncated)
+            if terminated[row] or truncated[row]:
+                successes[row] = info.get("success", np.nan)
+        measured = None if np.isnan(successes).all() else successes
+        return BatchedStep(self._last.copy(), rewards, terminated, truncated, measured)
 
     def close(self) -> None:
         for environment in self.environments:

@@ -70,6 +70,9 @@ class BatchedStep:
     rewards: FloatArray  # (K,)
     terminated: BoolArray  # (K,)
     truncated: BoolArray  # (K,)
+    successes: FloatArray | None = (
+        None  # (K,), in [0, 1] where an episode ended, NaN elsewhere; see Environment.success
+    )
 
 
 class BatchedEnvironment(Protocol):
@@ -109,6 +112,15 @@ class Environment(Protocol):
     Config: ClassVar[type[ComponentConfig]]
     id: ClassVar[str]
     task_parameter_names: ClassVar[tuple[str, ...]]  # with units, such as "target_velocity (m/s)"
+    success: ClassVar[str | None] = None
+    """When an episode counts as a success, in words and units ("within 5 cm of the goal at the last step"); None: unsaid.
+
+    An environment that says so measures each episode with a number in [0, 1]: 1 and 0 where the condition is met or not,
+    between them where it is met in part. The measure is of the episode as a whole and known when it ends, so that it may
+    read the whole trajectory (its last ten steps, a mean after the first fifty). It is `info["success"]` of the last step
+    and of no other (so it is measured where the end is known: outside `TimeLimit`); in a batch it is
+    `BatchedStep.successes`. It is for the record alone: `Transitions` lacks it, and an agent never sees it.
+    """
 
     def __init__(self, config: ComponentConfig) -> None: ...
 

@@ -73,3 +73,31 @@ def test_a_row_starts_anew_while_others_go_on(environment: ToyPoint):
     np.testing.assert_array_equal(batch.reset(0, seed=5), start)
     step = batch.step(np.zeros((2, 2), np.float32), active)
     np.testing.assert_array_equal(step.observations, np.stack([start, going]))
+
+
+def test_successes_are_those_of_the_episodes_that_ended(environment: ToyPoint):
+    class Measured:
+        """Ends after `length` steps with its length as the measure."""
+
+        def __init__(self, inner, length: int) -> None:
+            self.inner, self.length, self.steps = inner, length, 0
+            self.observation_space = inner.observation_space
+
+        def reset(self, *, seed=None):
+            return self.inner.reset(seed=seed)
+
+        def step(self, action):
+            self.steps += 1
+            observation, reward, *_ = self.inner.step(action)
+            ended = self.steps == self.length
+            return observation, reward, ended, False, {"success": self.length / 8} if ended else {}
+
+    batch = SequentialBatch(
+        [Measured(environment.make(task), 1 + row) for row, task in enumerate(environment.tasks(3))]
+    )
+    for row in range(3):
+        batch.reset(row, seed=row)
+    actions, active = np.zeros((3, 2), np.float32), np.array([False, True, True])
+    assert batch.step(actions, active).successes is None
+    found = batch.step(actions, active).successes
+    np.testing.assert_array_equal(found, np.array([np.nan, 0.25, np.nan], np.float32), strict=True)

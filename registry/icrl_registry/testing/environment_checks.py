@@ -145,7 +145,8 @@ def hides_its_task(trial: Trial) -> None:
         for step in range(min(HIDDEN_STEPS, len(other.observations), len(first.observations))):
             where = f"between two tasks at step {step} (same seed and actions): the task shows"
             require_equal("the observation", first.observations[step], other.observations[step], where)
-            require(repr(first.infos[step]) == repr(other.infos[step]), f"info differs {where}")
+            infos = ({**episode.infos[step], "success": None} for episode in (first, other))  # for the record alone
+            require(len({repr(info) for info in infos}) == 1, f"info differs {where}")
     alike = [np.array_equal(first.rewards, other.rewards) for other in episodes[1:]]
     require(not all(alike), "four tasks gave equal rewards for a whole episode: they are the same to an agent")
 
@@ -210,8 +211,54 @@ def goes_on_from_a_saved_state(trial: Trial) -> str | None:
             for name in ("observations", "rewards", "terminated", "truncated"):
                 why = f"after restore {where}: save everything that the next steps read"
                 require_equal(name, getattr(first, name), getattr(second, name), why)
+            require(_same_successes(first, second), f"successes differ {why}")
         again.close()
     return None
+
+
+def _same_successes(first: BatchedStep, second: BatchedStep) -> bool:
+    if first.successes is None or second.successes is None:
+        return first.successes is second.successes
+    return np.array_equal(first.successes, second.successes, equal_nan=True)
+
+
+def measures_success_at_the_end(trial: Trial) -> str | None:
+    """With `success` declared: a number in [0, 1] in the last step's `info`, there alone, and the same from a batch."""
+    environment = trial.make()
+    declared, task = getattr(environment, "success", None), _tasks(environment)[0]
+    require(declared is None or bool(declared.strip()), "success is an empty text; say when an episode is a success")
+    for name, actions in _action_sequences(environment).items():
+        single = environment.make(task)
+        episode = _play(single, actions, seed=6)
+        single.close()
+        early = [step for step, info in enumerate(episode.infos[:-1]) if "success" in info]
+        require(not early, f"info has 'success' after {early[:1]} steps of {len(episode.rewards)}: it shows the task")
+        if declared is None:
+            require("success" not in episode.infos[-1], "info has 'success', but the class attribute success is None")
+            continue
+        if not (episode.terminated[-1] or episode.truncated[-1]):
+            continue  # `truncates_at_its_horizon` says so
+        measured = episode.infos[-1].get("success")
+        require(
+            measured is not None, f"no info['success'] in the last step under {name} actions, but success is declared"
+        )
+        require(0 <= float(measured) <= 1, f"success under {name} actions is {measured}, expected a number in [0, 1]")
+        _require_success_from_a_batch(environment, task, actions, np.float32(measured))
+    return None if declared else "has no measure of success"
+
+
+def _require_success_from_a_batch(environment: Environment, task: Task, actions: Array, expected: np.float32) -> None:
+    """That `BatchedStep.successes` is `expected` where the episode ended and NaN, or None, at all other steps."""
+    batch = environment.make_batch([task])
+    batch.reset(0, seed=6)
+    for number, step in enumerate(_step_together(batch, actions)):
+        given = np.full(1, np.nan, np.float32) if step.successes is None else np.asarray(step.successes)
+        require(given.shape == (1,), f"successes of a batch of 1 have the shape {given.shape}")
+        if step.terminated[0] or step.truncated[0]:
+            require(given[0] == expected, f"a batch says success {given[0]}, a single environment {expected}")
+        else:
+            require(bool(np.isnan(given[0])), f"a batch says success {given[0]} at step {number}, before the end")
+    batch.close()
 
 
 def _step_together(batch: BatchedEnvironment, actions: Array) -> list[BatchedStep]:
@@ -270,4 +317,5 @@ ENVIRONMENT_CHECKS: tuple[Check, ...] = (
     truncates_at_its_horizon,
     steps_a_batch_as_it_steps_one,
     goes_on_from_a_saved_state,
+    measures_success_at_the_end,
 )

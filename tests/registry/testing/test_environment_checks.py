@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -223,3 +224,61 @@ def test_a_name_must_be_its_id_and_carry_a_version(failures):
         id = "toy"
 
     assert "toy-v1" in failures("environment", Unversioned, "toy")["names_itself"]
+
+
+class MeasuresSuccess(Wrapped):
+    """Whether the episode ended within 0.5 of the goal."""
+
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = super().step(action)
+        info = {"success": float(reward > -0.5)} if terminated or truncated else {}
+        return observation, reward, terminated, truncated, info
+
+
+class SaysSuccessAllAlong(Wrapped):
+    def step(self, action):
+        observation, reward, *rest, _ = super().step(action)
+        return observation, reward, *rest, {"success": float(reward > -0.5)}
+
+
+class CountsSuccesses(Wrapped):
+    def step(self, action):
+        observation, reward, terminated, truncated, _ = super().step(action)
+        return observation, reward, terminated, truncated, {"success": 3.0} if truncated else {}
+
+
+class SilentBatch(SequentialBatch):
+    """Forgets how its episodes went."""
+
+    def step(self, actions, active):
+        return replace(super().step(actions, active), successes=None)
+
+
+def declares_success(wrapper: type[Wrapped], batch: type[SequentialBatch] = SequentialBatch) -> type[ToyPoint]:
+    class Declares(changed(wrapper)):
+        """The toy with a measure of success."""
+
+        success = "within 0.5 of the goal at the last step"
+
+        def make_batch(self, tasks):
+            return batch([self.make(task) for task in tasks])
+
+    return Declares
+
+
+def test_an_environment_may_measure_success(failures):
+    assert failures("environment", declares_success(MeasuresSuccess), "toy-point-v1") == {}
+
+
+@pytest.mark.parametrize(
+    ("component", "words"),
+    [
+        (declares_success(Wrapped), "no info['success'] in the last step"),
+        (declares_success(SaysSuccessAllAlong), "after [1] steps of 10"),
+        (declares_success(CountsSuccesses), "success under random actions is 3.0"),
+        (declares_success(MeasuresSuccess, SilentBatch), "a batch says success nan"),
+        (changed(MeasuresSuccess), "success is None"),
+    ],
+)
+def test_a_measure_of_success_is_held_to_its_contract(failures, component: type[ToyPoint], words: str):
+    assert words in failures("environment", component, "toy-point-v1")["measures_success_at_the_end"]
