@@ -121,6 +121,10 @@ class MujocoBatch(BatchedEnvironment):
         MujocoBatch.__init__(self, state["family"], state["parameters"], state["model"])
         self._start, self._has_diverged = state["start"], state["has_diverged"]
         self.restore(state["episodes"])
+        for data in self._data:  # poses for a renderer; the next step computes its own
+            mujoco.mj_kinematics(self.model, data)
+            mujoco.mj_comPos(self.model, data)
+            mujoco.mj_camlight(self.model, data)
 
     def reset(self, row: int, seed: int) -> FloatArray:
         """Starts an episode of task `row`; returns its first observation, (O,). The seed alone decides the noise."""
