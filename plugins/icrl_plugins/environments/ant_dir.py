@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from icrl_plugins.environments.mujoco_tasks import MujocoTasks, PhysicsState, control_cost
+from icrl_plugins.environments.formulas import TASK_TOLERANCE, PhysicsState, control_cost
+from icrl_plugins.environments.mujoco_tasks import MujocoTasks
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Array, BoolArray
 
@@ -37,6 +38,7 @@ class AntDir(MujocoTasks):
     Config: ClassVar[type[ComponentConfig]] = AntDirConfig
     config: AntDirConfig
     id: ClassVar[str] = "ant-dir-v1"
+    success: ClassVar[str | None] = "mean speed along the direction of at least 1.5 m/s, without a fall"
     task_parameter_names: ClassVar[tuple[str, ...]] = ("direction (rad)",)
     horizon = 200
     observation_size = 27
@@ -50,6 +52,7 @@ class AntDir(MujocoTasks):
     control_weight: ClassVar[float] = 0.5
     contact_weight: ClassVar[float] = 5e-4
     healthy_reward: ClassVar[float] = 1.0
+    success_speed: ClassVar[float] = 1.5  # m/s
     healthy_heights: ClassVar[tuple[float, float]] = (0.2, 1.0)  # m
 
     def sample_task_parameters(self, generator: np.random.Generator) -> Array:
@@ -80,19 +83,33 @@ class AntDir(MujocoTasks):
     ) -> dict[str, Array]:
         forces = np.clip(state.contact_forces, -1.0, 1.0)  # (…, nbody, 6)
         forces = forces.reshape(*forces.shape[:-2], forces.shape[-2] * 6)  # (…, nbody·6)
-        direction = parameters[..., 0]  # (…,)
-        along = track_velocity[..., 0] * np.cos(direction) + track_velocity[..., 1] * np.sin(direction)
         return {
-            "direction": along,
+            "direction": self._along(track_velocity, parameters),
             "healthy": self.healthy_reward * self._healthy(state),
             "control": -self.control_weight * control_cost(controls),
             "contact": -self.contact_weight * np.square(forces).sum(axis=-1),
         }
 
+    def success_signal(self, state: PhysicsState, track_velocity: Array, parameters: Array) -> Array:
+        return self._along(track_velocity, parameters)  # (…,) m/s
+
+    def succeeded(self, signals: Array, terminated: bool) -> bool:
+        return not terminated and bool(signals.mean() >= self.success_speed)
+
+    def why_outside(self, parameters: Array) -> str | None:
+        if -TASK_TOLERANCE <= parameters[0] <= 2.0 * np.pi + TASK_TOLERANCE:
+            return None
+        return f"the direction is {parameters[0]:.3g} rad, not 0 to 2π"
+
     def terminated(self, state: PhysicsState) -> BoolArray:
         if not self.config.terminate_when_unhealthy:
             return super().terminated(state)
         return np.logical_not(self._healthy(state))
+
+    def _along(self, track_velocity: Array, parameters: Array) -> Array:
+        """Speed along the direction, (…,) in m/s."""
+        direction = parameters[..., 0]  # (…,)
+        return np.asarray(track_velocity[..., 0] * np.cos(direction) + track_velocity[..., 1] * np.sin(direction))
 
     def _healthy(self, state: PhysicsState) -> BoolArray:
         lowest, highest = self.healthy_heights

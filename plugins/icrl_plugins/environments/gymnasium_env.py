@@ -15,10 +15,11 @@ import gymnasium
 import mujoco
 import numpy as np
 from gymnasium.envs.mujoco.mujoco_env import MujocoEnv
+from gymnasium.envs.mujoco.mujoco_rendering import MujocoRenderer
 from gymnasium.spaces import Box
 from gymnasium.wrappers import TimeLimit
 
-from icrl_plugins.environments.mujoco_tasks import MujocoTasks
+from icrl_plugins.environments.formulas import Formulas
 from icrl_plugins.environments.simulation import ALL, MujocoBatch, load_model
 from icrl_registry.contracts import Array, FloatArray, Task
 from icrl_registry.errors import UsageError
@@ -31,7 +32,7 @@ class MujocoTaskEnv(MujocoEnv):
 
     def __init__(
         self,
-        family: MujocoTasks,
+        family: Formulas,
         task: Sequence[float] | Array | None,
         render_mode: str | None = None,
         width: int = 480,
@@ -53,6 +54,21 @@ class MujocoTaskEnv(MujocoEnv):
         )
         self.metadata = {**self.metadata, "render_fps": round(1.0 / self.dt)}
         self.simulation = MujocoBatch(family, [parameters], self.model, self.data)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, in memory or by pickle, goes on in mid-episode exactly as this environment would; it opens no window.
+
+        `simulation` carries model and physics: MuJoCo's arrays are views, and a copied view is frozen.
+        """
+        return {
+            name: value for name, value in self.__dict__.items() if name not in ("model", "data", "mujoco_renderer")
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.model, self.data = self.simulation.model, self.simulation.first_data
+        camera = dict(self.family.camera)
+        self.mujoco_renderer = MujocoRenderer(self.model, self.data, camera, self.width, self.height)
 
     def _initialize_simulation(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         model = load_model(self.family)
@@ -112,6 +128,18 @@ def _opengl_without_a_display() -> Iterator[None]:
         os.environ.pop("MUJOCO_GL", None)
 
 
-def make_with_time_limit(family: MujocoTasks, task: Task, render_mode: str | None) -> gymnasium.Env[Any, Any]:
+class MeasuredEpisodes(TimeLimit):
+    """A time limit that says in `info["success"]` of an episode's last step, and of no other, whether it succeeded."""
+
+    env: MujocoTaskEnv
+
+    def step(self, action: FloatArray) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        if terminated or truncated:
+            info = {**info, "success": float(self.env.simulation.succeeded(0, terminated))}
+        return observation, float(reward), terminated, truncated, info
+
+
+def make_with_time_limit(family: Formulas, task: Task, render_mode: str | None) -> gymnasium.Env[Any, Any]:
     """The environment of `task`, truncated after the family's horizon."""
-    return TimeLimit(MujocoTaskEnv(family, task.parameters, render_mode), family.horizon)
+    return MeasuredEpisodes(MujocoTaskEnv(family, task.parameters, render_mode), family.horizon)

@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from icrl_plugins.environments.mujoco_tasks import MujocoTasks, PhysicsState, control_cost
+from icrl_plugins.environments.formulas import TASK_TOLERANCE, PhysicsState, control_cost
+from icrl_plugins.environments.mujoco_tasks import MujocoTasks
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Array
 
@@ -31,6 +32,7 @@ class HalfCheetahVel(MujocoTasks):
     Config: ClassVar[type[ComponentConfig]] = HalfCheetahVelConfig
     config: HalfCheetahVelConfig
     id: ClassVar[str] = "half-cheetah-vel-v1"
+    success: ClassVar[str | None] = "mean |v - target| of at most 0.25 m/s after the first 50 steps"
     task_parameter_names: ClassVar[tuple[str, ...]] = ("target_velocity (m/s)",)
     horizon = 200
     observation_size = 17
@@ -40,6 +42,8 @@ class HalfCheetahVel(MujocoTasks):
     camera: ClassVar = {"distance": 4.0}
 
     fastest: ClassVar[float] = 3.0  # m/s
+    steps_to_settle: ClassVar[int] = 50
+    success_error: ClassVar[float] = 0.25  # m/s
 
     def sample_task_parameters(self, generator: np.random.Generator) -> Array:
         """A target velocity, (1,) in m/s."""
@@ -66,3 +70,15 @@ class HalfCheetahVel(MujocoTasks):
             "velocity": -np.abs(track_velocity[..., 0] - parameters[..., 0]),
             "control": -self.config.control_weight * control_cost(controls),
         }
+
+    def success_signal(self, state: PhysicsState, track_velocity: Array, parameters: Array) -> Array:
+        return np.abs(track_velocity[..., 0] - parameters[..., 0])  # (…,) m/s
+
+    def succeeded(self, signals: Array, terminated: bool) -> bool:
+        settled = signals[self.steps_to_settle :]
+        return bool(len(settled) and settled.mean() <= self.success_error)
+
+    def why_outside(self, parameters: Array) -> str | None:
+        if -TASK_TOLERANCE <= parameters[0] <= self.fastest + TASK_TOLERANCE:
+            return None
+        return f"the target is {parameters[0]:.3g} m/s, not 0 to {self.fastest} m/s"

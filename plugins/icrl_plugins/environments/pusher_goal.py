@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from icrl_plugins.environments.mujoco_tasks import MujocoTasks, PhysicsState, control_cost, norm
+from icrl_plugins.environments.formulas import TASK_TOLERANCE, PhysicsState, control_cost, norm
+from icrl_plugins.environments.mujoco_tasks import MujocoTasks
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Array
 
@@ -41,6 +42,7 @@ class PusherGoal(MujocoTasks):
     Config: ClassVar[type[ComponentConfig]] = PusherGoalConfig
     config: PusherGoalConfig
     id: ClassVar[str] = "pusher-goal-v1"
+    success: ClassVar[str | None] = "object within 5 cm of its goal at the end, seen from above"
     task_parameter_names: ClassVar[tuple[str, ...]] = ("object_x (m)", "object_y (m)", "goal_x (m)", "goal_y (m)")
     horizon = 100
     observation_size = 17
@@ -56,6 +58,7 @@ class PusherGoal(MujocoTasks):
     goal_centre: ClassVar[tuple[float, float]] = (0.45, -0.05)
     goal_radius: ClassVar[float] = 0.15  # m
     smallest_push: ClassVar[float] = 0.17  # m, from the object to the goal
+    success_radius: ClassVar[float] = 0.05  # m
     arm_base: ClassVar[tuple[float, float]] = (0.0, -0.6)
     reach: ClassVar[float] = 0.82  # m, of the fingers at the height of the table
 
@@ -89,3 +92,23 @@ class PusherGoal(MujocoTasks):
             "near": -self.config.near_weight * norm(thing - tips),
             "control": -self.config.control_weight * control_cost(controls),
         }
+
+    def success_signal(self, state: PhysicsState, track_velocity: Array, parameters: Array) -> Array:
+        # Seen from above: the goal is a mark below the object's centre, which the reward's distance never sees at zero.
+        return norm((state.bodies[..., OBJECT, :] - state.bodies[..., GOAL, :])[..., :2])  # (…,) m
+
+    def succeeded(self, signals: Array, terminated: bool) -> bool:
+        return bool(signals[-1] <= self.success_radius)
+
+    def why_outside(self, parameters: Array) -> str | None:
+        start, goal = parameters[:2], parameters[2:]
+        low, high = np.array(self.object_low) - TASK_TOLERANCE, np.array(self.object_high) + TASK_TOLERANCE
+        if ((start < low) | (start > high)).any():
+            return f"the object is outside {self.object_low} m to {self.object_high} m"
+        if norm(goal - np.array(self.goal_centre)) > self.goal_radius + TASK_TOLERANCE:
+            return f"the goal is more than {self.goal_radius} m from {self.goal_centre} m"
+        if norm(goal - np.array(self.arm_base)) > self.reach + TASK_TOLERANCE:
+            return f"the goal is more than {self.reach} m from the arm's base"
+        if norm(start - goal) < self.smallest_push - TASK_TOLERANCE:
+            return f"the goal is nearer than {self.smallest_push} m to the object"
+        return None

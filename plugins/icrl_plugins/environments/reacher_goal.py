@@ -10,7 +10,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from icrl_plugins.environments.mujoco_tasks import MujocoTasks, PhysicsState, control_cost, norm
+from icrl_plugins.environments.formulas import TASK_TOLERANCE, PhysicsState, control_cost, norm
+from icrl_plugins.environments.mujoco_tasks import MujocoTasks
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Array
 
@@ -36,6 +37,7 @@ class ReacherGoal(MujocoTasks):
     Config: ClassVar[type[ComponentConfig]] = ReacherGoalConfig
     config: ReacherGoalConfig
     id: ClassVar[str] = "reacher-goal-v1"
+    success: ClassVar[str | None] = "fingertip within 2 cm of the goal over the last ten steps"
     task_parameter_names: ClassVar[tuple[str, ...]] = ("goal_x (m)", "goal_y (m)")
     horizon = 50
     observation_size = 8
@@ -47,6 +49,7 @@ class ReacherGoal(MujocoTasks):
 
     nearest_goal: ClassVar[float] = 0.02  # m
     farthest_goal: ClassVar[float] = 0.2  # m
+    success_radius: ClassVar[float] = 0.02  # m
 
     def sample_task_parameters(self, generator: np.random.Generator) -> Array:
         """A goal, (2,) in metres. Uniform area means uniform squared radius."""
@@ -71,3 +74,15 @@ class ReacherGoal(MujocoTasks):
     ) -> dict[str, Array]:
         offset = state.bodies[..., FINGERTIP, :] - state.bodies[..., TARGET, :]  # (…, 3)
         return {"distance": -norm(offset), "control": -self.config.control_weight * control_cost(controls)}
+
+    def success_signal(self, state: PhysicsState, track_velocity: Array, parameters: Array) -> Array:
+        return norm(state.bodies[..., FINGERTIP, :2] - parameters)  # (…,) m
+
+    def succeeded(self, signals: Array, terminated: bool) -> bool:
+        return bool((signals[-10:] <= self.success_radius).all())
+
+    def why_outside(self, parameters: Array) -> str | None:
+        near, far, radius = self.nearest_goal, self.farthest_goal, norm(parameters)
+        if near - TASK_TOLERANCE <= radius <= far + TASK_TOLERANCE:
+            return None
+        return f"the goal is {radius:.3g} m from the base, not {near} m to {far} m"

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -23,24 +24,21 @@ from gymnasium.envs.mujoco.mujoco_env import expand_model_path
 from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
-from icrl_plugins.environments.mujoco_tasks import MujocoTasks, PhysicsState
+from icrl_plugins.environments.formulas import Formulas, PhysicsState
+from icrl_plugins.environments.physics_warnings import kept_warnings
 from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, BoolArray, FloatArray
 
 
-def load_model(family: MujocoTasks) -> mujoco.MjModel:
+def load_model(family: Formulas) -> mujoco.MjModel:
     """Compiles the family's body from the model file that Gymnasium ships."""
-    previous = mujoco.get_mju_user_warning()
-    mujoco.set_mju_user_warning(_report_compiler_warning)
-    try:
-        return mujoco.MjModel.from_xml_path(expand_model_path(family.model_file))
-    finally:
-        mujoco.set_mju_user_warning(previous)
-
-
-def _report_compiler_warning(message: str) -> None:
-    """MuJoCo would print to stderr and write a log into the working directory at every compilation."""
-    if "settotalmass" not in message:  # half_cheetah.xml uses it, and another way to set the mass alters the physics
-        warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+    with kept_warnings() as messages:
+        model = mujoco.MjModel.from_xml_path(expand_model_path(family.model_file))
+    for message in messages:
+        if (
+            "settotalmass" not in message
+        ):  # half_cheetah.xml uses it, and another way to set the mass alters the physics
+            warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+    return model
 
 
 @cache
@@ -73,7 +71,7 @@ class MujocoBatch(BatchedEnvironment):
 
     def __init__(
         self,
-        family: MujocoTasks,
+        family: Formulas,
         tasks: Sequence[Sequence[float] | Array],
         model: mujoco.MjModel | None = None,
         first_data: mujoco.MjData | None = None,
@@ -105,6 +103,28 @@ class MujocoBatch(BatchedEnvironment):
         self._row_numbers = np.arange(self.num_tasks)  # (K,)
         self._elapsed = np.full(self.num_tasks, -1)  # (K,), steps of the running episode; -1 before the first reset
         self._last = np.zeros((self.num_tasks, family.observation_size), dtype=np.float32)  # (K, O)
+        self._signals = np.zeros((self.num_tasks, family.horizon))  # (K, H), of the running episodes' success
+        self._has_diverged = False  # said once
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy, in memory or by pickle, has a model and simulators of its own and goes on exactly as this batch would."""
+        return {
+            "family": self.family,
+            "parameters": self.parameters,
+            "model": self.model,
+            "start": self._start,
+            "has_diverged": self._has_diverged,
+            "episodes": dict(self.save()),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        MujocoBatch.__init__(self, state["family"], state["parameters"], state["model"])
+        self._start, self._has_diverged = state["start"], state["has_diverged"]
+        self.restore(state["episodes"])
+        for data in self._data:  # poses for a renderer; the next step computes its own
+            mujoco.mj_kinematics(self.model, data)
+            mujoco.mj_comPos(self.model, data)
+            mujoco.mj_camlight(self.model, data)
 
     def reset(self, row: int, seed: int) -> FloatArray:
         """Starts an episode of task `row`; returns its first observation, (O,). The seed alone decides the noise."""
@@ -142,7 +162,22 @@ class MujocoBatch(BatchedEnvironment):
         truncated = np.zeros(self.num_tasks, dtype=np.bool_)
         rewards[rows], terminated[rows] = step_rewards, step_terminated
         truncated[rows] = self._elapsed[rows] >= self.family.horizon
-        return BatchedStep(self._last.copy(), rewards, terminated, truncated)
+        return BatchedStep(self._last.copy(), rewards, terminated, truncated, self._successes(terminated, truncated))
+
+    def succeeded(self, row: int, terminated: bool) -> bool:
+        """Whether the episode of task `row`, which ends here, is what the family's `success` says."""
+        steps = min(int(self._elapsed[row]), self.family.horizon)
+        return self.family.succeeded(self._signals[row, :steps], terminated)
+
+    def _successes(self, terminated: BoolArray, truncated: BoolArray) -> FloatArray | None:
+        """(K,) the measure where an episode ended and NaN elsewhere; None where none did."""
+        ended = np.flatnonzero(terminated | truncated)
+        if not len(ended):
+            return None
+        successes = np.full(self.num_tasks, np.nan, dtype=np.float32)
+        for row in ended:
+            successes[row] = self.succeeded(int(row), bool(terminated[row]))
+        return successes
 
     def advance(self, actions: Array, rows: Rows) -> tuple[Array, BoolArray]:
         """One step of the R tasks `rows` with `actions` (R, A); returns rewards (R,) float64 and terminations (R,)."""
@@ -156,20 +191,42 @@ class MujocoBatch(BatchedEnvironment):
         if (self._elapsed[rows] < 0).any():
             raise ValueError(f"a task of {self.family.id} was stepped before its first reset")
         controls = np.minimum(np.maximum(actions, -1.0), 1.0) * self.family.control_scale  # (R, A)
-        for control, row in zip(controls, self._row_numbers[rows], strict=True):
-            data = self._data[row]
-            self._controls[row][:] = control
-            mujoco.mj_step(self.model, data, nstep=self.family.frame_skip)
-            if self.family.reads_contact_forces:
-                mujoco.mj_rnePostConstraint(self.model, data)
+        with kept_warnings() as messages:
+            self._step_physics(controls, rows)
+        if messages:
+            self._warn_of_divergence(messages[0])
         self._elapsed[rows] += 1
         state = self._gather(rows)
         track = self.family.track(state)  # (R, d)
         velocity = (track - self._track[rows]) / self.time_step
         self._track[rows] = track
         self._last[rows] = self.family.observe(state)
-        terms = self.family.reward_terms(state, velocity, controls, self.parameters[rows])
-        return terms, self.family.terminated(state)
+        parameters = self.parameters[rows]
+        moments = (
+            np.minimum(self._elapsed[rows], self.family.horizon) - 1
+        )  # a bare environment may be stepped on and on
+        self._signals[self._row_numbers[rows], moments] = self.family.success_signal(state, velocity, parameters)
+        return self.family.reward_terms(state, velocity, controls, parameters), self.family.terminated(state)
+
+    def _step_physics(self, controls: Array, rows: Rows) -> None:
+        for control, row in zip(controls, self._row_numbers[rows], strict=True):
+            data = self._data[row]
+            self._controls[row][:] = control
+            mujoco.mj_step(self.model, data, nstep=self.family.frame_skip)
+            if self.family.reads_contact_forces:
+                mujoco.mj_rnePostConstraint(self.model, data)
+
+    def _warn_of_divergence(self, message: str) -> None:
+        """One warning a batch: MuJoCo has one for each kind of number, episode and task."""
+        if not self._has_diverged:
+            self._has_diverged = True
+            reason = message.split(" Time")[0]  # one text whenever it happens, so that Python's filters know it again
+            warnings.warn(f"MuJoCo, {self.family.id}: {reason} (said once a batch)", RuntimeWarning, stacklevel=2)
+
+    @property
+    def first_data(self) -> mujoco.MjData:
+        """The state of row 0, for a renderer. It shows what is stepped: it is no copy."""
+        return self._data[0]
 
     def observation(self, row: int) -> FloatArray:
         """What row `row` showed last, (O,)."""
@@ -181,7 +238,8 @@ class MujocoBatch(BatchedEnvironment):
             views.clear()
 
     def save(self) -> Mapping[str, Array]:
-        """Physics (K, n), steps of the running episodes (K,), last observations (K, O), tracked points (K, d)."""
+        """Physics (K, n), steps of the running episodes (K,), last observations (K, O), tracked points (K, d), and what
+        the measure of success has read so far (K, H)."""
         physics = np.zeros((self.num_tasks, mujoco.mj_stateSize(self.model, PHYSICS)))
         for data, row in zip(self._data, physics, strict=True):
             mujoco.mj_getState(self.model, data, row, PHYSICS)
@@ -190,6 +248,7 @@ class MujocoBatch(BatchedEnvironment):
             "elapsed": self._elapsed.copy(),
             "observations": self._last.copy(),
             "track": self._track.copy(),
+            "signals": self._signals.copy(),
         }
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -209,6 +268,7 @@ class MujocoBatch(BatchedEnvironment):
         self._elapsed[:] = state["elapsed"]
         self._last[:] = state["observations"]
         self._track[:] = state["track"]
+        self._signals[:] = state["signals"]
 
     def _fields(self) -> tuple[str, ...]:
         """The arrays of an `MjData` that the family's formulas read, in the order of `PhysicsState`."""
