@@ -20,7 +20,7 @@ from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track
 from icrl_registry.discovery import load
 from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
-from icrl_registry.protocols.loading import Protocol, load_protocol
+from icrl_registry.protocols.loading import Protocol, load_protocol, parse_protocol
 
 #: What records say that were made before they said it.
 _FIRST_STAGES = dict.fromkeys(("collect", "floors", "train", "adapt"), 1)
@@ -78,7 +78,7 @@ def check_artefact(store: Store, record: RunRecord) -> Check:
 
 def _plan_or_reason(record: RunRecord, protocol_name: str | None) -> Plan | Check:
     try:
-        protocol = load_protocol(protocol_name or record.protocol.partition("+")[0])
+        protocol = _protocol_of(record, protocol_name)
         for use in record.plugins:
             load(use.kind, use.name)
     except BenchError as error:
@@ -87,6 +87,17 @@ def _plan_or_reason(record: RunRecord, protocol_name: str | None) -> Plan | Chec
         return _make_plan(record, protocol)
     except BenchError as error:
         return Check("plan", MISMATCH, error.message)
+
+
+def _protocol_of(record: RunRecord, name: str | None) -> Protocol:
+    """The protocol that was asked for; else the one that the run carries, or that comes with the package by its id."""
+    named = record.protocol.partition("+")[0]
+    if name is None and record.protocol_content is not None:
+        protocol = parse_protocol(record.protocol_content, f"the protocol of run {record.run_id}")
+        if protocol.id != named:
+            raise UsageError(f"the run carries the protocol {protocol.id}, its row says {named}", "ask who made it")
+        return protocol
+    return load_protocol(name or named)
 
 
 def _make_plan(record: RunRecord, protocol: Protocol) -> Plan:

@@ -7,6 +7,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from icrl_bench.artefacts.store import Store
 from icrl_bench.plan import Plan
 from icrl_bench.seeding import agent_seed, reset_seed
@@ -30,6 +32,7 @@ class AdaptationResult:
     env_steps: int
     seconds: float
     diagnostics: dict[str, float]
+    success: list[list[float]] | None = None  # (K, E) in [0, 1]; None where it isn't measured
 
 
 class Adapt(Stage[AdaptationResult]):
@@ -108,6 +111,7 @@ class Adapt(Stage[AdaptationResult]):
             env_steps=meter.steps,
             seconds=round(time.monotonic() - started, 3),
             diagnostics={name: float(value) for name, value in agent.diagnostics().items()},
+            success=None if np.isnan(result.successes).any() else result.successes.tolist(),
         )
 
     def _replay(self, context: Context) -> AdaptationResult:

@@ -12,9 +12,11 @@ from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.provenance import collect_provenance
 from icrl_bench.plan import Plan
 from icrl_bench.stages.adapt import Adapt
+from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.runs.record import PluginUse, RunRecord
+from icrl_registry.protocols.loading import Protocol, list_protocols
 
 #: What must be equal for a row to say the same: all but when and where it was made.
 CIRCUMSTANCES = ("created_at", "provenance", "seconds")
@@ -100,6 +102,9 @@ class Record(Stage[RunRecord]):
             plugins=plugins_used(plan),
             provenance=self._provenance(checkpoint),
             diagnostics=adaptation.diagnostics,
+            success=adaptation.success,
+            blind_ceiling=self._blind_ceiling(store),
+            protocol_content=_carried(plan.request.protocol),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
 
@@ -114,6 +119,13 @@ class Record(Stage[RunRecord]):
             "source_curves": [learning_curve(dataset.history(task)).tolist() for task in tasks],
             "collect_env_steps": steps + self._given_steps(store),
         }
+
+    def _blind_ceiling(self, store: Store) -> list[float] | None:
+        """From the environment's certificate, if it was made: a row doesn't wait for one."""
+        if not self.plan.request.protocol.certificate.demands_anything:
+            return None
+        certify = Certify(self.plan)
+        return list(certify.read(store).blind_ceiling) if certify.done(store) else None
 
     def _given_steps(self, store: Store) -> int:
         """Environment steps in the histories that the method was given."""
@@ -134,6 +146,11 @@ class Record(Stage[RunRecord]):
 def stage_versions(record: Record) -> dict[str, int]:
     """Versions of the stages behind a row, by kind."""
     return {stage.kind: stage.version for stage in in_order([record]) if stage is not record}
+
+
+def _carried(protocol: Protocol) -> str | None:
+    """The text of a protocol that doesn't come with the package, so that a colleague can verify the row without its file."""
+    return protocol.text if protocol.text and protocol.id not in list_protocols() else None
 
 
 def plugins_used(plan: Plan) -> list[PluginUse]:

@@ -54,10 +54,14 @@ class Meter:
 
 @dataclass(frozen=True)
 class RolloutResult:
-    """What the agent achieved: undiscounted returns and lengths of every episode, (K, E)."""
+    """What the agent achieved in every episode, (K, E): undiscounted return, length, and success in [0, 1].
+
+    `successes` is NaN where the environment measured none, in all episodes if it has no measure.
+    """
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
+    successes: NDArray[np.float64]
 
 
 class MeteredBatch(BatchedEnvironment):
@@ -105,7 +109,9 @@ def rollout(
         PluginError: actions of a wrong shape, or no numbers.
     """
     count, episodes = len(tasks), setting.num_episodes
-    result = RolloutResult(np.zeros((count, episodes)), np.zeros((count, episodes), dtype=np.int64))
+    result = RolloutResult(
+        np.zeros((count, episodes)), np.zeros((count, episodes), dtype=np.int64), np.full((count, episodes), np.nan)
+    )
     episode = np.zeros(count, dtype=np.int64)
     active = np.ones(count, dtype=np.bool_)
     where = _Place(tasks, episode, result.lengths)
@@ -129,6 +135,8 @@ def rollout(
         report_steps(len(rows))
         observations = following
         for row in map(int, np.flatnonzero(ended)):
+            if step.successes is not None:
+                result.successes[row, episode[row]] = step.successes[row]
             episode[row] += 1
             active[row] = episode[row] < episodes
             if active[row]:

@@ -49,8 +49,9 @@ def replay_source_runs(histories: Sequence[LearningHistory]) -> SourceRuns:
         label = histories[counts.index(0)].task.label
         raise BenchError(f"the source finished no episode of {label}", "give it more steps: --set source.total_steps=…")
     kept = min(counts)
+    returns = np.stack([returns[:kept] for returns, _ in episodes])
     result = RolloutResult(
-        np.stack([returns[:kept] for returns, _ in episodes]), np.stack([lengths[:kept] for _, lengths in episodes])
+        returns, np.stack([lengths[:kept] for _, lengths in episodes]), np.full(returns.shape, np.nan)
     )
     streams = max(history.num_streams for history in histories)
     diagnostics = {"source_streams": float(streams), "episodes_left_out": float(sum(counts) - kept * len(counts))}

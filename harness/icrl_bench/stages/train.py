@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
 from icrl_bench.artefacts.checkpoints import KeptProgress, load_final, save_final
+from icrl_bench.artefacts.histories import load_policy
 from icrl_bench.artefacts.store import Store
 from icrl_bench.plan import Plan
 from icrl_bench.seeding import reset_seed, train_seed, validation_agent_seed
@@ -18,10 +20,16 @@ from icrl_bench.stages.stage import Context, Stage
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,
+    Array,
     BatchedEnvironment,
     Checkpoint,
     Environment,
+    EnvironmentSpec,
+    ExpertActions,
+    FloatArray,
+    GreedyPolicy,
     Method,
+    Source,
     Task,
     TrainingJob,
     TrainingTasks,
@@ -105,6 +113,16 @@ class Train(Stage[Checkpoint]):
         """What the training cost, and its curve."""
         return store.manifest(self.folder, self.address)
 
+    def _experts(self, store: Store, environment: Environment) -> ExpertActions | None:
+        """The final policies behind the training histories; None if the source cannot rebuild them."""
+        source, tasks, dataset = self.plan.make_source(), self.plan.tasks["train"], self.collect.address
+        experts = Experts(source, environment.spec, lambda index: load_policy(store, dataset, tasks[index]))
+        first = source.greedy_policy(experts.load(0), environment.spec)
+        if first is None:
+            return None
+        experts.policies[0] = first
+        return experts
+
     def _job(
         self, store: Store, environment: Environment, method: Method, kept: KeptProgress, report: ReportUpdates
     ) -> TrainingJob:
@@ -119,6 +137,7 @@ class Train(Stage[Checkpoint]):
         return TrainingJob(
             spec=environment.spec,
             histories=[histories.history(task) for task in plan.tasks["train"]] if wants == "histories" else [],
+            expert_actions=self._experts(store, environment) if wants == "histories" else None,
             tasks=MeteredTrainingTasks(environment, plan.tasks["train"], online) if wants == "tasks" else None,
             seed=train_seed(self.seed),
             device=plan.request.device,
@@ -126,6 +145,24 @@ class Train(Stage[Checkpoint]):
             validate=validate,
             report=report,
         )
+
+
+@dataclass
+class Experts:
+    """The sources' final policies on the training tasks, each rebuilt when it is first asked for."""
+
+    source: Source
+    spec: EnvironmentSpec
+    load: Callable[[int], Mapping[str, Array]]  # index of a training task → its policy's tensors
+    policies: dict[int, GreedyPolicy] = field(default_factory=dict)
+
+    def __call__(self, index: int, observations: FloatArray) -> FloatArray:
+        """What the final policy of training task `index` does without exploration in `observations`, (N, O) → (N, A)."""
+        if index not in self.policies:
+            policy = self.source.greedy_policy(self.load(index), self.spec)
+            assert policy is not None  # the first task's could be rebuilt, so this one's can
+            self.policies[index] = policy
+        return self.policies[index](observations)
 
 
 def _validate(plan: Plan, seed: int, environment: Environment, agent: Agent, meter: Meter) -> RolloutResult:

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.errors import UsageError, unknown_name
@@ -128,6 +128,13 @@ class Protocol(_Frozen):
                 sections.setdefault("backbone", {}).update(layer.backbone.get(backbone, {}))
         return sections
 
+    _text: str = PrivateAttr("")
+
+    @property
+    def text(self) -> str:
+        """The file that it was read from, as TOML; empty if it was made otherwise."""
+        return self._text
+
     @cached_property
     def sha256(self) -> str:
         """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates and of a
@@ -169,7 +176,11 @@ def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
     """
     path = resolve_protocol(name)
     protocol = _read(path)
-    if path.parent != FOLDER and protocol.id in list_protocols() and _read(FOLDER / f"{protocol.id}.toml") != protocol:
+    if (
+        path.parent != FOLDER
+        and protocol.id in list_protocols()
+        and _read(FOLDER / f"{protocol.id}.toml").sha256 != protocol.sha256
+    ):
         raise UsageError(
             f"{path} calls itself {protocol.id}, but differs from the protocol of that name",
             "give it an id of its own, such as mine-v1",
@@ -177,16 +188,29 @@ def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
     return protocol
 
 
-def _read(path: Path) -> Protocol:
+def parse_protocol(text: str, name: str) -> Protocol:
+    """The protocol that a TOML text describes; `name` stands for the text in errors.
+
+    Raises:
+        UsageError: it isn't TOML, or no protocol.
+    """
     try:
-        return Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}", "name another protocol") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", "repair the file, or name another protocol") from error
+        protocol = Protocol.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{name} is not TOML: {error}", "repair the file, or name another protocol") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"{path}: {where}: {first['msg']}", "compare with a protocol that comes with the package"
-        ) from error
+        hint = "compare with a protocol that comes with the package"
+        raise UsageError(f"{name}: {where}: {first['msg']}", hint) from error
+    protocol._text = text
+    return protocol
+
+
+def _read(path: Path) -> Protocol:
+    try:
+        return parse_protocol(path.read_text(encoding="utf-8"), str(path))
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}", "name another protocol") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}", "repair the file, or name another protocol") from error
