@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icrl_bench.cli.options import HomeOption, JobsOption, JsonFlag, ProtocolOption, home_folder
+from icrl_bench.cli.groups import takes_groups
+from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, ProtocolOption, home_folder
 from icrl_bench.machine.cpu_settings import set_for_training
 
 if TYPE_CHECKING:
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
     from icrl_registry.protocols.loading import Protocol
 
 
+@takes_groups
 def tasks(
     env: Annotated[str, typer.Argument(help="An environment, such as pusher-goal.")],
     protocol: ProtocolOption = "laptop",
+    *,
     certificate: Annotated[
         bool,
         typer.Option(
@@ -29,7 +32,7 @@ def tasks(
             help="Measure whether they test learning in context: is the oracle good, and who ignores the task not?",
         ),
     ] = False,
-    home: HomeOption = None,
+    place: LeaderboardPlace,
     jobs: JobsOption = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -41,7 +44,7 @@ def tasks(
 
     chosen = load_protocol(protocol)
     if certificate:
-        _certify(env, chosen, home, jobs, json_)
+        _certify(env, chosen, place, jobs, json_)
     else:
         _list(env, chosen, json_)
 
@@ -79,7 +82,7 @@ def _list(env: str, protocol: Protocol, as_json: bool) -> None:
     Console().print(table)
 
 
-def _certify(env: str, protocol: Protocol, home: Any, jobs: int | None, as_json: bool) -> None:
+def _certify(env: str, protocol: Protocol, place: LeaderboardPlace, jobs: int | None, as_json: bool) -> None:
     set_for_training()
     from icrl_bench.artefacts.store import Store
     from icrl_bench.machine.cores import usable_cores
@@ -90,8 +93,8 @@ def _certify(env: str, protocol: Protocol, home: Any, jobs: int | None, as_json:
 
     with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
         stage = certificate_stage(env, protocol)
-        with Progress(names_of(stages_of_certificate(stage)), quiet=as_json) as progress:
-            found = certify(stage, Context(Store(home_folder(home)), progress, jobs or usable_cores()))
+        with place.open() as board, Progress(names_of(stages_of_certificate(stage)), quiet=as_json) as progress:
+            found = certify(stage, Context(Store(home_folder(place.home)), progress, jobs or usable_cores(), board))
     verdict = found.verdict(protocol.certificate)
     if as_json:
         summary = {"passed": verdict.passed, "missing": list(verdict.missing), **found.summary()}
@@ -119,18 +122,9 @@ def _table(certificate: Certificate) -> Table:
 
 
 def _words(certificate: Certificate, verdict: Verdict) -> list[str]:
-    low, high = certificate.headroom_interval
-    count = len(certificate.task_labels)
-    solved = (
-        "not measured" if certificate.solved is None else f"{round(certificate.solved * count)} of {count} test tasks"
-    )
-    wrong = certificate.wrong_task_score
-    lines = [
-        f"solved             {solved}",
-        f"headroom           {certificate.headroom:.2f} [{low:.2f}, {high:.2f}] above {certificate.blind_policy}",
-        f"wrong task         {'–' if wrong is None else f'{wrong:.2f}'} (0 random, 1 oracle)",
-        f"told apart after   {certificate.steps_to_tell_apart:.0f} of {certificate.horizon} steps",
-    ]
+    from icrl_leaderboards.wording.certificates import certificate_entries
+
+    lines = [f"{name:18} {value}" for name, value in certificate_entries(certificate) if name != "mean return"]
     if verdict.passed:
         return [*lines, "passes"]
     return [*lines, *(f"fails: {missing}" for missing in verdict.missing)]

@@ -22,10 +22,13 @@ def certificate_stage(environment: str, protocol: Protocol, device: str = "cpu",
 
 
 def certify(stage: Certify, context: Context) -> Certificate:
-    """Makes what is missing of the certificate and reads it."""
+    """Makes what is missing of the certificate, reads it, and records it where there is a leaderboard."""
     for each in stages_of_certificate(stage):
         each.ensure(context)
-    return stage.read(context.store)
+    found = stage.read(context.store)
+    if context.leaderboard is not None:
+        context.leaderboard.record_certificate(found)
+    return found
 
 
 def stages_of_certificate(stage: Certify) -> list[Stage[Any]]:

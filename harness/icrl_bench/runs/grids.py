@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from icrl_bench.artefacts.store import Store
 from icrl_bench.plan import Plan, Request, make_plan
 from icrl_bench.runs.certificates import require_passed
 from icrl_bench.stages.certify import Certify
@@ -112,7 +111,7 @@ def run_grid(grid: Grid, context: Context) -> Grid:
         if reason is None:
             try:
                 stage.ensure(context)
-                _hold_to_protocol(stage, grid, context.store)
+                _hold_to_protocol(stage, grid, context)
             except Exception as error:  # whatever one row runs into, the others are to be had
                 reason = error.message if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
                 what = row.label if row is not None else f"{stage.name} on {stage.plan.environment_id}"
@@ -134,9 +133,12 @@ def _why_not(stage: Stage[Any], failed: Mapping[tuple[str, ...], str], grid: Gri
     return grid.refused.get(stage.plan.environment_id)
 
 
-def _hold_to_protocol(stage: Stage[Any], grid: Grid, store: Store) -> None:
+def _hold_to_protocol(stage: Stage[Any], grid: Grid, context: Context) -> None:
     if isinstance(stage, Certify):
-        require_passed(stage.read(store), grid.protocol)
+        found = stage.read(context.store)
+        if context.leaderboard is not None:
+            context.leaderboard.record_certificate(found)
+        require_passed(found, grid.protocol)
 
 
 def _track_of(method: str) -> tuple[str, Track]:

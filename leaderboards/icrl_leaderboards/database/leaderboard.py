@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, insert, select
 from sqlalchemy.engine import URL
 
+from icrl_leaderboards.database.certificates import load_certificates, write_certificate
 from icrl_leaderboards.database.connections import (
     cannot_write,
     ensure_schema,
@@ -38,6 +39,7 @@ from icrl_leaderboards.database.schema import (
     TaskRow,
 )
 from icrl_leaderboards.database.studies import Study, load_studies, write_study
+from icrl_leaderboards.runs.certificates import Certificate
 from icrl_leaderboards.runs.record import REFERENCES, RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_registry.errors import UnknownNameError, UsageError, unknown_name
@@ -171,6 +173,15 @@ class Leaderboard:
     def record_study(self, study: Study) -> None:
         """Stores which runs a study asks for; a study of the same name is replaced. The runs are recorded by themselves."""
         self._write(lambda connection: write_study(connection, study))
+
+    def record_certificate(self, certificate: Certificate) -> None:
+        """Stores what proves that an environment tests learning in context; an earlier one of the same is replaced."""
+        self._write(lambda connection: write_certificate(connection, certificate))
+
+    def certificates(self) -> dict[tuple[str, str], Certificate]:
+        """All certificates, by (environment, protocol)."""
+        found: list[Certificate] = self._read(load_certificates, [])
+        return {(each.environment, each.protocol): each for each in found}
 
     def studies(self, name: str | None = None) -> list[Study]:
         """All studies, or the one of that name, by name. `runs` and `scores` take a study's `run_ids`."""

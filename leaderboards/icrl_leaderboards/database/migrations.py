@@ -59,11 +59,21 @@ def _add_studies_and_source_curves(connection: Connection) -> None:
 
 
 def _add_success_ceilings_and_protocols(connection: Connection) -> None:
-    """2 → 3: success of every episode, what a policy blind to the task can reach, and the text of a run's protocol."""
+    """2 → 3: success of every episode, what a policy blind to the task can reach, the text of a run's protocol, and
+    certificates of environments."""
     double, binary = ("DOUBLE PRECISION", "BYTEA") if connection.dialect.name == "postgresql" else ("DOUBLE", "BLOB")
     connection.execute(text(f"ALTER TABLE tasks ADD COLUMN blind_ceiling {double}"))
     connection.execute(text(f"ALTER TABLE episodes ADD COLUMN success {binary}"))
     connection.execute(text("ALTER TABLE runs ADD COLUMN protocol_content TEXT"))
+    metadata = MetaData()
+    Table(
+        "certificates",
+        metadata,
+        Column("environment", String(255), primary_key=True),
+        Column("protocol", String(255), primary_key=True),
+        Column("content", JSON, nullable=False),
+    )
+    metadata.create_all(connection, checkfirst=False)
 
 
 STEPS: dict[int, Callable[[Connection], None]] = {

@@ -175,6 +175,16 @@ CHILDREN: tuple[type[Base], ...] = (
 )
 
 
+class CertificateRow(Base):
+    """What proves that an environment under a protocol tests learning in context: the newest certificate of the two."""
+
+    __tablename__ = "certificates"
+
+    environment: Mapped[str] = mapped_column(String(255), primary_key=True)
+    protocol: Mapped[str] = mapped_column(String(255), primary_key=True)
+    content: Mapped[dict[str, Any]] = mapped_column(JSON)  # the fields of `runs.certificates.Certificate`
+
+
 class StudyRow(Base):
     """A named grid of runs: one method on one environment with some of its settings varied."""
 
