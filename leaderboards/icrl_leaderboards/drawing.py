@@ -215,6 +215,8 @@ def _make_literal(element: ElementTree.Element, name: str, series: Sequence[str]
         del element.attrib["id"]
     elif own:
         element.set("id", _renamed(own, name))
+        for key in ("fill", "stroke"):  # a marker's colours are those of its uses, which a style sheet reaches
+            element.attrib.pop(key, None)
     for key, value in element.attrib.items():
         if key in ("clip-path", f"{{{_XLINK}}}href"):
             element.set(key, _REFERENCE.sub(lambda found: _renamed(found.group(), name), value))
