@@ -58,6 +58,7 @@ _SERIES = (("line", COLOURS), ("shade", SHADES))
 FORMATS = (".svg", ".pdf", ".png")
 FONT_SIZE = 9.0  # points
 _SVG, _XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
 _DECIMAL = re.compile(r"-?\d+\.\d+(e-\d+)?")
 _REFERENCE = re.compile(r"(?<=#)[^)]+")
 
@@ -124,7 +125,7 @@ def save(figure: Figure, path: Path | str, labels: tuple[str, str] | None = None
     path = Path(path)
     require_format(path)
     if path.suffix == ".svg":
-        content = to_svg(figure, path.stem, labels, series).encode()
+        content = f"{_DECLARATION}{to_svg(figure, path.stem, labels, series)}".encode()
     else:
         buffer = io.BytesIO()
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
@@ -215,6 +216,8 @@ def _make_literal(element: ElementTree.Element, name: str, series: Sequence[str]
         del element.attrib["id"]
     elif own:
         element.set("id", _renamed(own, name))
+        for key in ("fill", "stroke"):  # a marker's colours are those of its uses, which a style sheet reaches
+            element.attrib.pop(key, None)
     for key, value in element.attrib.items():
         if key in ("clip-path", f"{{{_XLINK}}}href"):
             element.set(key, _REFERENCE.sub(lambda found: _renamed(found.group(), name), value))

@@ -170,3 +170,29 @@ def test_report(run, filled, tmp_path):
         path.rpartition("/")[2] for path in document["paths"]
     )
     assert "reacher-goal" not in (tmp_path / "out" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("kind", ["curves", "tasks", "profile"])
+def test_a_figure_with_its_numbers(run, filled, tmp_path, kind):
+    out = tmp_path / "figure.pdf"
+    options = ("--env", "reacher-goal", "--methods", "ad-mamba", "--width", "84mm", "--label", "ad-mamba=AD")
+    paths = json.loads(run("figure", kind, *options, "--out", str(out), "--json"))["paths"]
+    assert paths[:2] == [str(out), str(out.with_suffix(".csv"))]
+    assert out.read_bytes().startswith(b"%PDF")
+    assert "ad-mamba" in out.with_suffix(".csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["curvs", "--env", "ant-dir", "--out", "x.svg"], "curvs"),
+        (["curves", "--env", "ant-dir", "--out", "x.jpg"], r"\.jpg"),
+        (["curves", "--env", "ant-dir", "--out", "x.svg", "--width", "wide"], "wide"),
+        (["curves", "--env", "ant-dir", "--out", "x.svg", "--label", "ad-dt"], "has no text"),
+        (["curves", "--env", "ant-dir", "--out", "x.svg", "--methods", "ad-dtt"], "ad-dtt"),
+        (["cost", "--env", "ant-dir", "--out", "x.svg"], "nothing for a figure of cost"),
+    ],
+)
+def test_a_figure_that_cannot_be(run, filled, arguments, said):
+    with pytest.raises(UsageError, match=said):
+        run("figure", *arguments)

@@ -24,7 +24,7 @@ from icrl_leaderboards.report.figures.adaptation import (
 from icrl_leaderboards.report.figures.cost import duration_ticks
 from icrl_leaderboards.report.figures.curves import curve_figure
 from icrl_leaderboards.report.figures.setting import sweep_figures, sweeps_of
-from icrl_leaderboards.report.ranking import probabilities_of_improvement, rank_methods
+from icrl_leaderboards.report.ranking import probabilities_of_improvement, rank_methods, why_not_ranked
 from icrl_leaderboards.report.scales import episode_ticks, linear_ticks, log_ticks, spread, spread_within
 from icrl_leaderboards.report.styles import line_styles
 from icrl_leaderboards.runs.scores import RunScores
@@ -338,6 +338,14 @@ def test_a_ranking_covers_every_environment_or_says_what_is_missing(make_record)
     assert [(entry.method, entry.overall is None) for entry in ranked] == [("a", False), ("b", True)]
     scores = [row.normalised_score.value for row in ranked[0].rows]
     assert ranked[0].overall.value == pytest.approx(sum(scores) / 2)
+
+
+def test_a_score_of_few_tasks_is_not_ranked_by(make_record):
+    few = make_record("a", skill=0.9, oracle=[-2.0] * 4 + [None] * 6)
+    half = make_record("b", skill=0.3, oracle=[-2.0] * 5 + [None] * 5)
+    ranked = rank_methods([table_of(few, half)])
+    assert [(entry.method, entry.overall is None) for entry in ranked] == [("b", False), ("a", True)]
+    assert why_not_ranked(ranked[1].rows[0]) == "a: not ranked by its score, which is of 4 of 10 tasks only"
 
 
 def test_the_probability_of_improvement_of_two_methods_sums_to_one(make_record):

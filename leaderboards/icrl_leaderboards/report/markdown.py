@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from icrl_leaderboards.analysis.summary import Reference, Row
 from icrl_leaderboards.report.figures.figure import Figure
-from icrl_leaderboards.report.ranking import rank_methods
+from icrl_leaderboards.report.ranking import rank_methods, why_not_ranked
 from icrl_leaderboards.report.sections import MOST_ROWS, Board, Section
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.wording.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
@@ -63,7 +63,9 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> list[str]:
         f"### {title}",
         *map(_picture, section.figures),
         _grid(section, RESULT_COLUMNS, with_references=True),
-        "\n".join(f"- {markdown(note, 400)}" for note in notes_of(table)),
+        "\n".join(
+            f"- {markdown(note, 400)}" for note in (*notes_of(table), *filter(None, map(why_not_ranked, table.rows)))
+        ),
         *map(_picture, (*section.sweeps, *section.costs)),
         _grid(section, COST_COLUMNS, with_references=False),
         "#### Runs",
