@@ -26,7 +26,7 @@ from icrl_leaderboards.analysis.summary import Reference, Row, Table
 from icrl_leaderboards.drawing import glyphs_of, palette, without_glyphs
 from icrl_leaderboards.report.figures.figure import Figure
 from icrl_leaderboards.report.marks import score_bar, swatch
-from icrl_leaderboards.report.ranking import Ranked, probabilities_of_improvement, rank_methods, why_not_ranked
+from icrl_leaderboards.report.ranking import Ranked, probabilities_of_improvement, rank_methods
 from icrl_leaderboards.report.runs import run_view
 from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
 from icrl_leaderboards.report.styles import NAME_LIMIT
@@ -40,6 +40,7 @@ from icrl_leaderboards.wording.cells import (
     settings_of,
     table_decimals,
 )
+from icrl_leaderboards.wording.certificates import certificate_entries
 from icrl_leaderboards.wording.formatting import MISSING, count, interval, with_interval
 from icrl_leaderboards.wording.text import shorten, visible
 from icrl_registry.hooks import ReportSection
@@ -153,6 +154,7 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> dict[str, An
     return {
         "anchor": section.anchor,
         "environment": table.environment,
+        "certificate": certificate_entries(section.certificate) if section.certificate else [],
         "small": Markup(without_glyphs(section.small.svg)),
         "figures": [_figure(each) for each in section.figures],
         "sweeps": [_figure(each) for each in section.sweeps],
@@ -160,7 +162,7 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> dict[str, An
         "result_columns": RESULT_COLUMNS,
         "cost_columns": COST_COLUMNS,
         "entries": [_entry(entry, section) for entry in shown],
-        "notes": [*notes_of(table), *filter(None, map(why_not_ranked, table.rows)), *_left_out(table.rows)],
+        "notes": [*notes_of(table), *_left_out(table.rows)],
         "measured": _measured(table),
         "duels": _duels(table),
         "num_runs": f"{len(section.runs):,}",

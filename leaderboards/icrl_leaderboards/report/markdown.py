@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from icrl_leaderboards.analysis.summary import Reference, Row
 from icrl_leaderboards.report.figures.figure import Figure
-from icrl_leaderboards.report.ranking import rank_methods, why_not_ranked
+from icrl_leaderboards.report.ranking import rank_methods
 from icrl_leaderboards.report.sections import MOST_ROWS, Board, Section
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.wording.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
+from icrl_leaderboards.wording.certificates import certificate_entries
 from icrl_leaderboards.wording.formatting import MISSING, with_interval
 from icrl_leaderboards.wording.text import markdown, visible
 from icrl_registry.hooks import ReportSection
@@ -61,16 +62,23 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> list[str]:
     title = " · ".join(markdown(part) for part in (table.environment, table.protocol, table.track))
     return [
         f"### {title}",
+        *_certificate(section),
         *map(_picture, section.figures),
         _grid(section, RESULT_COLUMNS, with_references=True),
-        "\n".join(
-            f"- {markdown(note, 400)}" for note in (*notes_of(table), *filter(None, map(why_not_ranked, table.rows)))
-        ),
+        "\n".join(f"- {markdown(note, 400)}" for note in notes_of(table)),
         *map(_picture, (*section.sweeps, *section.costs)),
         _grid(section, COST_COLUMNS, with_references=False),
         "#### Runs",
         _runs(section, records),
     ]
+
+
+def _certificate(section: Section) -> list[str]:
+    """What proves that the environment is a test, as a list; nothing where there is no certificate."""
+    if section.certificate is None:
+        return []
+    entries = certificate_entries(section.certificate)
+    return ["\n".join(f"- {name}: {markdown(value, 400)}" for name, value in entries)]
 
 
 def _picture(figure: Figure) -> str:

@@ -11,7 +11,6 @@ from icrl_leaderboards.analysis.statistics.pairs import pooled_difference, poole
 from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.report.figures.adaptation import MOST_CURVES, principal_rows, rivals
 from icrl_leaderboards.report.styles import is_source
-from icrl_leaderboards.wording.text import shorten
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,23 +24,11 @@ class Ranked:
     reference: bool  # the source itself, which is measured but does not compete
 
 
-#: The share of a row's tasks that must have a score for their mean to stand for all of them.
-LEAST_SCORED = 0.5
-
-
-def why_not_ranked(row: Row) -> str | None:
-    """Why a row's normalised score stands for too little to be ranked by; None where it does not.
-
-    A task has a score only if its oracle is clearly better than random, so few scored tasks mean oracles near random, too.
-    """
-    scored, tasks = (row.scores.shape[-1] if row.scores.size else 0), len(row.head.task_labels)
-    if not scored or scored >= LEAST_SCORED * tasks:
-        return None
-    return f"{shorten(row.label, 60)}: not ranked by its score, which is of {scored} of {tasks} tasks only"
-
-
 def rank_methods(tables: Sequence[Table]) -> list[Ranked]:
-    """Methods by their mean score over all environments; those that lack one follow, the more complete first."""
+    """Methods by their mean score over all environments; those that lack one follow, the more complete first.
+
+    Scores that say little (`analysis.standing`) rank nothing.
+    """
     found: dict[str, list[Row | None]] = {}
     for index, table in enumerate(tables):
         for row in principal_rows(table):
@@ -70,7 +57,7 @@ def _opposite(ahead: Estimate) -> Estimate:
 def _ranked(method: str, rows: Sequence[Row | None]) -> Ranked:
     present = [row for row in rows if row is not None]
     scores = [row.scores for row in present if row.scores.size]
-    ranked = len(scores) == len(rows) and not any(why_not_ranked(row) for row in present)
+    ranked = len(scores) == len(rows) and not any(row.set_apart for row in present)
     overall = pooled_difference(scores) if ranked else None
     return Ranked(method, present[0].label, tuple(rows), overall, is_source(present[0]))
 

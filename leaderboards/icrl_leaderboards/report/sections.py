@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, count
 
 from icrl_leaderboards.analysis.summary import Table, group_runs, tables_of, track_order
@@ -14,8 +14,12 @@ from icrl_leaderboards.report.figures.adaptation import episode_plot
 from icrl_leaderboards.report.figures.curves import curve_figure
 from icrl_leaderboards.report.figures.figure import Figure
 from icrl_leaderboards.report.styles import LineStyle, line_styles, styles_of_table
+from icrl_leaderboards.runs.certificates import Certificate
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
+
+Certificates = Mapping[tuple[str, str], Certificate]
+"""Certificates by environment and protocol."""
 
 #: Rows of a table that the report lists; the others are counted.
 MOST_ROWS = 400
@@ -39,6 +43,7 @@ class Section:
     costs: tuple[Figure, ...]
     sweeps: tuple[Figure, ...]
     runs: tuple[RunScores, ...]  # in the order of the rows, then by seed; older runs of a seed last
+    certificate: Certificate | None = None  # of the environment under the protocol, where it was made
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,9 @@ class Board:
     sections: tuple[Section, ...]
 
 
-def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> list[Board]:
+def make_boards(
+    runs: Sequence[RunScores], records: Mapping[str, RunRecord], certificates: Certificates | None = None
+) -> list[Board]:
     """The boards of a report, in the order of their names; `records` are those runs whose full records are at hand."""
     rows = group_runs(runs)
     styles = line_styles(rows)
@@ -67,7 +74,9 @@ def make_boards(runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> 
         for table in tables:
             anchor = anchor_of(table, taken)
             taken.add(anchor)
-            sections.append(_section(table, styles_of_table(table, styles), records, by_id, anchor))
+            section = _section(table, styles_of_table(table, styles), records, by_id, anchor)
+            found = (certificates or {}).get((table.environment, table.protocol))
+            sections.append(replace(section, certificate=found))
         boards.append(Board(f"board-{index + 1}", protocol, track, tuple(sections)))
     return boards
 

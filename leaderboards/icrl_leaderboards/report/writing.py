@@ -10,7 +10,7 @@ from pathlib import Path
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.report.html import render_html
 from icrl_leaderboards.report.markdown import figures_of, plot_file, render_markdown
-from icrl_leaderboards.report.sections import Board, make_boards
+from icrl_leaderboards.report.sections import Board, Certificates, make_boards
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_registry.errors import UsageError
@@ -27,6 +27,7 @@ def write_report(
     out_dir: Path | str,
     hook_sections: Sequence[ReportSection] = (),
     details: Sequence[RunRecord] | None = None,
+    certificates: Certificates | None = None,
 ) -> list[Path]:
     """Writes the report of `runs` into `out_dir` and returns the files' paths: the page, the Markdown, the plots.
 
@@ -36,6 +37,7 @@ def write_report(
         hook_sections: sections that plugins add.
         details: full records of the runs whose provenance and configuration are shown; without it the newest of those
             `runs` that are full records.
+        certificates: of environments, by environment and protocol; each heads its environment's section.
 
     Raises:
         UsageError: the folder cannot be made or written.
@@ -46,7 +48,7 @@ def write_report(
         wanted = set(newest_runs(scores))
         details = [run for run in runs if isinstance(run, RunRecord) and run.run_id in wanted]
     records = {run.run_id: run for run in details}
-    boards = make_boards(scores, records)
+    boards = make_boards(scores, records, certificates)
     headline = _headline(scores, boards)
     files = {
         "index.html": render_html(boards, records, hook_sections, headline),

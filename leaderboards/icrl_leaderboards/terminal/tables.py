@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icrl_leaderboards.analysis.summary import Reference, Row, Table, compute_estimates, group_runs, tables_of
+from icrl_leaderboards.runs.certificates import Certificate
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.wording.cells import LABEL_LIMIT, cells_of, notes_of, settings_of
+from icrl_leaderboards.wording.certificates import certificate_line
 from icrl_leaderboards.wording.columns import (
     DEFAULT_SORT,
     Column,
@@ -36,10 +38,12 @@ def print_leaderboard(
     columns: Sequence[str] | None = None,
     sort: str = DEFAULT_SORT,
     limit: int = 0,
+    certificates: Mapping[tuple[str, str], Certificate] | None = None,
 ) -> None:
     """Prints the runs, grouped over seeds, as tables that fit the terminal; of each the best `limit` rows, 0 for all.
 
-    Without `columns` a table has its `default_columns`.
+    Without `columns` a table has its `default_columns`. `certificates`, by environment and protocol, say below each table
+    whether its environment tests learning in context.
 
     Raises:
         UnknownNameError: a column, or what to sort by, is none of `columns.COLUMNS`.
@@ -63,6 +67,9 @@ def print_leaderboard(
         wanted = chosen or default_columns(table)
         for part in render_table(replace(table, rows=tuple(shown)), entries, console.width, wanted):
             console.print(part)
+        if certificates is not None and (table.environment, table.protocol) in certificates:
+            words = certificate_line(certificates[table.environment, table.protocol])
+            console.print(Text(f"certificate: {words}", style="dim"))
         if hidden:
             console.print(
                 Text(f"{len(hidden):,} more rows: --limit {2 * limit} shows more, --limit 0 all", style="dim")

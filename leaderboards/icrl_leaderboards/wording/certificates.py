@@ -19,11 +19,9 @@ def headroom_in_words(certificate: Certificate) -> str:
     return f"{certificate.headroom:.2f} [{low:.2f}, {high:.2f}] above {certificate.blind_policy.replace('_', ' ')}"
 
 
-def certificate_line(certificate: Certificate | None) -> str:
+def certificate_line(certificate: Certificate) -> str:
     """What a table of results says of its environment."""
-    if certificate is None:
-        return "not certified: `icrl-bench tasks ENV --certificate` measures whether it tests learning in context"
-    return f"oracle solves {solved_in_words(certificate)}, headroom {headroom_in_words(certificate)}"
+    return f"the oracle solves {solved_in_words(certificate)}, headroom {headroom_in_words(certificate)}"
 
 
 def certificate_entries(certificate: Certificate) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
     from icrl_leaderboards.exchange.importing import Outcome
+    from icrl_leaderboards.runs.certificates import Certificate
     from icrl_leaderboards.runs.record import RunRecord
 
 PUBLISHED = Path("leaderboards") / "published"
@@ -69,7 +70,12 @@ def submit(
         raise UsageError("name the runs to publish, or choose them by filters", hint)
     with filters.open(place) as board:
         ids = board.find_runs(runs) if runs else board.run_ids(**filters.chosen)
-        written = [_publish(run, out) for run in board.stream(list(dict.fromkeys(ids)))]
+        written, tables = [], set()
+        for run in board.stream(list(dict.fromkeys(ids))):
+            written.append(_publish(run, out))
+            tables.add((run.environment, run.protocol))
+        certificates = board.certificates()
+        written += [_publish_certificate(certificates[table], out) for table in sorted(tables & set(certificates))]
     if json_:
         typer.echo(json.dumps({"paths": [str(path) for path, _ in written]}))
         return
@@ -89,13 +95,17 @@ def import_(
     json_: JsonFlag = False,
 ) -> None:
     """Check published runs and record them. Exit code 5 if a file was refused; the others are recorded all the same."""
+    from icrl_leaderboards.exchange.certificates import ENDING, find_certificates, read_certificate
     from icrl_leaderboards.exchange.importing import find_files, import_files
 
-    found = find_files(files)
-    if not found:
+    certificates = [read_certificate(path) for path in find_certificates(files)]
+    found = find_files([path for path in files if path.suffix != ENDING])
+    if not found and not certificates:
         raise UsageError(f"no .json file below {', '.join(map(str, files))}", "name files or folders of published runs")
     with place.open() as board:
         outcomes = list(import_files(board, found, replace))
+        for certificate in certificates:
+            board.record_certificate(certificate)
         location = board.place
     if json_:
         rows = [{**vars(outcome), "path": str(outcome.path)} for outcome in outcomes]
@@ -157,10 +167,20 @@ def _write_file(chosen: str, runs: Iterable[RunRecord], out: Path) -> int:
 
 def _publish(run: RunRecord, folder: Path) -> tuple[Path, str]:
     """Writes a run's file; says whether it is new, was there with these bytes, or had others."""
-    from icrl_bench.artefacts.store import write_file
     from icrl_leaderboards.exchange.document import file_name, to_bytes
 
-    path, data = folder / file_name(run), to_bytes(run)
+    return _write_published(folder / file_name(run), to_bytes(run))
+
+
+def _publish_certificate(certificate: Certificate, folder: Path) -> tuple[Path, str]:
+    from icrl_leaderboards.exchange.certificates import certificate_bytes, certificate_file
+
+    return _write_published(folder / certificate_file(certificate), certificate_bytes(certificate))
+
+
+def _write_published(path: Path, data: bytes) -> tuple[Path, str]:
+    from icrl_bench.artefacts.store import write_file
+
     before = path.read_bytes() if path.is_file() else None
     if before == data:
         return path, "unchanged"

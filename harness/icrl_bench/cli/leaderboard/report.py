@@ -28,8 +28,9 @@ def report(
     with filters.open(place) as board:
         scores = board.scores(**filters.chosen)
         details = details_for(scores, board)
+        certificates = board.certificates()
     rows = [row for table in tables_of(group_runs(scores)) for row in table.as_json()]
-    paths = write_report(scores, out, HookManager().report_sections(rows), details)
+    paths = write_report(scores, out, HookManager().report_sections(rows), details, certificates)
     if json_:
         typer.echo(json.dumps({"paths": [str(path) for path in paths]}))
         return

@@ -68,7 +68,8 @@ def show(
         elif format_ != "table":
             typer.echo(format_tables(scores, format_, names, sort, limit or 0), nl=False)
         else:
-            print_leaderboard(scores, columns=names, sort=sort, limit=30 if limit is None else limit)
+            shown = 30 if limit is None else limit
+            print_leaderboard(scores, columns=names, sort=sort, limit=shown, certificates=board.certificates())
 
 
 def _json_rows(scores: Sequence[RunScores], sort: str) -> list[dict[str, Any]]:
