@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Literal
 
+import gymnasium
 import numpy as np
 from pydantic import Field
 
@@ -16,9 +17,19 @@ from icrl_registry.batching import SequentialBatch
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Agent, Checkpoint, Environment, Method, Source, SourceRun
 from icrl_registry.errors import BenchError
-from icrl_registry.testing.toy import ToyPoint, ToyPointConfig, toy_history
+from icrl_registry.testing.toy import STEP_LENGTH, ToyPoint, ToyPointConfig, reward_at, toy_history
 
-__all__ = ["FaultyPoint", "ToyMethod", "ToyOnline", "ToyPoint", "ToyPopulation", "ToySource"]
+__all__ = [
+    "BlindPoint",
+    "FaultyPoint",
+    "MeasuredPoint",
+    "ToyMethod",
+    "ToyOnline",
+    "ToyPoint",
+    "ToyPopulation",
+    "ToySource",
+    "UnsolvedPoint",
+]
 
 
 class FaultyPointConfig(ToyPointConfig):
@@ -63,6 +74,51 @@ class FaultyBatch(SequentialBatch):
         return self.resets > self.config.resets_before
 
 
+class MeasuredPoint(ToyPoint):
+    """The toy with a measure of success: at the goal in the end."""
+
+    id = "toy-measured-v1"
+    success = "within 0.3 of the goal at the end"
+
+    def make(self, task, render_mode=None):
+        return self.measured(super().make(task, render_mode), np.asarray(task.parameters))
+
+    def measured(self, environment, goal):
+        return _Measured(environment, lambda position: float(reward_at(position, goal) > -0.3))
+
+
+class UnsolvedPoint(MeasuredPoint):
+    """Nobody succeeds here."""
+
+    id = "toy-unsolved-v1"
+
+    def measured(self, environment, goal):
+        return _Measured(environment, lambda position: 0.0)
+
+
+class BlindPoint(MeasuredPoint):
+    """Every task pays and succeeds alike: to stay where one is."""
+
+    id = "toy-blind-v1"
+
+    def measured(self, environment, goal):
+        return _Measured(environment, lambda position: 1.0, lambda position: float(reward_at(position, np.zeros(2))))
+
+
+class _Measured(gymnasium.Wrapper):
+    def __init__(self, environment, success, reward=None) -> None:
+        super().__init__(environment)
+        self.success, self.paid = success, reward
+
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        if self.paid is not None:
+            reward = self.paid(observation)
+        if terminated or truncated:
+            info = {**info, "success": self.success(observation)}
+        return observation, reward, terminated, truncated, info
+
+
 class ToySourceConfig(ComponentConfig):
     total_steps: int = Field(80, ge=1, description="environment steps a task")
     pause: float = Field(0.0, ge=0, description="seconds that a task takes")
@@ -81,7 +137,8 @@ class ToySource(Source):
         self.config = config
 
     def collect(self, environment: Environment, tasks, seeds, report_steps, checkpoints=None):
-        for task, seed in zip(tasks, seeds, strict=True):
+        for given, seed in zip(tasks, seeds, strict=True):
+            task = given if given.parameters else dataclasses.replace(given, parameters=(0.0, 0.0))  # a mixture's
             horizon = environment.spec.horizon
             history = toy_history(environment, task, self.config.total_steps // horizon, int(seed.generate_state(1)[0]))
             for _ in range(4):
@@ -93,6 +150,10 @@ class ToySource(Source):
                 history = self._break(history)
             policy = {"goal": np.asarray(task.parameters, dtype=np.float32)}
             yield SourceRun(history, policy, {"greedy_return": float(history.rewards.max())})
+
+    def greedy_policy(self, policy_tensors, environment_spec):
+        goal = policy_tensors["goal"]
+        return lambda observations: np.clip((goal - observations) / STEP_LENGTH, -1, 1).astype(np.float32)
 
     def _break(self, history):
         fault = self.config.fault
