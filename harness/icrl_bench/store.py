@@ -24,6 +24,7 @@ from icrl_registry.errors import BenchError, DamagedArtefactError
 
 MANIFEST = "manifest.json"
 SEAL = "manifest_sha256"  # the manifest's checksum of itself; a manifest without one is taken as it is
+PLACE = "artefact"  # kind and name, in the manifest: two whole artefacts that were exchanged must not pass for each other
 ADDRESS_LENGTH = 16
 REBUILD_HINT = "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again"
 
@@ -83,6 +84,9 @@ class Store:
         seal = manifest.pop(SEAL, None)
         if not isinstance(manifest.get("files"), dict) or seal not in (None, _digest(manifest)):
             raise DamagedArtefactError(f"{path} differs from its checksum", REBUILD_HINT)
+        made_as = manifest.pop(PLACE, f"{kind}/{name}")
+        if made_as != f"{kind}/{name}":
+            raise DamagedArtefactError(f"{path} belongs to another artefact, {made_as}", REBUILD_HINT)
         return manifest
 
     @contextmanager
@@ -95,7 +99,7 @@ class Store:
             temporary.mkdir(parents=True)
             try:
                 yield temporary
-                _seal(temporary, about)
+                _seal(temporary, {**about, PLACE: f"{kind}/{name}"})
                 shutil.rmtree(final, ignore_errors=True)
                 temporary.rename(final)
             except BaseException:
