@@ -20,11 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from icrl_registry.errors import BenchError, DamagedArtefactError
+from icrl_registry.errors import BenchError, DamagedArtefactError, refused_by_the_machine
 
 MANIFEST = "manifest.json"
 SEAL = "manifest_sha256"  # the manifest's checksum of itself; a manifest without one is taken as it is
-PLACE = "artefact"  # kind and name, in the manifest: two whole artefacts that were exchanged must not pass for each other
+PLACE = (
+    "artefact"  # kind and name, in the manifest: two whole artefacts that were exchanged must not pass for each other
+)
 ADDRESS_LENGTH = 16
 REBUILD_HINT = "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again"
 
@@ -80,6 +82,8 @@ class Store:
         try:
             manifest = dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
+            if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):
+                raise refusal from error
             raise DamagedArtefactError(f"cannot read {path}: {error}", REBUILD_HINT) from error
         seal = manifest.pop(SEAL, None)
         if not isinstance(manifest.get("files"), dict) or seal not in (None, _digest(manifest)):

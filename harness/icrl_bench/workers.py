@@ -20,7 +20,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
 
-from icrl_registry.errors import EXIT_INTERRUPTED, BenchError
+from icrl_registry.errors import EXIT_INTERRUPTED, BenchError, refused_by_the_machine
 
 POLL_SECONDS = 0.25
 
@@ -76,6 +76,8 @@ def _guarded(function: Callable[..., Any], job: tuple[Any, ...]) -> Any:
     except BenchError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and (refusal := refused_by_the_machine(error)):
+            raise refusal from None
         where = traceback.format_exc(limit=-3)
         notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
         raise BenchError(f"{notes}{type(error).__name__}: {error}", f"where it arose:\n{where}") from None

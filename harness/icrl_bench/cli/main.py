@@ -17,7 +17,14 @@ import typer
 from icrl_bench.cli import bench, data, doctor, plugins, run, sweep, tasks
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_registry import __version__
-from icrl_registry.errors import EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, BenchError
+from icrl_registry.errors import (
+    EXIT_DONE,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    BenchError,
+    refused_by_the_machine,
+)
 
 app = typer.Typer(
     name="icrl-bench",
@@ -101,6 +108,8 @@ def _handle_other(error: Exception, as_json: bool) -> int:
         return _say(_envelope("usage", str(message()), _usage_hint(error)), EXIT_USAGE, as_json)
     if isinstance(error.__cause__, EOFError):
         error = error.__cause__  # typer takes it for the end of the user's input
+    if isinstance(error, OSError) and (refusal := refused_by_the_machine(error)):
+        return _say(refusal.as_json(), refusal.exit_code, as_json)
     if not as_json:
         traceback.print_exception(error)
     hint = "this is a fault of icrl-bench or of a plugin: please report it with the traceback"
