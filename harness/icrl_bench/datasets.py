@@ -33,7 +33,7 @@ class Dataset:
         path = self.store.path("datasets", self.address) / PLAN_FILE
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise DamagedArtefactError(
                 f"cannot read {path}: {error}", "the `icrl-bench run` command that collects this data writes it again"
             ) from error
@@ -149,7 +149,7 @@ def plot_learning_curves(datasets: Sequence[Dataset], out: Path) -> list[str]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=130)
-    except (OSError, ValueError) as error:  # no such format is a ValueError
+    except (OSError, ValueError, TypeError, RecursionError) as error:  # no such format is a ValueError
         raise UsageError(
             f"cannot write {out}: {error}", "give --out a writable path that ends in .png or .svg"
         ) from error

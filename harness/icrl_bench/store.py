@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -81,12 +82,13 @@ class Store:
         path = self.path(kind, name) / MANIFEST
         try:
             manifest = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            seal = manifest.pop(SEAL, None)
+            is_whole = _names_files(manifest.get("files")) and seal in (None, _digest(manifest))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):
                 raise refusal from error
             raise DamagedArtefactError(f"cannot read {path}: {error}", REBUILD_HINT) from error
-        seal = manifest.pop(SEAL, None)
-        if not isinstance(manifest.get("files"), dict) or seal not in (None, _digest(manifest)):
+        if not is_whole:
             raise DamagedArtefactError(f"{path} differs from its checksum", REBUILD_HINT)
         made_as = manifest.pop(PLACE, f"{kind}/{name}")
         if made_as != f"{kind}/{name}":
@@ -208,6 +210,14 @@ def _seal(folder: Path, about: Mapping[str, Any]) -> None:
     for file in folder.iterdir():
         _sync(file)
     _sync(folder)
+
+
+def _names_files(files: object) -> bool:
+    """Whether a manifest's files are names in its own folder, with a checksum each."""
+    return isinstance(files, dict) and all(
+        re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name) and isinstance(digest, str)
+        for name, digest in files.items()
+    )
 
 
 def _digest(document: Mapping[str, Any]) -> str:

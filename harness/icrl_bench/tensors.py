@@ -73,7 +73,7 @@ def map_file(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         header = json.loads(text)
         metadata = dict(header.pop("__metadata__", {}))
         return {name: _map(path, 8 + length, entry) for name, entry in header.items()}, metadata
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):
             raise refusal from error
         raise DamagedArtefactError(

@@ -185,7 +185,7 @@ def _describe(store: Store, plan: Plan) -> None:
 def _is_json(path: Path) -> bool:
     try:
         return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

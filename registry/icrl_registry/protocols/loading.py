@@ -158,11 +158,11 @@ def _read(path: Path) -> Protocol:
         return Protocol.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "name another protocol") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not TOML: {error}", "repair the file, or name another protocol") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UsageError(
             f"{path}: {where}: {first['msg']}", "compare with a protocol that comes with the package"
         ) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no TOMLDecodeError
+        raise UsageError(f"{path} is not TOML: {error}", "repair the file, or name another protocol") from error
