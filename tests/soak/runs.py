@@ -16,7 +16,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 TOY_DISTRIBUTION = HERE.parent / "harness" / "toy_distribution"
-TIMEOUT = 300.0  # seconds; a machine can be busy
+TIMEOUT = 120.0  # seconds; a machine can be busy
 TENSORS = ("history.safetensors", "policy.safetensors", "checkpoint.safetensors", "floors.json")
 
 

@@ -83,7 +83,7 @@ def _run(arguments: list[str]) -> int:
         return _handle_other(RuntimeError(f"a plugin or library called sys.exit({error.code!r})"), as_json)
     except BrokenPipeError:
         return _reader_has_gone()
-    except Exception as error:
+    except BaseException as error:  # a plugin's, or a panic of an extension module
         return _handle_other(error, as_json)
 
 
@@ -93,7 +93,7 @@ def _reader_has_gone() -> int:
     return EXIT_DONE
 
 
-def _handle_other(error: Exception, as_json: bool) -> int:
+def _handle_other(error: BaseException, as_json: bool) -> int:
     """Typer's own exceptions (usage errors, Abort, Exit), and whatever nobody expected."""
     if isinstance(error, typer.Abort) and not isinstance(error.__cause__, EOFError):
         return _say(
@@ -116,7 +116,7 @@ def _handle_other(error: Exception, as_json: bool) -> int:
     return _say(_envelope("internal", f"{type(error).__name__}: {error}", hint), EXIT_INTERNAL, as_json)
 
 
-def _usage_hint(error: Exception) -> str:
+def _usage_hint(error: BaseException) -> str:
     context: Any = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "icrl-bench"
     return f"`{command} --help` shows what it takes"
