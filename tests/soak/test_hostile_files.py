@@ -38,9 +38,7 @@ def test_mutated_files(reader: str, size: Size, ledger: Ledger, tmp_path: Path):
     shutil.copytree(kept, seeds)
     for path in ROOT.glob(GOOD[reader]) if GOOD[reader] else ():
         shutil.copy(path, seeds / path.name)
-    seconds, runs = size.pick(20, 60, 600), size.pick(150, 3000, 10**9)
-    if size is Size.small:
-        seconds = 9  # below what starts the guided search, which takes its time to instrument
+    seconds, runs = size.pick(9, 40, 600), size.pick(150, 3000, 10**9)  # the guided search starts at 10 seconds
     command = [sys.executable, HERE / "fuzz_readers.py", reader, seeds, str(seconds), str(runs), scratch]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 300, cwd=tmp_path, check=False)
     count = re.findall(r"^READ (\d+)", ended.stderr, re.MULTILINE)
