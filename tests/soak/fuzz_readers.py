@@ -84,7 +84,7 @@ def mutate(content: bytes, generator: np.random.Generator) -> bytes:
 
 
 def main() -> None:
-    """Runs until SECONDS are over or RUNS inputs were read; the last line says how many."""
+    """Runs until SECONDS are over or RUNS inputs were read; SCRATCH/count says how many, in tens."""
     name, corpus, seconds, runs, scratch = (
         sys.argv[1],
         Path(sys.argv[2]),
@@ -106,11 +106,14 @@ def main() -> None:
             from ours import READERS, BenchError
     read, ending = READERS[name]
     path, watch, count = Path(scratch) / f"input{ending}", Watch(os.path.abspath(scratch)), 0
+    counted = Path(scratch) / "count"
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
     def feed(content: bytes) -> None:
         nonlocal count
         count += 1
+        if count % 10 == 0:
+            counted.write_text(str(count))  # the guided search ends the process where it stands
         path.write_bytes(content)
         began = time.monotonic()
         watch.on = True
@@ -131,15 +134,11 @@ def main() -> None:
     if atheris is not None:
         options = [f"-max_total_time={seconds:.0f}", "-rss_limit_mb=4096", "-verbosity=0", "-max_len=65536"]
         atheris.Setup([sys.argv[0], *options, f"-artifact_prefix={scratch}/", str(corpus)], feed)
-        import atexit
-
-        atexit.register(lambda: sys.stderr.write(f"READ {count}\n"))
         atheris.Fuzz()
         return
     generator, end = np.random.default_rng(24), time.monotonic() + seconds
     while count < runs and time.monotonic() < end:
         feed(mutate(seeds[int(generator.integers(len(seeds)))].read_bytes(), generator))
-    sys.stderr.write(f"READ {count}\n")
 
 
 if __name__ == "__main__":
