@@ -9,6 +9,7 @@ that share artefacts must not be started at the same time).
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -170,9 +171,14 @@ def write_file(path: Path, content: bytes) -> None:
     temporary = _temporary(path)
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        _sync(temporary)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(content)
+            _sync(temporary)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def remove_file(path: Path) -> None:
