@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint docs clean
+.PHONY: run test lint docs soak audit clean
 
 # One seed of AD with Mamba on Pusher-Goal under the laptop protocol; interrupted, the same command continues.
 run: $(VENV)/.installed
@@ -17,6 +17,14 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The campaigns of tests/soak at full length, for hours; at the end one table: campaign, tried, survived, found.
+soak: $(VENV)/.installed-soak
+	$(BIN)/pytest tests/soak --soak full -q
+
+# Known vulnerabilities of constraints.txt, and docs/licences.md.
+audit: $(VENV)/.installed-dev
+	$(BIN)/python .ci/audit.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +41,10 @@ docs: $(VENV)/.installed-docs
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/pip install --quiet -c constraints.txt -e ".[docs]"
+	touch $@
+
+$(VENV)/.installed-soak: $(VENV)/.installed-dev
+	$(BIN)/pip install --quiet -c constraints.txt -e ".[soak]"
 	touch $@
 
 clean:

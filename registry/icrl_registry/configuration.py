@@ -77,7 +77,7 @@ def parse_assignments(assignments: Sequence[str], sections: Sequence[str] = SECT
 def _parse_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -89,7 +89,7 @@ def read_config_file(path: Path) -> dict[str, dict[str, Any]]:
         raise UsageError(
             f"cannot read the configuration {path}: {error.strerror}", "give --config an existing TOML file"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no TOMLDecodeError
         raise UsageError(
             f"{path} is not TOML: {error}", "write tables such as [method] with KEY = VALUE lines"
         ) from error

@@ -134,7 +134,9 @@ def import_entry(entry: PluginEntry, group: str) -> Any:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return EntryPoint(entry.name, entry.value, group).load()
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # panics of extension modules are no Exceptions
         detail = f"{type(error).__name__}: {error}".rstrip(": ")
         raise PluginError(f"{_whose(entry)} cannot be imported: {detail}", _how_to_fix(entry)) from error
 

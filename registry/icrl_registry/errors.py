@@ -5,6 +5,7 @@ Exit codes are part of the command line's contract (README, "Exit codes"); scrip
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -82,3 +83,28 @@ def unknown_name(what: str, name: str, known: Iterable[str], list_command: str =
     if list_command:
         hint += f" (`{list_command}` lists them)"
     return UnknownNameError(f"unknown {what} '{name}'", hint)
+
+
+#: What the machine refuses, whatever a file holds; with what helps.
+_REFUSALS = {
+    errno.ENOSPC: "free some space and run the same command again; it continues",
+    errno.EDQUOT: "free some space and run the same command again; it continues",
+    errno.EROFS: "choose another folder with --home DIR",
+    errno.EACCES: "choose another folder with --home DIR",
+    errno.EPERM: "choose another folder with --home DIR",
+    errno.EMFILE: "`ulimit -n 4096` allows more open files; then run the same command again; it continues",
+    errno.ENFILE: "close other programs and run the same command again; it continues",
+    errno.ENOMEM: "close other programs and run the same command again; it continues",
+    errno.EIO: "the disk may be failing: `dmesg` says more; --home DIR chooses another",
+}
+
+
+def refused_by_the_machine(error: OSError, place: object = None) -> BenchError | None:
+    """A full, read-only or failing disk and the like, in words; None for an error that tells of the file itself.
+
+    Such an error is no damage: nothing may be discarded because of it.
+    """
+    hint = _REFUSALS.get(error.errno or 0)
+    if hint is None:
+        return None
+    return BenchError(f"cannot use {place or error.filename or 'a file'}: {error.strerror}", hint)

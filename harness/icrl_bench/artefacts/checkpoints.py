@@ -47,7 +47,7 @@ def _documents(path: Path) -> tuple[Any, dict[str, Any]]:
     metadata = map_file(path)[1]
     try:
         return json.loads(metadata["state"]), json.loads(metadata.get("harness", "{}"))
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise DamagedArtefactError(
             f"{path} has no readable state: {error}",
             "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again",

@@ -40,7 +40,7 @@ class Dataset:
         path = self.store.path("datasets", self.address) / PLAN_FILE
         try:
             return dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise DamagedArtefactError(
                 f"cannot read {path}: {error}", "the `icrl-bench run` command that collects this data writes it again"
             ) from error
@@ -140,7 +140,7 @@ class WallClock:
 def _is_json(path: Path) -> bool:
     try:
         return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 

@@ -14,6 +14,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,10 +22,13 @@ from pathlib import Path
 from typing import Any
 
 from icrl_bench.artefacts.locks import LONGEST_WAIT, hold_lock
-from icrl_registry.errors import BenchError, DamagedArtefactError
+from icrl_registry.errors import BenchError, DamagedArtefactError, refused_by_the_machine
 
 MANIFEST = "manifest.json"
 SEAL = "manifest_sha256"  # the manifest's checksum of itself; a manifest without one is taken as it is
+PLACE = (
+    "artefact"  # kind and name, in the manifest: two whole artefacts that were exchanged must not pass for each other
+)
 ADDRESS_LENGTH = 16
 REBUILD_HINT = "`icrl-bench data verify --discard-damaged` removes it; the same run command then makes it again"
 
@@ -74,11 +78,17 @@ class Store:
         path = self.path(kind, name) / MANIFEST
         try:
             manifest = dict(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            seal = manifest.pop(SEAL, None)
+            is_whole = _names_files(manifest.get("files")) and seal in (None, _digest(manifest))
+        except (OSError, ValueError, TypeError, RecursionError) as error:
+            if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):
+                raise refusal from error
             raise DamagedArtefactError(f"cannot read {path}: {error}", REBUILD_HINT) from error
-        seal = manifest.pop(SEAL, None)
-        if not isinstance(manifest.get("files"), dict) or seal not in (None, _digest(manifest)):
+        if not is_whole:
             raise DamagedArtefactError(f"{path} differs from its checksum", REBUILD_HINT)
+        made_as = manifest.pop(PLACE, f"{kind}/{name}")
+        if made_as != f"{kind}/{name}":
+            raise DamagedArtefactError(f"{path} belongs to another artefact, {made_as}", REBUILD_HINT)
         return manifest
 
     @contextmanager
@@ -91,7 +101,7 @@ class Store:
             temporary.mkdir(parents=True)
             try:
                 yield temporary
-                _seal(temporary, about)
+                _seal(temporary, {**about, PLACE: f"{kind}/{name}"})
                 shutil.rmtree(final, ignore_errors=True)
                 temporary.rename(final)
             except BaseException:
@@ -150,9 +160,14 @@ def write_file(path: Path, content: bytes) -> None:
     temporary = _temporary(path)
     with _disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        _sync(temporary)
-        temporary.replace(path)
+        try:
+            temporary.write_bytes(content)
+            _sync(temporary)
+            temporary.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+            raise
 
 
 def remove_file(path: Path) -> None:
@@ -190,6 +205,14 @@ def _seal(folder: Path, about: Mapping[str, Any]) -> None:
     for file in folder.iterdir():
         _sync(file)
     _sync(folder)
+
+
+def _names_files(files: object) -> bool:
+    """Whether a manifest's files are names in its own folder, with a checksum each."""
+    return isinstance(files, dict) and all(
+        re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}", name) and isinstance(digest, str)
+        for name, digest in files.items()
+    )
 
 
 def _digest(document: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from icrl_registry.contracts import Array
-from icrl_registry.errors import DamagedArtefactError, PluginError
+from icrl_registry.errors import DamagedArtefactError, PluginError, refused_by_the_machine
 
 _DTYPES = {  # in the order in which the library stores them: large items first, so that all are aligned
     "U64": np.uint64, "I64": np.int64, "F64": np.float64, "F32": np.float32, "U32": np.uint32, "I32": np.int32,
@@ -73,7 +73,9 @@ def map_file(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         header = json.loads(text)
         metadata = dict(header.pop("__metadata__", {}))
         return {name: _map(path, 8 + length, entry) for name, entry in header.items()}, metadata
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):
+            raise refusal from error
         raise DamagedArtefactError(
             f"cannot read {path}: {error}", "`icrl-bench data verify --discard-damaged`, then the same run command"
         ) from error

@@ -18,7 +18,14 @@ from icrl_bench.cli import bench, claims, data, doctor, grid, plugins, run, swee
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_bench.machine.streams import accept_any_text
 from icrl_registry import __version__
-from icrl_registry.errors import EXIT_DONE, EXIT_INTERNAL, EXIT_INTERRUPTED, EXIT_USAGE, BenchError
+from icrl_registry.errors import (
+    EXIT_DONE,
+    EXIT_INTERNAL,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    BenchError,
+    refused_by_the_machine,
+)
 
 app = typer.Typer(
     name="icrl-bench",
@@ -81,7 +88,7 @@ def _run(arguments: list[str]) -> int:
         return _handle_other(RuntimeError(f"a plugin or library called sys.exit({error.code!r})"), as_json)
     except BrokenPipeError:
         return _reader_has_gone()
-    except Exception as error:
+    except BaseException as error:  # a plugin's, or a panic of an extension module
         return _handle_other(error, as_json)
 
 
@@ -91,7 +98,7 @@ def _reader_has_gone() -> int:
     return EXIT_DONE
 
 
-def _handle_other(error: Exception, as_json: bool) -> int:
+def _handle_other(error: BaseException, as_json: bool) -> int:
     """Typer's own exceptions (usage errors, Abort, Exit), and whatever nobody expected."""
     if isinstance(error, typer.Abort) and not isinstance(error.__cause__, EOFError):
         return _say(
@@ -109,13 +116,15 @@ def _handle_other(error: Exception, as_json: bool) -> int:
         return _say(_envelope("usage", str(message()), _usage_hint(error)), EXIT_USAGE, as_json)
     if isinstance(error.__cause__, EOFError):
         error = error.__cause__  # typer takes it for the end of the user's input
+    if isinstance(error, OSError) and (refusal := refused_by_the_machine(error)):
+        return _say(refusal.as_json(), refusal.exit_code, as_json)
     if not as_json:
         traceback.print_exception(error)
     hint = "this is a fault of icrl-bench or of a plugin: please report it with the traceback"
     return _say(_envelope("internal", f"{type(error).__name__}: {error}", hint), EXIT_INTERNAL, as_json)
 
 
-def _usage_hint(error: Exception) -> str:
+def _usage_hint(error: BaseException) -> str:
     context: Any = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "icrl-bench"
     return f"`{command} --help` shows what it takes"

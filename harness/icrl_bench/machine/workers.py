@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from icrl_bench.machine.streams import accept_any_text
-from icrl_registry.errors import EXIT_INTERRUPTED, BenchError
+from icrl_registry.errors import EXIT_INTERRUPTED, BenchError, refused_by_the_machine
 
 POLL_SECONDS = 0.25
 
@@ -79,6 +79,8 @@ def _guarded(function: Callable[..., Any], job: tuple[Any, ...]) -> Any:
     except BenchError:
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and (refusal := refused_by_the_machine(error)):
+            raise refusal from None
         where = traceback.format_exc(limit=-3)
         notes = "".join(f"{note}: " for note in getattr(error, "__notes__", ()))
         raise BenchError(f"{notes}{type(error).__name__}: {error}", f"where it arose:\n{where}") from None

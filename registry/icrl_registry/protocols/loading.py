@@ -196,13 +196,13 @@ def parse_protocol(text: str, name: str) -> Protocol:
     """
     try:
         protocol = Protocol.model_validate(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{name} is not TOML: {error}", "repair the file, or name another protocol") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         hint = "compare with a protocol that comes with the package"
         raise UsageError(f"{name}: {where}: {first['msg']}", hint) from error
+    except (ValueError, RecursionError) as error:  # a number of 5,000 digits is no TOMLDecodeError
+        raise UsageError(f"{name} is not TOML: {error}", "repair the file, or name another protocol") from error
     protocol._text = text
     return protocol
 

@@ -1,0 +1,140 @@
+"""A disk that is full, over quota, read-only or broken, and a table of files that is full, at any call of a run.
+
+A library that is loaded before the C library (`shim/faulty_disk.c`) makes the n-th call on files of the home fail, in the run
+and in its workers alike. The run ends with exit code 1 and a sentence, or goes on where the failure does not matter; once
+the disk is well again the same command ends as if nothing had been.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import struct
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from .ledger import Ledger, Size
+from .runs import HERE, Ended, Starter, database_problems, left_over, tensors_below
+
+ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EMFILE")
+FAILED, DAMAGED = 1, 5
+
+pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
+
+
+@dataclass
+class FaultyDisk:
+    """The folder whose files are on the disk, and the numbers that its calls share."""
+
+    folder: Path
+    control: Path
+    starter: Starter
+
+    def fail(self, error: str | None, call: int = 0, from_then_on: bool = False) -> None:
+        number = getattr(errno, error) if error else 0
+        with self.control.open("r+b") as handle:  # in place: it is mapped
+            handle.write(struct.pack("<4q", 0, call, number, from_then_on))
+
+    def calls(self) -> int:
+        """Calls since `fail` that could have failed."""
+        return int(struct.unpack("<4q", self.control.read_bytes())[0])
+
+
+@pytest.fixture(scope="module")
+def disk(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyDisk]:
+    folder = tmp_path_factory.mktemp("faulty")
+    library, control, below = folder / "faulty_disk.so", folder / "control", folder / "disk"
+    subprocess.run(
+        ["cc", "-O1", "-shared", "-fPIC", "-o", library, HERE / "shim" / "faulty_disk.c", "-ldl"], check=True
+    )
+    below.mkdir()
+    control.write_bytes(bytes(32))
+    environment = {"LD_PRELOAD": str(library), "FAULTY_DISK": str(control), "FAULTY_DISK_BELOW": str(below)}
+    starter = Starter(site, folder / "tmp", environment)
+    yield FaultyDisk(below, control, starter)
+    starter.close()
+
+
+def command(starter: Starter, home: Path) -> list[str | Path]:
+    fixed = ["run", "-m", "toy-method", "-e", "toy-point", "-p", HERE / "population.toml", "--device", "cpu"]
+    return [*fixed, "--set", "method.checkpoint_every=4", "--jobs", "2", "--home", home, "--json"]
+
+
+@pytest.fixture(scope="module")
+def whole(disk: FaultyDisk) -> tuple[Path, Any, dict[str, bytes]]:
+    """An undisturbed run: its home, its row and its bytes."""
+    disk.starter.warm(command(disk.starter, disk.folder / "warm"))
+    home = disk.folder / "whole"
+    row = disk.starter.run(command(disk.starter, home), disk.folder.parent / "out").row()
+    return home, row, tensors_below(home)
+
+
+def prepare(home: Path, whole: Path, collected: bool) -> None:
+    """From nothing, or with the histories alone."""
+    if collected:
+        shutil.copytree(whole / "datasets", home / "datasets")
+
+
+def is_a_sentence(ended: Ended) -> bool:
+    """Whether a failed run said in one line of words what was wrong, and what to do."""
+    error = json.loads(ended.out)["error"]
+    return "\n" not in error["message"] and " " in error["message"] and bool(error["hint"])
+
+
+def problem(disk: FaultyDisk, home: Path, row: Any, tensors: dict[str, bytes], read_only: bool) -> str | None:
+    """What went wrong with a run on a disk that fails, or with the run after it."""
+    out = disk.folder.parent / "out"
+    running = disk.starter.start(command(disk.starter, home), out)
+    ended = running.wait()
+    # SQLite calls a database damaged that it can't read; the hint is to move it, which loses nothing
+    kept = ended.status == DAMAGED and "leaderboard.sqlite" in ended.out and "`mv " in ended.out
+    if (ended.status not in (0, FAILED) and not kept) or "Traceback" in ended.said:
+        return f"ended with {ended.status}: {ended.said[-700:]}"
+    if ended.status == FAILED and not is_a_sentence(ended):
+        return f"no sentence: {ended.said[-700:]}"
+    if ended.status == 0 and ended.row() != row:
+        return "silent: another row"
+    if left := running.orphans():
+        return f"left processes {left}"
+    disk.fail(None)
+    ended = disk.starter.run(command(disk.starter, home), out)
+    if ended.status != 0:
+        return f"the next run ended with {ended.status}: {ended.said[-700:]}"
+    if ended.row() != row or tensors_below(home) != tensors:
+        return "silent: the next run ends otherwise"
+    # a disk that became read-only keeps what lay there; the next write of the same file takes its place
+    left_behind = [] if read_only else left_over(home, disk.starter.temporary)
+    return f"temporary files {left_behind}" if left_behind else "; ".join(database_problems(home)) or None
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_the_nth_call_fails(
+    error: str, disk: FaultyDisk, whole: tuple[Path, Any, dict[str, bytes]], size: Size, ledger: Ledger
+):
+    home_of_whole, row, tensors = whole
+    generator, home = np.random.default_rng([23, *error.encode()]), disk.folder / "home"
+    for collected in (True, False):
+        prepare(home, home_of_whole, collected)
+        disk.fail(error)
+        disk.starter.run(command(disk.starter, home), disk.folder.parent / "out").row()
+        calls = disk.calls()
+        shutil.rmtree(home)
+        assert calls > 3, "the library is not at work"
+        trials = min(calls, size.pick(3 if collected else 1, 16 if collected else 4, calls))
+        edges = np.linspace(1, calls + 1, trials + 1).astype(int)  # one call of each part of the run
+        for trial, call in enumerate(generator.integers(edges[:-1], np.maximum(edges[1:], edges[:-1] + 1))):
+            for from_then_on in (False, True) if size is Size.full else (trial % 2 == 0,):
+                prepare(home, home_of_whole, collected)
+                disk.fail(error, int(call), from_then_on)
+                what = f"{error} at call {call} of {calls}{' and later' if from_then_on else ''}"
+                ledger.note(what, problem(disk, home, row, tensors, error == "EROFS" and from_then_on))
+                disk.fail(None)
+                shutil.rmtree(home, ignore_errors=True)
+    ledger.settle()
