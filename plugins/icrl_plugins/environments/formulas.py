@@ -43,10 +43,13 @@ class Formulas(ABC):
     horizon: ClassVar[int]  # H
     observation_size: ClassVar[int]  # O
     action_size: ClassVar[int]  # A
-    control_scale: ClassVar[float] = 1.0  # control that action 1 stands for, in the actuator's unit
+    #: Control that action 1 stands for, in the actuator's unit: one number, or one for each of the A actuators.
+    control_scale: ClassVar[float | tuple[float, ...]] = 1.0
 
     model_file: ClassVar[str]  # among the models that Gymnasium ships
     frame_skip: ClassVar[int]  # MuJoCo steps per environment step
+    body_masses: ClassVar[Mapping[str, float]] = {}  # kg, of bodies that differ from the model file
+    joint_damping: ClassVar[Mapping[str, float]] = {}  # N·s/m of slides, N·m·s/rad of hinges that differ from it
     tracked_bodies: ClassVar[tuple[str, ...]] = ()
     reads_contact_forces: ClassVar[bool] = False
     camera: ClassVar[Mapping[str, float]] = {}  # of rendered frames, as MuJoCo's `mjvCamera` names them

@@ -30,7 +30,7 @@ from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Bool
 
 
 def load_model(family: Formulas) -> mujoco.MjModel:
-    """Compiles the family's body from the model file that Gymnasium ships."""
+    """Compiles the family's body from the model file that Gymnasium ships, with the masses and dampings it states."""
     with kept_warnings() as messages:
         model = mujoco.MjModel.from_xml_path(expand_model_path(family.model_file))
     for message in messages:
@@ -38,6 +38,14 @@ def load_model(family: Formulas) -> mujoco.MjModel:
             "settotalmass" not in message
         ):  # half_cheetah.xml uses it, and another way to set the mass alters the physics
             warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+    for name, mass in family.body_masses.items():
+        row = model.body(name).id
+        model.body_inertia[row] *= mass / model.body_mass[row]
+        model.body_mass[row] = mass
+    for name, damping in family.joint_damping.items():
+        model.dof_damping[model.joint(name).dofadr[0]] = damping
+    if family.body_masses or family.joint_damping:
+        mujoco.mj_setConst(model, mujoco.MjData(model))  # the inverse masses that contacts are solved with
     return model
 
 
@@ -88,6 +96,7 @@ class MujocoBatch(BatchedEnvironment):
         self.model = load_model(family) if model is None else model
         # A diverged simulation must show as NaN, which the caller refuses, not as a silent jump back to the start.
         self.model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
+        self.control_scale = np.asarray(family.control_scale)  # () or (A,)
         self.time_step = self.model.opt.timestep * family.frame_skip  # s
         self.parameters = np.stack([family.checked_parameters(task) for task in tasks])  # (K, P)
         self._data = [mujoco.MjData(self.model) for _ in tasks]
@@ -190,7 +199,7 @@ class MujocoBatch(BatchedEnvironment):
             raise ValueError(f"actions of {self.family.id} must be finite numbers in [-1, 1], got {actions.tolist()}")
         if (self._elapsed[rows] < 0).any():
             raise ValueError(f"a task of {self.family.id} was stepped before its first reset")
-        controls = np.minimum(np.maximum(actions, -1.0), 1.0) * self.family.control_scale  # (R, A)
+        controls = np.minimum(np.maximum(actions, -1.0), 1.0) * self.control_scale  # (R, A)
         with kept_warnings() as messages:
             self._step_physics(controls, rows)
         if messages:
