@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
-from icrl_leaderboards.database.connections import LeaderboardError, connections, parse_location
+from icrl_leaderboards.database import connections
+from icrl_leaderboards.database.connections import LeaderboardError, parse_location
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.database.schema import SCHEMA_VERSION
 from icrl_leaderboards.runs.record import PluginUse, RunRecord
