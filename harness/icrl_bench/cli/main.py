@@ -14,8 +14,9 @@ from typing import Any
 
 import typer
 
-from icrl_bench.cli import bench, claims, data, doctor, grid, plugins, run, sweep, tasks
+from icrl_bench.cli import bench, claims, data, doctor, plugins, tasks
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
+from icrl_bench.cli.runs import grid, run, sweep
 from icrl_bench.machine.streams import accept_any_text
 from icrl_registry import __version__
 from icrl_registry.errors import (
