@@ -15,10 +15,6 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from .ledger import Ledger, Size
-
-pytest.importorskip("icrl_plugins.kernels.attention.operation", reason="the kernels have no formulas beside them")
-
 from icrl_plugins.kernels.attention.operation import causal_attention
 from icrl_plugins.kernels.attention.reference import attention_reference
 from icrl_plugins.kernels.causal_conv.operation import causal_conv_silu
@@ -27,6 +23,8 @@ from icrl_plugins.kernels.rms_norm.operation import rms_norm
 from icrl_plugins.kernels.rms_norm.reference import rms_norm_reference
 from icrl_plugins.kernels.selective_scan.operation import selective_scan
 from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
+
+from .ledger import Ledger, Size
 
 Tensor = torch.Tensor
 SCALES = {"usual": 1.0, "tiny": 1e-3, "denormal": 1e-39, "large": 30.0, "zero": 0.0}

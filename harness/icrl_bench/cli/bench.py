@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +11,7 @@ import typer
 
 from icrl_bench.cli.options import JsonFlag
 from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_bench.machine.streams import stdout_for_the_result
 
 if TYPE_CHECKING:
     from icrl_registry.benchmarks import Benchmark, BenchmarkReport
@@ -47,7 +46,7 @@ def bench(
         return
     settings = parse_assignments(set_ or [], sections=("bench",)).get("bench", {})
     started = time.monotonic()
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+    with stdout_for_the_result():  # what a plugin prints is no part of the result
         report = _run(name, make_benchmark(name, quick, settings), quiet=json_)
         document = as_document(name, report, quick, time.monotonic() - started, settings)
     if out is not None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +10,7 @@ import typer
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, ProtocolOption, home_folder
 from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_bench.machine.streams import stdout_for_the_result
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,7 +90,7 @@ def _certify(env: str, protocol: Protocol, place: LeaderboardPlace, jobs: int | 
     from icrl_bench.runs.execution import names_of
     from icrl_bench.stages.stage import Context
 
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+    with stdout_for_the_result():  # what a plugin prints is no part of the result
         stage = certificate_stage(env, protocol)
         with place.open() as board, Progress(names_of(stages_of_certificate(stage)), quiet=as_json) as progress:
             found = certify(stage, Context(Store(home_folder(place.home)), progress, jobs or usable_cores(), board))

@@ -6,8 +6,11 @@ A run prints `…`, `–`, `±` and names of files that no encoding may have; th
 from __future__ import annotations
 
 import codecs
+import contextlib
 import io
+import os
 import sys
+from collections.abc import Iterator
 
 ERRORS = "icrl_bench.ascii"
 ASCII = {
@@ -22,6 +25,26 @@ def accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ERRORS)
+
+
+@contextlib.contextmanager
+def stdout_for_the_result() -> Iterator[None]:
+    """Within it whatever is printed goes to standard error, also what a plugin's C code writes to file descriptor 1: standard
+    output holds the result and nothing else."""
+    sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:  # no standard output at all
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+        return
+    try:
+        os.dup2(2, 1)
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:

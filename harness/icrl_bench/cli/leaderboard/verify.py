@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +13,7 @@ import typer
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, home_folder
 from icrl_bench.machine.cores import usable_cores
+from icrl_bench.machine.streams import stdout_for_the_result
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def verify(
 
     store, verifier = Store(home_folder(place.home)), Verifier(protocol)
     results = []
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+    with stdout_for_the_result():  # what a plugin prints is no part of the result
         for result in _verify_all(names, store, verifier, place):
             if rerun and result.record is not None:
                 _rerun(result, store, verifier, jobs, quiet=json_)

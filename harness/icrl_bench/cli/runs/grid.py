@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +24,7 @@ from icrl_bench.cli.options import (
 )
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_bench.machine.streams import stdout_for_the_result
 from icrl_registry.errors import EXIT_RUN_FAILED, UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def grid(
     chosen = load_protocol(protocol)
     overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
     store = Store(home_folder(place.home))
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+    with stdout_for_the_result():  # what a plugin prints is no part of the result
         planned = plan_grid(
             chosen,
             _names("--envs", envs),
@@ -104,7 +103,7 @@ def _run(planned: Grid, store: Store, place: LeaderboardPlace, jobs: int, quiet:
 
     hooks = HookManager()
     with (
-        contextlib.redirect_stdout(sys.stderr),
+        stdout_for_the_result(),
         place.open() as leaderboard,
         Progress(names_of(planned.stages()), quiet=quiet, on_event=hooks.progress) as progress,
     ):

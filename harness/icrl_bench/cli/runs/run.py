@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +12,7 @@ from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_bench.machine.streams import stdout_for_the_result
 
 if TYPE_CHECKING:
     from icrl_bench.plan import Plan
@@ -40,7 +39,7 @@ def run(
     from icrl_bench.stages.stage import Context
 
     store = Store(home_folder(place.home))
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+    with stdout_for_the_result():  # what a plugin prints is no part of the result
         plan = make_plan(options.request())
         seeds = options.seed_list or plan.default_seeds
         description = describe_plan(plan, seeds, store)
@@ -54,7 +53,7 @@ def run(
 
     board, hooks = place.open(), HookManager()
     with (
-        contextlib.redirect_stdout(sys.stderr),
+        stdout_for_the_result(),
         Progress(names_of(stages_of(plan, seeds)), quiet=json_, on_event=hooks.progress) as progress,
     ):
         records = execute(plan, seeds, Context(store, progress, jobs or usable_cores(), board, hooks))

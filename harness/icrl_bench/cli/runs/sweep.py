@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,6 +13,7 @@ from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_bench.machine.streams import stdout_for_the_result
 from icrl_registry.errors import EXIT_RUN_FAILED
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def sweep(
     from icrl_bench.runs.sweeps import parse_axes, plan_sweep
 
     axes, store = parse_axes(vary), Store(home_folder(place.home))
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints is no part of the result
+    with stdout_for_the_result():  # what a plugin prints is no part of the result
         planned = plan_sweep(options.request(), axes, options.seed_list, name)
     if dry_run:
         _print_cells(planned.study().runs, planned.name, json_)
@@ -75,7 +74,7 @@ def _run(planned: PlannedSweep, store: Store, board: Leaderboard, jobs: int, qui
 
     hooks = HookManager()
     with (
-        contextlib.redirect_stdout(sys.stderr),
+        stdout_for_the_result(),
         Progress(stage_names(planned), quiet=quiet, on_event=hooks.progress) as progress,
     ):
         return run_sweep(planned, Context(store, progress, jobs, board, hooks))
