@@ -116,6 +116,13 @@ class Environment(Protocol):
         """How far apart two tasks are, in the unit of the protocol's `minimum_distance`; Euclidean by default."""
         return float(np.linalg.norm(np.asarray(first) - np.asarray(second)))
 
+    def blind_return(self, tasks: Sequence[Task]) -> Array | None:
+        """What the best policy that ignores the task returns at most in each task, (K,), where a closed form is known.
+
+        "Best" is by the mean over `tasks`. None, the default: it has to be searched for.
+        """
+        return None
+
     def make_batch(self, tasks: Sequence[Task]) -> BatchedEnvironment:
         """K tasks stepped together; by default one Gymnasium environment a task."""
         return SequentialBatch([self.make(task) for task in tasks])

@@ -5,11 +5,12 @@ It stands beside the rows, not among what they wait for: it belongs to (environm
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from icrl_bench.artefacts.histories import load_policy
@@ -101,10 +102,14 @@ class Certify(Stage[Certificate]):
             blind["cloned"] = _means(played([self._cloned(context.store, environment, len(tasks))] * len(tasks)))
             for index, policy in enumerate(self._mixture(source, environment, learners, advance)):
                 blind[f"mixture {index}"] = _means(played([policy] * len(tasks)))
-            bound = getattr(environment, "blind_return", lambda _: None)(tasks)
+            bound = getattr(environment, "blind_return", lambda _: None)(tasks)  # those that don't inherit may lack it
             if bound is not None:
                 blind["closed_form"] = [float(value) for value in bound]
-            shifts = [_means(played(oracles[shift:] + oracles[:shift])) for shift in range(1, len(tasks))]
+            by_oracle = _by_oracle(
+                greedy, [played(oracles[shift:] + oracles[:shift]) for shift in range(1, len(tasks))]
+            )
+            blind["one oracle"] = by_oracle[by_oracle.mean(axis=1).argmax()].tolist()
+            own = np.eye(len(tasks), dtype=np.bool_)
             apart = steps_to_tell_apart(environment, tasks, plan.request.protocol.data_seed)
         return Certificate(
             environment=plan.environment_id,
@@ -116,7 +121,7 @@ class Certify(Stage[Certificate]):
             oracle_greedy=tuple(_means(greedy)),
             success=None if greedy.successes is None else tuple(greedy.successes.mean(axis=1).tolist()),
             blind={name: tuple(values) for name, values in blind.items()},
-            wrong_task=tuple(np.mean(shifts, axis=0).tolist()),
+            wrong_task=tuple(np.nanmean(np.where(own, np.nan, by_oracle), axis=0).tolist()),
             steps_to_tell_apart=float(np.median(apart)),
             horizon=environment.spec.horizon,
             env_steps=steps,
@@ -163,6 +168,16 @@ def greedy_policy(source: Source, tensors: Any, environment: Environment) -> Pol
 def _shared(plan: Plan) -> dict[str, Any]:
     """The overrides that all methods share: those of the plan's own method and backbone stay out."""
     return {name: table for name, table in plan.request.overrides.items() if name not in ("method", "backbone")}
+
+
+def _by_oracle(greedy: Played, shifted: Sequence[Played]) -> NDArray[np.float64]:
+    """Mean return of the oracle of task i in task j, (K, K): `shifted[s − 1]` has the oracle of task j + s in task j."""
+    count = len(greedy.returns)
+    found = np.diag(greedy.returns.mean(axis=1))
+    for shift, played in enumerate(shifted, 1):
+        for task, value in enumerate(_means(played)):
+            found[(task + shift) % count, task] = value
+    return found
 
 
 def _means(played: Played) -> list[float]:

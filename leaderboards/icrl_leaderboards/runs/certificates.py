@@ -3,7 +3,9 @@
 A certificate of one environment under one protocol keeps raw numbers, task by task; what it concludes is computed from them:
 
 - *solved*: on how many test tasks the oracle's greedy policy succeeds in at least half of its episodes;
-- *blind ceiling*: the best that was found among policies that ignore the task;
+- *blind ceiling*: the best that was found among policies that ignore the task: zero action, a clone of all training tasks'
+  experts, the source trained on the mixture of training tasks, the one test task's oracle that does best on all of them, and
+  a bound in closed form where the environment has one;
 - *headroom*: (oracle − blind ceiling) / (oracle − random), over the means of the test tasks. 1 where ignoring the task is no
   better than acting at random, 0 where it is as good as having trained on it;
 - *wrong task*: what the oracles of other tasks reach, on the normalised scale, 0 random and 1 oracle;
@@ -42,7 +44,7 @@ class Certificate(BaseModel):
     )  # (K,) share of the greedy policy's episodes that succeed; None: no measure of success
     blind: dict[
         str, tuple[float, ...]
-    ]  # (K,) by policy that ignores the task: zero_action, cloned, mixture 0, closed_form
+    ]  # (K,) by policy that ignores the task: zero_action, cloned, mixture 0, one oracle, …
     wrong_task: tuple[float, ...]  # (K,) mean over the greedy policies of the other tasks
     steps_to_tell_apart: float  # median over pairs of tasks and action sequences
     horizon: int  # H

@@ -5,6 +5,7 @@ The body is Gymnasium's Reacher-v5 without the four observation entries that giv
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,7 @@ from pydantic import Field
 from icrl_plugins.environments.formulas import TASK_TOLERANCE, PhysicsState, control_cost, norm
 from icrl_plugins.environments.mujoco_tasks import MujocoTasks
 from icrl_registry.configuration import ComponentConfig
-from icrl_registry.contracts import Array
+from icrl_registry.contracts import Array, Task
 
 FINGERTIP, TARGET = 0, 1  # rows of PhysicsState.bodies
 ARM = slice(0, 2)  # the joints; entries 2 and 3 of qpos are the target's world x and y
@@ -80,6 +81,18 @@ class ReacherGoal(MujocoTasks):
 
     def succeeded(self, signals: Array, terminated: bool) -> bool:
         return bool((signals[-10:] <= self.success_radius).all())
+
+    def blind_return(self, tasks: Sequence[Task]) -> Array:
+        """Whatever ignores the goal does best to rest the fingertip, from the first step on, at the goals' geometric median.
+
+        The mean of distances is convex in the point, so moving about between points is no better; (K,).
+        """
+        goals = np.array([task.parameters for task in tasks])  # (K, 2)
+        point = goals.mean(axis=0)
+        for _ in range(1000):  # Weiszfeld's iteration
+            weights = 1.0 / np.maximum(norm(goals - point), 1e-12)
+            point = (weights[:, None] * goals).sum(axis=0) / weights.sum()
+        return -self.horizon * norm(goals - point)
 
     def why_outside(self, parameters: Array) -> str | None:
         near, far, radius = self.nearest_goal, self.farthest_goal, norm(parameters)

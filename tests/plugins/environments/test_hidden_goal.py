@@ -158,3 +158,20 @@ def test_mujoco_never_resets_by_itself(family, draw_tasks):
     observation, reward, *_ = env.step(np.zeros(family.action_size))
     assert env.model.opt.disableflags & mujoco.mjtDisableBit.mjDSBL_AUTORESET
     assert np.isnan(observation).any() or np.isnan(reward)
+
+
+def test_no_point_is_better_for_all_goals_than_the_geometric_median():
+    """Against a search on a grid of half a millimetre, and the figure of the ten test tasks of `laptop-v1`."""
+    from icrl_registry.protocols.loading import load_protocol
+    from icrl_registry.protocols.splits import draw_tasks
+
+    family = ReacherGoal(ReacherGoal.Config())
+    tasks = draw_tasks(family, load_protocol("laptop-v1").plan_for("reacher-goal-v1").split)["test"]
+    bound = family.blind_return(tasks).mean()
+    goals = np.array([task.parameters for task in tasks])
+    line = np.arange(-0.2, 0.2, 0.0005)
+    points = np.stack(np.meshgrid(line, line), axis=-1)[..., None, :]  # (800, 800, 1, 2)
+    searched = -50 * np.sqrt(np.square(points - goals).sum(axis=-1)).mean(axis=-1).min()
+    assert bound == pytest.approx(searched, abs=1e-3)
+    assert bound >= searched
+    assert bound == pytest.approx(-7.49, abs=0.005)
