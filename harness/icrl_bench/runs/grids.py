@@ -105,8 +105,11 @@ def run_grid(grid: Grid, context: Context) -> Grid:
     """Makes what is missing. A stage that fails takes with it what needs it; everything else goes on."""
     rows = {row.record.key: row for row in grid.rows}
     failed: dict[tuple[str, ...], str] = {}  # key of a stage → why it isn't there
-    for stage in grid.stages():
+    stages, said = grid.stages(), ""
+    for number, stage in enumerate(stages):
         row = rows.get(stage.key)
+        if stage.is_shown and said != (said := _of(stage)):
+            context.progress.message(f"{said} (stage {number + 1} of {len(stages)})")
         reason = _why_not(stage, failed, grid)
         if reason is None:
             try:
@@ -123,6 +126,15 @@ def run_grid(grid: Grid, context: Context) -> Grid:
             if row is not None:
                 row.error = reason
     return grid
+
+
+def _of(stage: Stage[Any]) -> str:
+    """What a stage belongs to, for the reader of a long log."""
+    environment = stage.plan.environment_id
+    if stage.seed is None or isinstance(stage, Certify):
+        return environment
+    track = OFFLINE if stage.plan.request.track == "offline" else ""
+    return f"{stage.plan.request.method}{track} on {environment}"
 
 
 def _why_not(stage: Stage[Any], failed: Mapping[tuple[str, ...], str], grid: Grid) -> str | None:
