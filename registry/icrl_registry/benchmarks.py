@@ -98,7 +98,11 @@ class BenchmarkReport:
 
 @runtime_checkable
 class Benchmark(Protocol):
-    """Measures something in one run. Constructed with an instance of its `Config`, which holds its sizes."""
+    """Measures something in one run. Constructed with an instance of its `Config`, which holds its sizes.
+
+    A class may also have a static method `check() -> str`: within seconds it tries what the benchmark needs of this machine
+    and says in a sentence what it found, or raises. `icrl-bench doctor` calls it.
+    """
 
     Config: ClassVar[type[ComponentConfig]]
     quick: ClassVar[Mapping[str, Any]] = {}  # settings that make it end within a minute

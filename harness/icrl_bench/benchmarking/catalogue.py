@@ -31,12 +31,18 @@ def make_benchmark(name: str, quick: bool, settings: Mapping[str, Any]) -> Bench
         UnknownNameError: there is none of the name, or a setting that it does not have.
         PluginError: it cannot be imported, is no benchmark, or two distributions carry the name.
     """
-    found = _benchmark_class(name)
+    found = benchmark_class(name)
     benchmark: Benchmark = found(build_config(found.Config, {**(found.quick if quick else {}), **settings}, "bench"))
     return benchmark
 
 
-def _benchmark_class(name: str) -> Any:
+def benchmark_class(name: str) -> Any:
+    """The class of the benchmark `name`, imported.
+
+    Raises:
+        UnknownNameError: there is none of the name.
+        PluginError: it cannot be imported, is no benchmark, or two distributions carry the name.
+    """
     entries = [entry for entry in entries_of_group(GROUP, "benchmark") if entry.name == name]
     if name in BUILT_IN and not entries:
         module, _, attribute = BUILT_IN[name].partition(":")

@@ -40,6 +40,7 @@ def doctor(home: HomeOption = None, json_: JsonFlag = False) -> None:
         _guarded("home", lambda: _home(home_folder(home))),
         *_plugins(),
         *_backbones(),
+        *_benchmarks(),
     ]
     if json_:
         typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
@@ -136,3 +137,18 @@ def _backbone(name: str) -> Finding:
         return Finding(name, "problem", "computes what is not finite from zeros")
     kernel = getattr(model, "kernel", "torch")
     return Finding(name, "ok", f"computes with {kernel} ({time.perf_counter() - started:.1f} s to load and run)")
+
+
+def _benchmarks() -> list[Finding]:
+    """What those benchmarks find that can check this machine, and those that cannot be imported."""
+    from icrl_bench.benchmarking.catalogue import benchmark_names
+
+    findings = [_guarded(name, functools.partial(_benchmark, name)) for name in benchmark_names()]
+    return [finding for finding in findings if finding.message]
+
+
+def _benchmark(name: str) -> Finding:
+    from icrl_bench.benchmarking.catalogue import benchmark_class
+
+    check = getattr(benchmark_class(name), "check", None)
+    return Finding(name, "ok", check() if callable(check) else "")

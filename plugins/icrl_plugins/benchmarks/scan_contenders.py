@@ -56,27 +56,28 @@ def _ungated(scan: Callable[[Sequence, Weights], tuple[Tensor, Tensor]]) -> Call
 
 def mambapy_pscan(shape: Shape, mode: Mode, threads: int) -> Pass:
     """mambapy's scan around which everything B x T x E x N is laid out, as its Mamba block calls it."""
-    from mambapy.pscan import pscan  # type: ignore[import-untyped]
+    from mambapy.pscan import pscan
 
     def scan(x: Tensor, dt: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor) -> Tensor:
         step = torch.nn.functional.softplus(dt)
         decays = torch.exp(step[..., None] * A)  # (B, T, E, N)
         inputs = step[..., None] * B[:, :, None] * x[..., None]
         states = pscan(decays, inputs)
-        return (states @ C[..., None])[..., 0] + D * x
+        outputs: Tensor = (states @ C[..., None])[..., 0] + D * x
+        return outputs
 
     return _scan_pass(scan, shape, mode, threads)
 
 
 def transformers_block(shape: Shape, mode: Mode, threads: int) -> Pass:
     """A whole block of transformers' Mamba on the path that needs no CUDA; E = 2 D."""
-    from transformers import MambaConfig, MambaModel  # type: ignore[import-not-found]
+    from transformers import MambaConfig, MambaModel
 
     torch.set_num_threads(threads)
     config = MambaConfig(
         vocab_size=8, hidden_size=shape.channels // 2, state_size=shape.states, num_hidden_layers=1, use_cache=False
     )
-    block = MambaModel(config).layers[0].mixer
+    block: Any = MambaModel(config).layers[0].mixer
     return _block_pass(lambda tokens: block(tokens), block, shape, mode)
 
 

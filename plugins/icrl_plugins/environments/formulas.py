@@ -126,9 +126,11 @@ class Formulas(ABC):
 
 def norm(vectors: Array) -> Array:
     """Euclidean length along the last axis: (…, n) → (…,), the same bits for one vector and for a batch."""
-    return np.sqrt(np.square(vectors).sum(axis=-1))
+    lengths: Array = np.sqrt(np.square(vectors).sum(axis=-1))
+    return lengths
 
 
 def control_cost(controls: Array) -> Array:
     """‖u‖², (…, A) → (…,)."""
-    return np.square(controls).sum(axis=-1)
+    costs: Array = np.square(controls).sum(axis=-1)
+    return costs

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import mujoco
@@ -28,7 +28,8 @@ from icrl_registry.errors import UsageError
 class MujocoTaskEnv(MujocoEnv):
     """A single, fixed task. `info` is always empty, since every reward term would say something about the task."""
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}
+    #: Every environment adds its own frame rate, so these are, as Gymnasium declares them, no `ClassVar`.
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "depth_array", "rgbd_tuple"]}  # noqa: RUF012
 
     def __init__(
         self,
@@ -81,10 +82,13 @@ class MujocoTaskEnv(MujocoEnv):
         self.action_space = Box(-1.0, 1.0, (self.model.nu,), dtype=np.float32)
         return self.action_space
 
-    def reset_model(self) -> FloatArray:
+    # Observations are float32 here, which sources store and networks read; MuJoCo's base class declares float64.
+    def reset_model(self) -> FloatArray:  # type: ignore[override]
         return self.simulation.start(0, self.np_random)
 
-    def step(self, action: FloatArray) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
+    def step(  # type: ignore[override]
+        self, action: FloatArray
+    ) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
         """One step. Actions outside [-1, 1] are clipped.
 
         Raises:
@@ -106,7 +110,7 @@ class MujocoTaskEnv(MujocoEnv):
         """
         with _opengl_without_a_display():
             try:
-                return super().render()
+                return super().render()  # type: ignore[no-untyped-call]
             except (AttributeError, ImportError, OSError, RuntimeError, mujoco.FatalError) as error:
                 backend = os.environ.get("MUJOCO_GL", "the default OpenGL")
                 raise UsageError(

@@ -72,7 +72,8 @@ class HalfCheetahVel(MujocoTasks):
         }
 
     def success_signal(self, state: PhysicsState, track_velocity: Array, parameters: Array) -> Array:
-        return np.abs(track_velocity[..., 0] - parameters[..., 0])  # (…,) m/s
+        distance: Array = np.abs(track_velocity[..., 0] - parameters[..., 0])  # (…,) m/s
+        return distance
 
     def succeeded(self, signals: Array, terminated: bool) -> bool:
         settled = signals[self.steps_to_settle :]

@@ -56,7 +56,8 @@ class ReacherGoal(MujocoTasks):
         """A goal, (2,) in metres. Uniform area means uniform squared radius."""
         radius = np.sqrt(generator.uniform(self.nearest_goal**2, self.farthest_goal**2))
         angle = generator.uniform(0.0, 2.0 * np.pi)
-        return radius * np.array([np.cos(angle), np.sin(angle)])
+        goal: Array = radius * np.array([np.cos(angle), np.sin(angle)])
+        return goal
 
     def draw_start(self, positions: Array, velocities: Array, generator: np.random.Generator) -> None:
         positions[ARM] += generator.uniform(-0.1, 0.1, size=2)

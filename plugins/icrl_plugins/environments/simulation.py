@@ -111,7 +111,7 @@ class MujocoBatch(BatchedEnvironment):
         self._track = np.zeros_like(family.track(self._gather(ALL)))  # (K, d), of the tracked point before the step
         self._row_numbers = np.arange(self.num_tasks)  # (K,)
         self._elapsed = np.full(self.num_tasks, -1)  # (K,), steps of the running episode; -1 before the first reset
-        self._last = np.zeros((self.num_tasks, family.observation_size), dtype=np.float32)  # (K, O)
+        self._last: FloatArray = np.zeros((self.num_tasks, family.observation_size), dtype=np.float32)  # (K, O)
         self._signals = np.zeros((self.num_tasks, family.horizon))  # (K, H), of the running episodes' success
         self._has_diverged = False  # said once
 
@@ -152,7 +152,8 @@ class MujocoBatch(BatchedEnvironment):
         self._track[row] = self.family.track(state)
         self._last[row] = self.family.observe(state)
         self._elapsed[row] = 0
-        return self._last[row].copy()
+        observation: FloatArray = self._last[row].copy()
+        return observation
 
     def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
         """Steps the rows where `active` (K,) holds with `actions` (K, A) in [-1, 1], clipped to it.
@@ -239,7 +240,8 @@ class MujocoBatch(BatchedEnvironment):
 
     def observation(self, row: int) -> FloatArray:
         """What row `row` showed last, (O,)."""
-        return self._last[row].copy()
+        observation: FloatArray = self._last[row].copy()
+        return observation
 
     def close(self) -> None:
         """Frees the simulators."""

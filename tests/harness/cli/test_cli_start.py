@@ -166,6 +166,42 @@ def test_doctor_names_a_broken_plugin(cli: Run, toy: Path):
     assert "toy-parts" in problem["message"]
 
 
+BENCHMARKS = """
+class Healthy:
+    Config, quick, run = object, {}, None
+
+    @staticmethod
+    def check():
+        return "the abacus counts to nine"
+
+
+class Ill(Healthy):
+    @staticmethod
+    def check():
+        raise RuntimeError("a bead is missing")
+
+
+class Silent:
+    Config, quick, run = object, {}, None
+"""
+
+
+def test_doctor_asks_the_benchmarks_that_can_check_this_machine(cli: Run, toy: Path):
+    (toy / "toy_benchmarks.py").write_text(BENCHMARKS)
+    points = toy / "toy_parts-1.0.dist-info" / "entry_points.txt"
+    named = (f"toy-{name.lower()} = toy_benchmarks:{name}" for name in ("Healthy", "Ill", "Silent", "Missing"))
+    points.write_text("\n".join((points.read_text(), "[icrl_bench.benchmarks]", *named, "")))
+    output = cli("doctor", "--json")
+    found = {each["name"]: (each["status"], each["message"]) for each in output.document["findings"]}
+    assert output.code == 1
+    assert found["toy-healthy"] == ("ok", "the abacus counts to nine")
+    assert found["toy-ill"] == ("problem", "RuntimeError: a bead is missing")
+    assert "toy-silent" not in found
+    assert found["toy-missing"][0] == "problem"
+    assert found["scan"][0] == "ok"
+    assert found["scan"][1].startswith("kernels compile and run")
+
+
 def test_doctor_says_that_the_home_is_of_no_use(cli: Run, tmp_path: Path):
     (tmp_path / "file").write_text("x")
     output = cli("doctor", "--json", "--home", tmp_path / "file" / "below")
