@@ -50,7 +50,7 @@ class PusherGoalV2(PusherGoal):
     body_masses: ClassVar[Mapping[str, float]] = {"object": 0.2}
     joint_damping: ClassVar[Mapping[str, float]] = {"obj_slidex": 2.0, "obj_slidey": 2.0}
 
-    object_place: ClassVar[tuple[float, float]] = (0.475, -0.232)  # world x, y in metres
+    object_place: ClassVar[tuple[float, float]] = (0.479, -0.229)  # world x, y in metres
     object_spread: ClassVar[float] = 0.01  # m, along x and along y
     bearings: ClassVar[tuple[float, float]] = (40.0, 90.0)  # degrees; the open hand pushes outwards and aside, not back
     push: ClassVar[tuple[float, float]] = (0.12, 0.24)  # m

@@ -1,4 +1,4 @@
-"""The four families with their default settings, and the start of an episode of any of them."""
+"""The families with their default settings, and the start of an episode of any of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from icrl_plugins.environments.ant_dir import AntDir
 from icrl_plugins.environments.half_cheetah_vel import HalfCheetahVel
 from icrl_plugins.environments.mujoco_tasks import MujocoTasks
 from icrl_plugins.environments.pusher_goal import PusherGoal
+from icrl_plugins.environments.pusher_goal_v2 import PusherGoalV2
 from icrl_plugins.environments.reacher_goal import ReacherGoal
 from icrl_registry.contracts import Task
 
-FAMILIES = (ReacherGoal, PusherGoal, HalfCheetahVel, AntDir)
+FAMILIES = (ReacherGoal, PusherGoal, PusherGoalV2, HalfCheetahVel, AntDir)
 
 
 @pytest.fixture(params=FAMILIES, ids=[family.id for family in FAMILIES])

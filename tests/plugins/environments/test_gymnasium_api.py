@@ -15,6 +15,7 @@ from icrl_bench.gymnasium_ids import register_environments
 from icrl_plugins.environments.ant_dir import AntDir
 from icrl_plugins.environments.half_cheetah_vel import HalfCheetahVel
 from icrl_plugins.environments.pusher_goal import PusherGoal
+from icrl_plugins.environments.pusher_goal_v2 import PusherGoalV2
 from icrl_plugins.environments.reacher_goal import ReacherGoal
 from icrl_registry.contracts import Environment, Task
 from icrl_registry.errors import UnknownNameError, UsageError
@@ -22,12 +23,14 @@ from icrl_registry.errors import UnknownNameError, UsageError
 GYMNASIUM_IDS = {
     "reacher-goal-v1": "icrl_bench/ReacherGoal-v1",
     "pusher-goal-v1": "icrl_bench/PusherGoal-v1",
+    "pusher-goal-v2": "icrl_bench/PusherGoal-v2",
     "half-cheetah-vel-v1": "icrl_bench/HalfCheetahVel-v1",
     "ant-dir-v1": "icrl_bench/AntDir-v1",
 }
 SIZES = {  # O, A, H
     "reacher-goal-v1": (8, 2, 50),
     "pusher-goal-v1": (17, 7, 100),
+    "pusher-goal-v2": (17, 7, 100),
     "half-cheetah-vel-v1": (17, 6, 200),
     "ant-dir-v1": (27, 8, 200),
 }
@@ -167,7 +170,7 @@ def test_settings_of_another_family_are_refused():
         ReacherGoal(PusherGoal.Config())
 
 
-@pytest.mark.parametrize("family_type", [ReacherGoal, PusherGoal, HalfCheetahVel, AntDir])
+@pytest.mark.parametrize("family_type", [ReacherGoal, PusherGoal, PusherGoalV2, HalfCheetahVel, AntDir])
 def test_every_setting_has_a_default_and_a_description(family_type):
     for field in family_type.Config.model_fields.values():
         assert field.description
