@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from icrl_bench.cli.reference import reference
-from icrl_registry.protocols import loading
+from icrl_registry.protocols import model as protocols
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -64,12 +64,12 @@ def test_every_page_is_in_the_site():
 def test_every_key_of_a_protocol_file_is_on_its_page():
     text = (ROOT / "docs/protocols.md").read_text(encoding="utf-8")
     models = (
-        loading.Protocol,
-        loading.EnvironmentPlan,
-        loading.SplitPlan,
-        loading.CollectConfig,
-        loading.AdaptConfig,
-        loading.CertificatePlan,
+        protocols.Protocol,
+        protocols.EnvironmentPlan,
+        protocols.SplitPlan,
+        protocols.CollectConfig,
+        protocols.AdaptConfig,
+        protocols.CertificatePlan,
     )
     for model in models:
         for key in model.model_fields:

@@ -17,7 +17,8 @@ from icrl_registry.configuration import ComponentConfig, build_config, merge
 from icrl_registry.contracts import Backbone, Environment, Method, Source, Split, Task, Track
 from icrl_registry.discovery import Plugin, load, resolve_method
 from icrl_registry.errors import UsageError
-from icrl_registry.protocols.loading import AdaptConfig, CollectConfig, Protocol, list_protocols
+from icrl_registry.protocols.loading import list_protocols
+from icrl_registry.protocols.model import AdaptConfig, CollectConfig, Protocol
 from icrl_registry.protocols.splits import draw_tasks, spread_evenly
 
 #: Settings in these sections change what all methods are measured on, so the row leaves the protocol's ranking.

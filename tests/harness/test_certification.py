@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from icrl_bench.certification.mixture import TaskMixture, drawn_task
 from icrl_bench.certification.playing import play, steps_to_tell_apart
 from icrl_leaderboards.runs.certificates import Certificate
-from icrl_registry.protocols.loading import CertificatePlan
+from icrl_registry.protocols.model import CertificatePlan
 from icrl_registry.testing.toy import STEP_LENGTH, ToyPoint
 
 ENVIRONMENT = ToyPoint()

@@ -14,17 +14,8 @@ from icrl_registry.configuration import build_config
 from icrl_registry.contracts import SPLITS, Environment, Task
 from icrl_registry.discovery import list_plugins, load
 from icrl_registry.errors import BenchError, UnknownNameError, UsageError
-from icrl_registry.protocols.loading import (
-    FOLDER,
-    AdaptConfig,
-    CollectConfig,
-    EnvironmentPlan,
-    Protocol,
-    SplitPlan,
-    list_protocols,
-    load_protocol,
-    resolve_protocol,
-)
+from icrl_registry.protocols.loading import FOLDER, list_protocols, load_protocol
+from icrl_registry.protocols.model import AdaptConfig, CollectConfig, EnvironmentPlan, Protocol, SplitPlan
 from icrl_registry.protocols.splits import draw_tasks, hash_tasks, spread_evenly
 from icrl_registry.testing.toy import ToyPoint
 
@@ -179,7 +170,6 @@ class TestNames:
         monkeypatch.setattr("icrl_registry.protocols.loading.FOLDER", tmp_path)
         assert load_protocol("mine").id == "mine-v10"
         assert load_protocol("mine-v2").id == "mine-v2"
-        assert resolve_protocol("mine") == tmp_path / "mine-v10.toml"
 
     @pytest.mark.parametrize(("name", "near"), [("labtop", "laptop"), ("paper-v7", "paper-v1"), ("smoke1", "smoke")])
     def test_unknown_names_come_with_the_nearest(self, name: str, near: str):
@@ -362,3 +352,64 @@ def test_plans_of_environments_are_frozen():
     plan = EnvironmentPlan.model_validate(LAYERS["environments"]["toy-v1"])
     with pytest.raises(ValueError, match="frozen"):
         plan.source = "x"  # type: ignore[misc]
+
+
+class TestExtending:
+    def write(self, folder: Path, text: str, name: str = "mine") -> str:
+        path = folder / f"{name}.toml"
+        path.write_text(text)
+        return str(path)
+
+    def test_only_what_is_said_differs(self, tmp_path: Path):
+        text = """
+            id = "mine-v1"
+            summary = "Fewer updates."
+            extends = "laptop-v2"
+            [method.ad]
+            updates = 7
+        """
+        mine, base = load_protocol(self.write(tmp_path, text)), load_protocol("laptop-v2")
+        assert mine.method["ad"] == {**base.method["ad"], "updates": 7}
+        same = {"id", "summary", "method"}
+        assert mine.model_dump(exclude=same) == base.model_dump(exclude=same)
+        assert mine.text == text
+
+    def test_other_tasks_need_no_hash_of_the_old_ones(self, tmp_path: Path):
+        text = """
+            id = "mine-v1"
+            summary = "Fewer tasks."
+            extends = "laptop-v1"
+            [environments.reacher-goal-v1.split]
+            train = 3
+        """
+        split = load_protocol(self.write(tmp_path, text)).environments["reacher-goal-v1"].split
+        assert (split.train, split.seed, split.sha256) == (3, 1001, None)
+
+    def test_a_chain_of_files(self, tmp_path: Path):
+        head = 'id = "{}-v1"\nsummary = "x"\nextends = "{}"\n'
+        first = self.write(tmp_path, head.format("first", "smoke-v1") + "data_seed = 5\n", "first")
+        second = load_protocol(self.write(tmp_path, head.format("second", first), "second"))
+        assert (second.id, second.data_seed) == ("second-v1", 5)
+
+    def test_one_that_extends_itself_is_refused(self, tmp_path: Path):
+        path = tmp_path / "mine.toml"
+        path.write_text(f'id = "mine-v1"\nsummary = "x"\nextends = "{path}"\n')
+        with pytest.raises(UsageError, match="extends another that extends it"):
+            load_protocol(str(path))
+
+    @pytest.mark.parametrize("base", ['"nobody-v1"', "3", '["a"]'])
+    def test_what_cannot_be_extended(self, tmp_path: Path, base: str):
+        path = self.write(tmp_path, f'id = "mine-v1"\nsummary = "x"\nextends = {base}\n')
+        with pytest.raises(UsageError):
+            load_protocol(path)
+
+
+class TestOtherEnvironments:
+    def test_a_protocol_may_say_nothing_of_them(self, tmp_path: Path):
+        text = 'id = "mine-v1"\nsummary = "x"\nseeds = [0]\n[environments.a-v1]\nsource = "sac"\n'
+        path = tmp_path / "mine"  # no ending needed
+        path.write_text(text + "[environments.a-v1.split]\nseed = 1\ntrain = 2\n")
+        protocol = load_protocol(str(path))
+        assert protocol.plan_for("a-v1").source == "sac"
+        with pytest.raises(UsageError, match="says nothing of b-v1"):
+            protocol.plan_for("b-v1")

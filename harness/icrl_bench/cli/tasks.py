@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from icrl_leaderboards.runs.certificates import Certificate, Verdict
-    from icrl_registry.protocols.loading import Protocol
+    from icrl_registry.protocols.model import Protocol
 
 
 @takes_groups

@@ -9,7 +9,7 @@ from icrl_bench.stages.certify import CLONED, Certify
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.runs.certificates import Certificate
 from icrl_registry.errors import BenchError
-from icrl_registry.protocols.loading import Protocol
+from icrl_registry.protocols.model import Protocol
 
 
 def certificate_stage(environment: str, protocol: Protocol, device: str = "cpu", overrides: Any = None) -> Certify:

@@ -18,7 +18,7 @@ from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_registry.contracts import Track
 from icrl_registry.errors import BenchError, UsageError
-from icrl_registry.protocols.loading import Protocol
+from icrl_registry.protocols.model import Protocol
 
 OFFLINE = "@offline"  # behind a method's name: its row on the offline track
 

@@ -20,7 +20,8 @@ from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track
 from icrl_registry.discovery import load
 from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
-from icrl_registry.protocols.loading import Protocol, load_protocol, parse_protocol
+from icrl_registry.protocols.loading import load_protocol, parse_protocol
+from icrl_registry.protocols.model import Protocol
 
 #: What records say that were made before they said it.
 _FIRST_STAGES = dict.fromkeys(("collect", "floors", "train", "adapt"), 1)

@@ -16,7 +16,8 @@ from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.runs.record import PluginUse, RunRecord
-from icrl_registry.protocols.loading import Protocol, list_protocols
+from icrl_registry.protocols.loading import list_protocols
+from icrl_registry.protocols.model import Protocol
 
 #: What must be equal for a row to say the same: all but when and where it was made.
 CIRCUMSTANCES = ("created_at", "provenance", "seconds")

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from icrl_registry.protocols.loading import CertificatePlan
+from icrl_registry.protocols.model import CertificatePlan
 
 #: Seed of the resamples behind the headroom's interval, and their number.
 INTERVAL_SEED, REPLICATES = 20_251, 4000

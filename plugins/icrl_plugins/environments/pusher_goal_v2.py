@@ -46,7 +46,7 @@ class PusherGoalV2(PusherGoal):
     Config: ClassVar[type[ComponentConfig]] = PusherGoalV2Config
     config: PusherGoalV2Config  # type: ignore[assignment]
     id: ClassVar[str] = "pusher-goal-v2"
-    control_scale = (1.0, 1.0, 0.25, 0.25, 0.1, 0.1, 0.1)  # N·m
+    control_scale = (1.0, 1.0, 0.25, 0.25, 0.1, 0.1, 0.1)  # type: ignore[assignment]  # N·m
     body_masses: ClassVar[Mapping[str, float]] = {"object": 0.2}
     joint_damping: ClassVar[Mapping[str, float]] = {"obj_slidex": 2.0, "obj_slidey": 2.0}
 

@@ -1,146 +1,29 @@
-"""Reads a protocol file into typed, frozen settings.
+"""Finds protocol files and reads them.
 
-A protocol is a TOML file beside this module, or any path given by the user. Its id carries a version (`laptop-v1`);
-whatever changes a number makes a new version. Settings for a component are layered: `[method.ad]` for every environment,
-then `[method.ad-mamba]` for that pairing, then the same two below `[environments.ID]`; backbones likewise.
+A protocol is a TOML file beside this module, one that a plugin ships (entry points of the group `icrl_bench.protocols`), or
+any path. It may extend another one: `extends = "laptop-v2"` takes that protocol's tables, key by key, below its own.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tomllib
-from functools import cached_property
+from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import ValidationError
 
-from icrl_registry.configuration import ComponentConfig
-from icrl_registry.errors import UsageError, unknown_name
+from icrl_registry.discovery import PluginEntry, entries_of_group
+from icrl_registry.errors import PluginError, UsageError, unknown_name
+from icrl_registry.protocols.model import Protocol
 
 FOLDER = Path(__file__).parent
 DEFAULT_PROTOCOL = "laptop"
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SplitPlan(_Frozen):
-    """How the tasks of one environment are drawn, and the hash that the drawn ones must have."""
-
-    seed: int = Field(description="seed of the draw")
-    train: int = Field(ge=1, description="training tasks")
-    validation: int = Field(5, ge=1, description="validation tasks")
-    test: int = Field(10, ge=1, description="test tasks, never seen before adaptation")
-    minimum_distance: float = Field(
-        0.0, ge=0, description="least distance between any two tasks, in the environment's unit"
-    )
-    sha256: str | None = Field(None, description="hash of the drawn tasks; checked at every load if given")
-
-
-class CollectConfig(ComponentConfig):
-    """Stage settings of data collection and of the floors."""
-
-    train_tasks: int | None = Field(
-        None, ge=1, description="use only this many training tasks, spread evenly; None = all"
-    )
-    floor_episodes: int = Field(
-        100, ge=1, description="episodes per test task behind the random and zero-action floors"
-    )
-
-
-class AdaptConfig(ComponentConfig):
-    """Stage settings of adaptation: the budget, and an intervention for diagnosis."""
-
-    episodes: int = Field(30, ge=1, description="episodes that an agent gets in each unseen task")
-    validation_episodes: int = Field(
-        20, ge=1, description="episodes per validation task when a method asks to be validated"
-    )
-    rewards: Literal["true", "shuffled", "zero"] = Field(
-        "true",
-        description="reward shown to the agent: true; shuffled, another task's; or zero (whoever learns from it then fails)",
-    )
-
-
-class CertificatePlan(_Frozen):
-    """How environments are certified, and what a certificate must show for an environment to be ranked under the protocol."""
-
-    solved: float | None = Field(None, ge=0, le=1, description="least share of test tasks that the oracle solves")
-    headroom: float | None = Field(
-        None, ge=0, le=1, description="least (oracle - blind ceiling) / (oracle - random) over the test tasks"
-    )
-    mixture_learners: int = Field(
-        3, ge=0, description="learners that train on the mixture of training tasks; the best of them counts"
-    )
-    episodes: int = Field(5, ge=1, description="episodes per policy and test task")
-
-    @property
-    def demands_anything(self) -> bool:
-        """Whether a certificate can fail."""
-        return self.solved is not None or self.headroom is not None
-
-
-class EnvironmentPlan(_Frozen):
-    """What a protocol fixes for one environment."""
-
-    split: SplitPlan
-    source: str = Field(description="the RL algorithm that writes the learning histories and is the oracle")
-    settings: dict[Literal["environment", "source", "collect", "adapt"], dict[str, Any]] = Field(
-        default_factory=dict, description="tables environment, source, collect, adapt"
-    )
-    method: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-
-class Protocol(_Frozen):
-    """One protocol file."""
-
-    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*-v\d+$")
-    summary: str
-    seeds: tuple[int, ...] = Field(min_length=1)
-    data_seed: int = 0
-    environments: dict[str, EnvironmentPlan]
-    other_environments: EnvironmentPlan = Field(
-        description="for environments that the protocol doesn't name: third parties'"
-    )
-    certificate: CertificatePlan = CertificatePlan()
-    grid: tuple[str, ...] = Field(
-        (), description="methods of `icrl-bench grid`, such as ad-mamba, macaw, and macaw@offline for that track"
-    )
-    method: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
-
-    def plan_for(self, environment_id: str) -> EnvironmentPlan:
-        """The environment's own plan, or the one for environments that the protocol doesn't name."""
-        return self.environments.get(environment_id, self.other_environments)
-
-    def settings_for(self, environment_id: str, method: str, backbone: str | None) -> dict[str, dict[str, Any]]:
-        """All component settings of one run, later layers over earlier ones: `{section: {key: value}}`."""
-        plan = self.plan_for(environment_id)
-        full_name = method if backbone is None else f"{method}-{backbone}"
-        sections: dict[str, dict[str, Any]] = {name: dict(table) for name, table in plan.settings.items()}
-        for layer in (self, plan):
-            for name in dict.fromkeys((method, full_name)):
-                sections.setdefault("method", {}).update(layer.method.get(name, {}))
-            if backbone is not None:
-                sections.setdefault("backbone", {}).update(layer.backbone.get(backbone, {}))
-        return sections
-
-    _text: str = PrivateAttr("")
-
-    @property
-    def text(self) -> str:
-        """The file that it was read from, as TOML; empty if it was made otherwise."""
-        return self._text
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates and of a
-        grid has the hash that it had before there were any."""
-        unsaid = {"certificate", "grid"} - self.model_fields_set
-        return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()
+GROUP = "icrl_bench.protocols"
+#: How many protocols may extend one another.
+LONGEST_CHAIN = 8
 
 
 def list_protocols() -> list[str]:
@@ -148,54 +31,37 @@ def list_protocols() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def resolve_protocol(name: str) -> Path:
-    """`laptop` → the file of the newest `laptop-vN`; `laptop-v1` → that file; a path to a TOML file → itself."""
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"no protocol file {name}", f"known protocols: {', '.join(list_protocols())}")
-        return path
-    known = list_protocols()
-    if name in known:
-        return FOLDER / f"{name}.toml"
-    versions = sorted(
-        (int(match[1]), known_id)
-        for known_id in known
-        if (match := re.fullmatch(rf"{re.escape(name)}-v(\d+)", known_id))
-    )
-    if not versions:
-        raise unknown_name("protocol", name, [*known, *{known_id.rsplit("-v", 1)[0] for known_id in known}])
-    return FOLDER / f"{versions[-1][1]}.toml"
+def plugin_protocols() -> dict[str, PluginEntry]:
+    """Protocols that plugins ship, by id: the entry point `mine-v1 = "my_package"` means `my_package/mine-v1.toml`."""
+    return {entry.name: entry for entry in entries_of_group(GROUP, "protocol")}
 
 
 def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
-    """Loads a protocol by name (`laptop`), id (`laptop-v1`) or path.
+    """Loads a protocol by name (`laptop`: the newest version), id (`laptop-v1`) or path.
 
     Raises:
         UnknownNameError: no such protocol. UsageError: a file that isn't a protocol, or that takes another one's id.
+        PluginError: a plugin does not have the file that it names.
     """
-    path = resolve_protocol(name)
-    protocol = _read(path)
-    if (
-        path.parent != FOLDER
-        and protocol.id in list_protocols()
-        and _read(FOLDER / f"{protocol.id}.toml").sha256 != protocol.sha256
-    ):
+    text, where = _find(name)
+    protocol = parse_protocol(text, where)
+    known = protocol.id in list_protocols() and parse_protocol(_built_in(protocol.id), protocol.id)
+    if known and known.sha256 != protocol.sha256:
         raise UsageError(
-            f"{path} calls itself {protocol.id}, but differs from the protocol of that name",
+            f"{where} calls itself {protocol.id}, but differs from the protocol of that name",
             "give it an id of its own, such as mine-v1",
         )
     return protocol
 
 
 def parse_protocol(text: str, name: str) -> Protocol:
-    """The protocol that a TOML text describes; `name` stands for the text in errors.
+    """The protocol that a TOML text describes, with what it extends; `name` stands for the text in errors.
 
     Raises:
-        UsageError: it isn't TOML, or no protocol.
+        UsageError: it isn't TOML, or no protocol, or extends one that doesn't exist or that extends it.
     """
     try:
-        protocol = Protocol.model_validate(tomllib.loads(text))
+        protocol = Protocol.model_validate(_extended(tomllib.loads(text), name))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -207,9 +73,73 @@ def parse_protocol(text: str, name: str) -> Protocol:
     return protocol
 
 
-def _read(path: Path) -> Protocol:
+def _extended(tables: dict[str, Any], name: str, depth: int = 0) -> dict[str, Any]:
+    """The tables with those of the protocol that they extend below them."""
+    base = tables.pop("extends", None)
+    if base is None:
+        return tables
+    if not isinstance(base, str) or depth == LONGEST_CHAIN:
+        problem = "extends another that extends it" if isinstance(base, str) else f"extends {base!r}"
+        raise UsageError(f"{name} {problem}", 'write extends = "laptop-v2", or another protocol\'s id')
+    text, where = _find(base)
+    below = _extended(tomllib.loads(text), where, depth + 1)
+    for environment, plan in tables.get("environments", {}).items():
+        if isinstance(plan, dict) and isinstance(plan.get("split"), dict) and "sha256" not in plan["split"]:
+            below.get("environments", {}).get(environment, {}).get("split", {}).pop("sha256", None)  # of other tasks
+    return _over(below, tables)
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merged key by key; whatever is no table is replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _over(merged[key], value) if both else value
+    return merged
+
+
+def _find(name: str) -> tuple[str, str]:
+    """The text of a protocol, and what to call it: a path, or a name among those of the package and of plugins."""
+    if name.endswith(".toml") or "/" in name or Path(name).is_file():
+        return _read(Path(name)), name
+    shipped = plugin_protocols()
+    found = _newest(name, [*list_protocols(), *shipped])
+    return (_of_plugin(shipped[found]) if found in shipped else _built_in(found)), found
+
+
+def _newest(name: str, known: list[str]) -> str:
+    """`laptop` → the id of the newest `laptop-vN`; an id → itself."""
+    if name in known:
+        return name
+    versions = sorted(
+        (int(match[1]), known_id)
+        for known_id in known
+        if (match := re.fullmatch(rf"{re.escape(name)}-v(\d+)", known_id))
+    )
+    if not versions:
+        raise unknown_name("protocol", name, [*known, *{known_id.rsplit("-v", 1)[0] for known_id in known}])
+    return versions[-1][1]
+
+
+def _built_in(protocol_id: str) -> str:
+    return (FOLDER / f"{protocol_id}.toml").read_text(encoding="utf-8")
+
+
+def _of_plugin(entry: PluginEntry) -> str:
     try:
-        return parse_protocol(path.read_text(encoding="utf-8"), str(path))
+        return (resources.files(entry.value) / f"{entry.name}.toml").read_text(encoding="utf-8")
+    except (ImportError, OSError, UnicodeDecodeError, TypeError) as error:
+        raise PluginError(
+            f"protocol {entry.name} of {entry.distribution} cannot be read: {error}",
+            f"the distribution must hold {entry.name}.toml in the package {entry.value}",
+        ) from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UsageError(f"no protocol file {path}", f"known protocols: {', '.join(list_protocols())}") from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}", "name another protocol") from error
     except UnicodeDecodeError as error:

@@ -14,7 +14,7 @@ import numpy as np
 
 from icrl_registry.contracts import SPLITS, Array, Environment, Split, Task
 from icrl_registry.errors import BenchError, UsageError
-from icrl_registry.protocols.loading import SplitPlan
+from icrl_registry.protocols.model import SplitPlan
 
 DECIMALS = 6
 ATTEMPTS = 20_000
