@@ -250,6 +250,17 @@ def test_layers_of_settings():
     assert protocol.settings_for("toy-v1", "ad", "dt")["source"]["s"] == 1, "a protocol is frozen"
 
 
+def test_a_name_without_a_version_means_the_protocols_own():
+    """Not the newest that is installed, which the protocol may know nothing of."""
+    protocol = load_protocol("laptop-v1")
+    assert protocol.full_name("pusher-goal") == "pusher-goal-v1"
+    assert protocol.full_name("pusher-goal-v2") == "pusher-goal-v2"
+    assert protocol.full_name("my-maze") == "my-maze"
+    plan = protocol.environments["pusher-goal-v1"]
+    both = protocol.model_copy(update={"environments": {"pusher-goal-v9": plan, "pusher-goal-v10": plan}})
+    assert both.full_name("pusher-goal") == "pusher-goal-v10"
+
+
 def test_the_hash_of_a_protocol_is_of_its_content():
     first = Protocol.model_validate(LAYERS)
     assert first.sha256 == Protocol.model_validate(LAYERS).sha256
