@@ -166,9 +166,9 @@ def make_plan(request: Request) -> Plan:
         UsageError, UnknownNameError: a name, key or value that does not exist. PluginError: a broken plugin.
     """
     method_entry, backbone_entry = resolve_method(request.method)
-    environment = load("environment", request.environment)
-    environment_id = environment.entry.name
     protocol = request.protocol
+    environment = load("environment", protocol.full_name(request.environment))
+    environment_id = environment.entry.name
     environment_plan = protocol.plan_for(environment_id)
     base = protocol.settings_for(environment_id, method_entry.name, backbone_entry.name if backbone_entry else None)
     source_name = str(request.overrides.get("source", {}).get("name", environment_plan.source))

@@ -19,13 +19,20 @@ from icrl_registry.protocols.model import AdaptConfig, CollectConfig, Environmen
 from icrl_registry.protocols.splits import draw_tasks, hash_tasks, spread_evenly
 from icrl_registry.testing.toy import ToyPoint
 
-TRAINING_TASKS = {"reacher-goal-v1": 70, "pusher-goal-v1": 35, "half-cheetah-vel-v1": 15, "ant-dir-v1": 30}
+TRAINING_TASKS = {
+    "reacher-goal-v1": 70,
+    "pusher-goal-v1": 35,
+    "pusher-goal-v2": 35,
+    "half-cheetah-vel-v1": 15,
+    "ant-dir-v1": 30,
+}
 ENVIRONMENTS = sorted(TRAINING_TASKS)
 
 
 def environments_of(protocol: str) -> list[str]:
-    """What a protocol names: laptop-v2 leaves out pusher-goal-v1, whose oracle doesn't push."""
-    return [name for name in ENVIRONMENTS if (protocol, name) != ("laptop-v2", "pusher-goal-v1")]
+    """What a protocol names: of pusher-goal laptop-v2 the second version, in which the oracle pushes, older ones the first."""
+    other = "pusher-goal-v1" if protocol == "laptop-v2" else "pusher-goal-v2"
+    return [name for name in ENVIRONMENTS if name != other]
 
 
 def settings_of(protocol: str, environment: str, name: str, backbone: str | None) -> Any:
@@ -78,7 +85,7 @@ class TestThePackagesProtocols:
 
     @pytest.mark.parametrize("name", ENVIRONMENTS)
     def test_tasks_are_apart_and_drawn_as_frozen(self, name: str):
-        protocol = load_protocol("laptop-v1")
+        protocol = load_protocol(next(each for each in ("laptop-v1", "laptop-v2") if name in environments_of(each)))
         environment, plan = environment_of(protocol, name), protocol.plan_for(name).split
         splits = draw_tasks(environment, plan)
         assert hash_tasks(splits) == plan.sha256
@@ -220,7 +227,7 @@ split = { seed = 1, train = 3, test = 4 }
         ('source = "sb3-ppo"', "", "environments.toy-v1.source"),
         ('source = "sb3-ppo"', 'source = "sb3-ppo"\nsettings.adpat.episodes = 3', "environments.toy-v1.settings.adpat"),
         ("seeds = [0]", "seeds = [0", "is not TOML"),
-        ("[other_environments]", "[others]", "other_environments: Field required"),
+        ("[other_environments]", "[others]", "others: Extra inputs are not permitted"),
     ],
 )
 def test_what_is_no_protocol_is_refused_with_its_place(tmp_path: Path, old: str, new: str, words: str):
@@ -280,6 +287,17 @@ def test_layers_of_settings():
     assert protocol.settings_for("elsewhere-v1", "other", None) == {"method": {}}
     protocol.settings_for("toy-v1", "ad", "dt")["source"]["s"] = 99
     assert protocol.settings_for("toy-v1", "ad", "dt")["source"]["s"] == 1, "a protocol is frozen"
+
+
+def test_a_name_without_a_version_means_the_protocols_own():
+    """Not the newest that is installed, which the protocol may know nothing of."""
+    protocol = load_protocol("laptop-v1")
+    assert protocol.full_name("pusher-goal") == "pusher-goal-v1"
+    assert protocol.full_name("pusher-goal-v2") == "pusher-goal-v2"
+    assert protocol.full_name("my-maze") == "my-maze"
+    plan = protocol.environments["pusher-goal-v1"]
+    both = protocol.model_copy(update={"environments": {"pusher-goal-v9": plan, "pusher-goal-v10": plan}})
+    assert both.full_name("pusher-goal") == "pusher-goal-v10"
 
 
 def test_the_hash_of_a_protocol_is_of_its_content():

@@ -76,7 +76,7 @@ class LearningBenchmark(Benchmark):
         """The population is one job; the reference's tasks are independent, so they are one each."""
         config = self.config
         protocol = load_protocol(config.protocol)
-        environment = load("environment", config.env)
+        environment = load("environment", protocol.full_name(config.env))
         plan = protocol.plan_for(environment.entry.name)
         name = config.source or plan.source
         inherited = (

@@ -53,7 +53,7 @@ def _list(env: str, protocol: Protocol, as_json: bool) -> None:
     from icrl_registry.discovery import load
     from icrl_registry.protocols.splits import draw_tasks, hash_tasks
 
-    plugin = load("environment", env)
+    plugin = load("environment", protocol.full_name(env))
     plan = protocol.plan_for(plugin.entry.name)
     component = plugin.component
     environment = component(build_config(component.Config, plan.settings.get("environment", {}), "environment"))

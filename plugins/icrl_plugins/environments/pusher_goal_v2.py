@@ -1,12 +1,17 @@
 """Pusher-Goal, second version: an object that can be pushed, goals to its left and right, a reward that pays for its way.
 
-Three things keep `pusher-goal-v1` from testing anything. Its object weighs 8 mg, and MuJoCo's contacts are as stiff as the
-lighter body is heavy: the hand goes through it and leaves it behind (turning the shoulder takes the hand 17 cm on and the
-object 1 cm). All goals lie on one side of all objects. And to hover beside the object earns most of what can be earned.
+Three things keep `pusher-goal-v1` from testing anything. The hand goes through its object: MuJoCo scales the stiffness of
+a contact by the bodies' masses, and the object of Pusher-v5 weighs 8 mg, so a turn of the shoulder that takes the wrist
+20 cm on leaves the object behind after 3 cm at most. All goals lie on one side of all objects. And to hover beside the
+object earns most of what can be earned.
 
-Here the object weighs 200 g and slides against a viscous friction of 2 N·s/m, so it follows the hand and rests 0.1 s after
-it is let go. The open hand starts round it. Goals lie left and right alike, so that the mean push goes nowhere to the
-side, and the distance counts as a share of the first one, so that every task weighs the same.
+Here the object weighs 200 g and slides against a viscous friction of 2 N·s/m: the hand moves it without entering it, and
+it rests about 0.1 s after it is let go. The open hand starts round it. Goals lie left and right alike, so that the mean
+push goes nowhere to the side, and the distance counts as a share of the first one, so that every task weighs the same.
+
+Measured on the ten test tasks and two validation tasks of the split that `laptop-v2` draws, a PPO learner each of 120,000
+steps: all twelve greedy policies succeed in every episode, with returns of -16 to -24 (mean -18.9) and the object 0.2 to
+3.2 cm from its goal at the end.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ backbones likewise.
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cached_property
 from typing import Any, Literal
 
@@ -105,6 +106,15 @@ class Protocol(_Frozen):
     )
     method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    def full_name(self, environment: str) -> str:
+        """`environment` with the newest version that the protocol names of it; as it is where it names none.
+
+        So `pusher-goal` stays what a protocol ranks when a newer version is installed.
+        """
+        found = [re.fullmatch(re.escape(environment) + r"-v(\d+)", known) for known in self.environments]
+        versions = [int(match[1]) for match in found if match]
+        return f"{environment}-v{max(versions)}" if versions else environment
 
     def plan_for(self, environment_id: str) -> EnvironmentPlan:
         """The environment's own plan, or the one for environments that the protocol doesn't name.

@@ -162,7 +162,7 @@ def test_actions_stand_for_torques_of_their_own():
 def test_an_episode_starts_with_the_hand_round_the_object_and_touching_nothing():
     """Corners of the object's spread among them; without actions nothing ever moves."""
     tasks = drawn(30)
-    corners = np.array([[x, y] for x in (-0.01, 0.01) for y in (-0.01, 0.01)]) + np.array([0.479, -0.229])
+    corners = np.array([[0.479 + x, -0.229 + y] for x in (-0.01, 0.01) for y in (-0.01, 0.01)])
     tasks[:4] += np.tile(corners - tasks[:4, :2], (1, 2))
     batch = family().make_batch([Task(tuple(row)) for row in tasks])
     rewards, _ = play(batch, np.zeros((30, 7)), 100)
