@@ -29,14 +29,17 @@ CONTRACT_MEMBERS: dict[str, tuple[str, ...]] = {
     "environment": (
         "id",
         "task_parameter_names",
+        "varies",
+        "success",
         "spec",
+        "num_tasks",
         "sample_task_parameters",
         "sample_training_parameters",
         "task_distance",
         "make",
         "make_batch",
     ),
-    "source": ("collect", "group_size", "total_steps"),
+    "source": ("collect", "group_size", "total_steps", "greedy_policy"),
     "backbone": ("forward", "initial_state", "step"),
     "method": ("uses_backbone", "training_data", "tracks", "adaptation", "train", "agent", "parameter_count"),
 }

@@ -11,10 +11,15 @@ import pytest
 from icrl_leaderboards.analysis.claims import PAPER_CLAIMS, Claim, Evidence
 from icrl_leaderboards.analysis.claims.claim import below_near, better, longer_is_better, near_oracle
 from icrl_leaderboards.analysis.claims.speed import speed_claim
+from icrl_leaderboards.runs.record import REFERENCES
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_registry.errors import UsageError
 
 TASKS, EPISODES = 10, 20
+REFERENCE_RETURNS = dict.fromkeys(REFERENCES, np.full(TASKS, np.nan)) | {
+    "random": np.zeros(TASKS),
+    "oracle": np.ones(TASKS),
+}
 
 
 def rows(method, level, environment="reacher-goal-v1", variant=None, seeds=(0, 1, 2), noise=0.01):
@@ -42,10 +47,7 @@ def rows(method, level, environment="reacher-goal-v1", variant=None, seeds=(0, 1
                 plugins=(),
                 task_labels=tuple(f"test-{index:03d}" for index in range(TASKS)),
                 returns=returns,
-                random=np.zeros(TASKS),
-                zero_action=np.zeros(TASKS),
-                oracle=np.ones(TASKS),
-                oracle_greedy=np.ones(TASKS),
+                references=REFERENCE_RETURNS,
             )
         )
     return found

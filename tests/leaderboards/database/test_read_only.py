@@ -131,10 +131,10 @@ def test_the_reading_commands(home, tmp_path, make_record):
 
 @pytest.mark.parametrize("names", [("lab?a", "lab?b"), ("job%2Fmain", "job/main"), ("lab#1", "lab"), ("a&b=c", "a")])
 def test_homes_are_told_apart_by_every_character(names, tmp_path, monkeypatch, make_record):
-    from icrl_bench.cli.options import leaderboard_url
+    from icrl_bench.cli.options import LeaderboardPlace
 
     for seed, name in enumerate(names):
-        with Leaderboard(leaderboard_url(None, tmp_path / name)) as board:
+        with LeaderboardPlace(home=tmp_path / name).open() as board:
             assert board.place == str(tmp_path / name / "leaderboard.sqlite")
             board.record(make_record(seed=seed, num_tasks=1, num_episodes=1))
     for seed, name in enumerate(names):
