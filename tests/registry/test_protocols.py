@@ -32,6 +32,17 @@ TRAINING_TASKS = {"reacher-goal-v1": 70, "pusher-goal-v1": 35, "half-cheetah-vel
 ENVIRONMENTS = sorted(TRAINING_TASKS)
 
 
+def environments_of(protocol: str) -> list[str]:
+    """What a protocol names: laptop-v2 leaves out pusher-goal-v1, whose oracle doesn't push."""
+    return [name for name in ENVIRONMENTS if (protocol, name) != ("laptop-v2", "pusher-goal-v1")]
+
+
+def settings_of(protocol: str, environment: str, name: str, backbone: str | None) -> Any:
+    """The built configuration of a method under a protocol."""
+    given = load_protocol(protocol).settings_for(environment, name, backbone)["method"]
+    return build_config(load("method", name).component.Config, given, "method")
+
+
 def environment_of(protocol: Protocol, name: str) -> Environment:
     component = load("environment", name).component
     return component(
@@ -54,19 +65,21 @@ class TestThePackagesProtocols:
     def test_they_are_three_families(self):
         families = {name.rpartition("-v")[0] for name in list_protocols()}
         assert families == {"smoke", "laptop", "paper"}
-        assert {"smoke-v1", "paper-v1"} <= set(list_protocols())
+        assert set(list_protocols()) == {"smoke-v1", "laptop-v1", "laptop-v2", "paper-v1"}
+        assert load_protocol("laptop").id == "laptop-v2"
 
     @pytest.mark.parametrize("name", list_protocols())
-    def test_each_has_its_files_name_the_seeds_and_the_four_environments(self, name: str):
+    def test_each_has_its_files_name_the_seeds_and_its_environments(self, name: str):
         protocol = load_protocol(name)
         assert protocol.id == name
-        assert set(protocol.environments) == set(ENVIRONMENTS)
+        assert sorted(protocol.environments) == environments_of(name)
         assert protocol.seeds == ((0,) if name.startswith("smoke") else (0, 1, 2))
         assert protocol.summary
 
     @pytest.mark.parametrize("environment", ENVIRONMENTS)
     def test_all_have_the_same_tasks(self, environment: str):
-        plans = [load_protocol(name).plan_for(environment).split for name in list_protocols()]
+        named = [name for name in list_protocols() if environment in environments_of(name)]
+        plans = [load_protocol(name).plan_for(environment).split for name in named]
         assert len(set(plans)) == 1, "the splits of a task family are frozen once for all protocols"
         assert plans[0].sha256 is not None
         assert (plans[0].train, plans[0].validation, plans[0].test) == (TRAINING_TASKS[environment], 5, 10)
@@ -74,7 +87,7 @@ class TestThePackagesProtocols:
 
     @pytest.mark.parametrize("name", ENVIRONMENTS)
     def test_tasks_are_apart_and_drawn_as_frozen(self, name: str):
-        protocol = load_protocol("laptop")
+        protocol = load_protocol("laptop-v1")
         environment, plan = environment_of(protocol, name), protocol.plan_for(name).split
         splits = draw_tasks(environment, plan)
         assert hash_tasks(splits) == plan.sha256
@@ -124,9 +137,38 @@ class TestThePackagesProtocols:
 
     def test_every_protocol_counts_full_source_training_of_its_streams(self):
         """Histories are whole: the steps are a multiple of the parallel environments."""
-        for name, environment in itertools.product(list_protocols(), ENVIRONMENTS):
-            source = load_protocol(name).plan_for(environment).settings["source"]
-            assert source["total_steps"] % source["num_envs"] == 0, (name, environment)
+        for name in list_protocols():
+            for environment in environments_of(name):
+                source = load_protocol(name).plan_for(environment).settings["source"]
+                assert source["total_steps"] % source["num_envs"] == 0, (name, environment)
+
+
+class TestLaptop2:
+    def test_it_demands_a_certificate_that_pusher_goal_v1_would_not_get(self):
+        demanded = load_protocol("laptop-v2").certificate
+        assert (demanded.solved, demanded.headroom) == (0.8, 0.35)
+        assert demanded.demands_anything
+        assert not load_protocol("laptop-v1").certificate.demands_anything
+
+    def test_every_row_of_its_grid_can_be_run(self):
+        grid = load_protocol("laptop-v2").grid
+        assert len(set(grid)) == len(grid)
+        names = {f"{method}-{backbone}" if backbone else method for method, backbone in runnable()}
+        for row in grid:
+            name, _, track = row.partition("@")
+            assert name in names
+            assert not track or track in load("method", name).component.tracks
+
+    @pytest.mark.parametrize("environment", environments_of("laptop-v2"))
+    @pytest.mark.parametrize("method", ["ad", "dpt"])
+    def test_backbones_get_equal_settings_and_the_best_of_some_validations(self, method: str, environment: str):
+        config = settings_of("laptop-v2", environment, method, "mamba")
+        assert config == settings_of("laptop-v2", environment, method, "dt")
+        assert config.select_best
+        assert 4 <= config.updates / config.validation_every <= 10
+        assert (config.episode_sampling, config.window_order) == ("random", "learning")
+        assert config.reward_normalisation == "standardise"
+        assert (config.history_from > 0) == (method == "ad")
 
 
 class TestNames:
