@@ -120,14 +120,14 @@ def test_an_edited_protocol_changes_the_addresses_of_what_depends_on_it(
 def test_edited_code_changes_the_addresses_of_what_depends_on_it(
     toy: Path, plan: Callable[..., Plan], component: str, expected: set[str], monkeypatch: pytest.MonkeyPatch
 ):
-    """Each component is moved to a module of its own, of which one character is edited."""
+    """Each component is moved to a module of its own, of which one character of the code is edited."""
     points = toy / "toy_parts-1.0.dist-info" / "entry_points.txt"
     module = toy / f"moved_{component.lower()}.py"
     points.write_text(points.read_text().replace(f"toy_parts:{component}\n", f"{module.stem}:{component}\n"))
-    module.write_text(f"from toy_parts import {component}\n# 1\n")
+    module.write_text(f"from toy_parts import {component}\nEDITED = 1\n")
     discovery._scan.cache_clear()
     first = addresses(plan())
-    module.write_text(f"from toy_parts import {component}\n# 2\n")
+    module.write_text(f"from toy_parts import {component}\nEDITED = 2\n")
     second = addresses(plan())
     assert {name for name in ALL if first[name] != second[name]} == expected
 

@@ -109,10 +109,14 @@ class InContextLearner(GradientLearner[Batch]):
 
     def predicted(self, tokens: torch.Tensor) -> torch.Tensor:
         """The model's forward pass on (B, T, F) in the precision that the configuration says."""
-        enabled = self.config.precision == "bfloat16"
-        with torch.autocast(torch.device(self.job.device).type, dtype=torch.bfloat16, enabled=enabled):
+        with self.autocast():
             output: torch.Tensor = self.model(tokens)
         return output
+
+    def autocast(self) -> torch.autocast:
+        """The precision of passes through the model."""
+        enabled = self.config.precision == "bfloat16"
+        return torch.autocast(torch.device(self.job.device).type, dtype=torch.bfloat16, enabled=enabled)
 
     def updated(self, batch: Batch) -> dict[str, float]:
         self.tokens_seen += int(batch.mask.sum())
