@@ -1,9 +1,9 @@
 """dpt and ic-td3bc on histories of uniform actions: where the goal is, only the rewards say.
 
-The data's mean action is to stay put, which is worth about -6.5 an episode, and knowing the goal about -1.5. The bars lie half-way
-between what true and zeroed rewards gave with training goals drawn from seeds 10 and 20 and unseen goals from 11 and 21
-(last of three episodes: dpt -2.0 and -2.8 against -6.2 and -6.9, ic-td3bc -4.0 and -4.4 against -6.4 and -6.6); they are held to
-other goals here.
+The data's mean action is to stay put, which is worth about -6.5 an episode, and knowing the goal about -1.5. The bars lie
+half-way between what true and zeroed rewards gave with training goals drawn from seeds 10 and 20 and unseen goals from 11 and
+21 (last of three episodes: dpt -2.0 and -2.8 against -6.2 and -6.9, ic-td3bc -4.0 and -4.4 against -6.4 and -6.6); they are
+held to other goals here.
 """
 
 from dataclasses import replace
