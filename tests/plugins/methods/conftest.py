@@ -92,6 +92,25 @@ def scripted_history(goal: float, episodes: int, generator: np.random.Generator,
     )
 
 
+def aimless_history(goal: float, episodes: int, generator: np.random.Generator, index: int = 0) -> LearningHistory:
+    """The same task played by uniform actions from first to last: only the rewards say where the goal is."""
+    shape = (1, episodes * HORIZON, 1)
+    actions = generator.uniform(-1, 1, shape).astype(np.float32)
+    observations, following = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for t in range(shape[1]):
+        observations[0, t] = following[0, t - 1] if t % HORIZON else 0.1 * generator.standard_normal()
+        following[0, t] = move(observations[0, t], actions[0, t])
+    return LearningHistory(
+        task=Task((goal,), "train", index),
+        observations=observations,
+        actions=actions,
+        rewards=-np.abs(following[..., 0] - np.float32(goal)),
+        next_observations=following,
+        terminated=np.zeros(shape[:2], dtype=np.bool_),
+        truncated=np.arange(1, shape[1] + 1)[None] % HORIZON == 0,
+    )
+
+
 def coded_history(streams, observation_size: int = 2, action_size: int = 2, index: int = 0) -> LearningHistory:
     """A history whose numbers say where they stand: stream s of episodes with the lengths `streams[s]`.
 
@@ -173,6 +192,7 @@ def toy():
         TinyGRU=TinyGRU,
         MemoryStore=MemoryStore,
         history=scripted_history,
+        aimless=aimless_history,
         coded_history=coded_history,
         goals=draw_goals,
         adapt=adapt,
