@@ -124,10 +124,10 @@ def test_edited_code_changes_the_addresses_of_what_depends_on_it(
     points = toy / "toy_parts-1.0.dist-info" / "entry_points.txt"
     module = toy / f"moved_{component.lower()}.py"
     points.write_text(points.read_text().replace(f"toy_parts:{component}\n", f"{module.stem}:{component}\n"))
-    module.write_text(f"from toy_parts import {component}\n# 1\n")
+    module.write_text(f"from toy_parts import {component}\nedition = 1\n")
     discovery._scan.cache_clear()
     first = addresses(plan())
-    module.write_text(f"from toy_parts import {component}\n# 2\n")
+    module.write_text(f"from toy_parts import {component}\nedition = 2\n")
     second = addresses(plan())
     assert {name for name in ALL if first[name] != second[name]} == expected
 
