@@ -8,11 +8,15 @@ can be reworded, a function's file moved to another folder, and collected data s
 
 Imports are read from the syntax tree and nothing is executed. Out of reach are data files, modules imported by a computed
 name, and other distributions, whose versions are recorded.
+
+Files are read anew for every hash, since they may have been edited. What follows from a file's text is worked out once in a
+process: components share most of their modules.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import sys
 from collections.abc import Iterable, Mapping
@@ -30,14 +34,15 @@ class Module:
 
     name: str
     is_package: bool
-    code: ast.Module | None
-    opaque: str = ""  # in place of code: the hash of an extension's bytes, of a file that is no Python, of a version
+    source: str | None  # Python that can be parsed
+    opaque: str = ""  # in place of source: the hash of an extension's bytes, of a file that is no Python, of a version
 
-    def form(self, stands_for: Mapping[str, str]) -> str:
-        """The canonical code, with `stands_for` in the place of the modules named there; empty if it does nothing."""
-        if self.code is None:
-            return self.opaque
-        return canonical(self.code, self.name, self.is_package, stands_for.get)
+    def digest(self, stands_for: Mapping[str, str]) -> str:
+        """Of the canonical code, with `stands_for` in the place of the modules named there; empty if it does nothing."""
+        if self.source is None:
+            return digest(self.opaque) if self.opaque else ""
+        seen = frozenset((name, stands_for[name]) for name in imported_modules(self) if name in stands_for)
+        return _digest_of_code(self.source, self.name, self.is_package, seen)
 
 
 def hash_component(component: Any, module: str, packages: Iterable[str] = (), version: str = "") -> str:
@@ -46,10 +51,12 @@ def hash_component(component: Any, module: str, packages: Iterable[str] = (), ve
     `packages` are further top-level packages to follow imports into. `version` stands in for code that has no file.
     """
     modules = modules_behind(component, module, packages, version)
+    nothing = dict.fromkeys((each.name for each in modules), "")
     # Each import stands for the code it brings; that code's own imports, which may lead back, stay out of it. What they
     # bring is in the set by itself.
-    alone = {each.name: digest(each.form(dict.fromkeys((other.name for other in modules), ""))) for each in modules}
-    digests = {digest(form) for each in modules if (form := each.form(alone))}
+    alone = {each.name: each.digest(nothing) or digest("") for each in modules}
+    digests = {found for each in modules if (found := each.digest(alone))}
+    _tree.cache_clear()  # trees are large
     return hashlib.sha256("\n".join(sorted(digests)).encode()).hexdigest()
 
 
@@ -76,16 +83,32 @@ def modules_behind(component: Any, module: str, packages: Iterable[str] = (), ve
     return [found[name] for name in sorted(found)]
 
 
-def imported_modules(module: Module) -> set[str]:
+def imported_modules(module: Module) -> frozenset[str]:
     """Absolute names that a module imports anywhere, functions included; `from a import b` yields `a` and `a.b`."""
-    if module.code is None:
-        return set()
+    if module.source is None:
+        return frozenset()
+    return _imports_of_code(module.source, module.name, module.is_package)
+
+
+@functools.cache
+def _tree(source: str) -> ast.Module:
+    return parse_code(source)
+
+
+@functools.lru_cache(maxsize=4096)
+def _imports_of_code(source: str, name: str, is_package: bool) -> frozenset[str]:
     names: set[str] = set()
-    for base, name, _ in imports(module.code, module.name, module.is_package):
+    for base, member, _ in imports(_tree(source), name, is_package):
         names.add(base)
-        if name is not None and name != "*":
-            names.add(f"{base}.{name}")
-    return names - {""}
+        if member is not None and member != "*":
+            names.add(f"{base}.{member}")
+    return frozenset(names - {""})
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest_of_code(source: str, name: str, is_package: bool, stands_for: frozenset[tuple[str, str]]) -> str:
+    form = canonical(_tree(source), name, is_package, dict(stands_for).get)
+    return digest(form) if form else ""
 
 
 def _read(name: str, spec: ModuleSpec, version: str) -> Module:
@@ -98,12 +121,11 @@ def _read(name: str, spec: ModuleSpec, version: str) -> Module:
     except OSError:
         return Module(name, is_package, None, version)
     if str(spec.origin).endswith(".py"):
+        module = Module(name, is_package, content.decode("utf-8", "replace"))
         try:
-            return Module(name, is_package, parse_code(content.decode("utf-8", "replace")))
-        except (
-            SyntaxError,
-            ValueError,
-        ):  # a sibling nobody has imported yet: its bytes count, its imports can't be known
+            imported_modules(module)
+            return module
+        except (SyntaxError, ValueError):  # a sibling nobody has imported yet: its bytes count, not its imports
             content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return Module(name, is_package, None, hashlib.sha256(content).hexdigest())
 

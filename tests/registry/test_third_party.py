@@ -72,7 +72,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installation:
     installation = Installation(folder)
     paths = sysconfig.get_paths()
     site = installation.execute("-c", "import sysconfig; print(sysconfig.get_paths()['purelib'])").stdout.strip()
-    libraries = dict.fromkeys([paths["purelib"], paths["platlib"]])
+    further = [path for path in sys.path if Path(path).name == "site-packages"]  # of the environments behind this one
+    libraries = dict.fromkeys([paths["purelib"], paths["platlib"], *further])
     (Path(site) / "libraries_of_the_tests.pth").write_text("\n".join(libraries))
     for each in (ROOT, ROOT / "tests" / "third_party", ROOT / "tests" / "third_party_broken"):
         installation.install(each)
@@ -145,7 +146,7 @@ def test_a_changed_plugin_gets_a_new_address(installed: Installation, row: Any):
     code = "import icrl_third_party.backbone as module; print(module.__file__)"
     path = Path(installed.execute("-c", code).stdout.strip())
     source = path.read_text()
-    path.write_text(source + "\n# changed\n")
+    path.write_text(source + "\nedition = 2\n")
     try:
         plan = installed.document("run", *run_arguments("copycat-moving-average"), "--dry-run")["plan"]
     finally:
