@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from icrl_bench.cli.main import main
 from icrl_bench.cli.reference import reference
 from icrl_registry.protocols import model as protocols
 
@@ -80,3 +81,27 @@ def test_the_citation_names_the_version():
     from icrl_registry import __version__
 
     assert f"version: {__version__}" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+
+def test_the_claims_in_the_readme_are_those_of_the_published_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """To renew: import leaderboards/published, then `icrl-bench claims --speed docs/speed/backbones.json --format markdown`."""
+    board = tmp_path / "board.sqlite"
+    for arguments in (
+        ["leaderboard", "import", str(ROOT / "leaderboards/published"), "--leaderboard", str(board)],
+        [
+            "claims",
+            "--speed",
+            str(ROOT / "docs/speed/backbones.json"),
+            "--format",
+            "markdown",
+            "--leaderboard",
+            str(board),
+        ],
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert not ended.value.code
+    table = capsys.readouterr().out
+    assert table.count("\n| C") == 8
+    assert table in (ROOT / "README.md").read_text(encoding="utf-8")
