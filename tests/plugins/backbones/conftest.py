@@ -48,14 +48,3 @@ def make_backbone() -> Callable[..., torch.nn.Module]:
         return backbone.eval()
 
     return make
-
-
-@pytest.fixture
-def random_tensor() -> Callable[..., torch.Tensor]:
-    """`random_tensor(*shape, dtype=float32)`: standard normal numbers from one stream a test."""
-    generator = torch.Generator().manual_seed(7)
-
-    def draw(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        return torch.randn(shape, generator=generator, dtype=dtype)
-
-    return draw
