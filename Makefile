@@ -10,7 +10,7 @@ run: $(VENV)/.installed
 	$(BIN)/icrl-bench run --method ad-mamba --env pusher-goal --seeds 0
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/pytest
+	$(BIN)/pytest --durations=15
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check

@@ -7,14 +7,15 @@ no plugin is imported before one of its environments is made.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import gymnasium
 import numpy as np
 
+from icrl_bench.gymnasium_tasks import RANDOM, ChosenTask, TaskVector, task_parameters
 from icrl_registry.configuration import build_config
-from icrl_registry.contracts import Task
+from icrl_registry.contracts import Environment
 from icrl_registry.discovery import list_plugins, load
 from icrl_registry.errors import UsageError
 
@@ -36,36 +37,52 @@ def register_environments() -> None:
     for entry in list_plugins("environment"):
         full_id = gymnasium_id(entry.name)
         if full_id is not None and full_id not in gymnasium.registry:
-            gymnasium.register(full_id, entry_point=f"{__name__}:make_environment", kwargs={"name": entry.name})
+            gymnasium.register(
+                full_id,
+                entry_point=f"{__name__}:make_environment",
+                vector_entry_point=f"{__name__}:make_vector",
+                kwargs={"name": entry.name},
+            )
 
 
 def make_environment(
-    name: str, task: Sequence[float] | None = None, render_mode: str | None = None, **settings: Any
+    name: str, task: Any = None, render_mode: str | None = None, task_seed: int | None = None, **settings: Any
 ) -> gymnasium.Env[Any, Any]:
-    """What `gymnasium.make` calls: the environment `name` on the task with these parameters.
+    """What `gymnasium.make` calls: the environment `name` on a task, given by its parameters, as `laptop-v2/test-003`, or as
+    `random`, drawn from `task_seed`.
 
-    Further keywords are the environment's settings, such as `control_weight=1.0`.
+    `get_wrapper_attr("set_task")` and `("sample_tasks")` of what is made change the task between episodes, and so does
+    `reset(options={"task": …})`. Further keywords are the environment's settings, such as `control_weight=1.0`.
 
     Raises:
-        UsageError: no task, or one of a wrong shape.
+        UsageError: no task, one of a wrong shape, or one outside the family.
     """
+    return ChosenTask(_family(name, settings), task, render_mode, task_seed)
+
+
+def make_vector(
+    name: str, num_envs: int = 1, task: Any = None, task_seed: int | None = None, **settings: Any
+) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+    """What `gymnasium.make_vec` calls: `num_envs` copies stepped as one batch. `task` is one for all of them, or a list.
+
+    Raises:
+        UsageError: as `make_environment`; or a list of another length.
+    """
+    family = _family(name, settings)
+    if isinstance(task, list):
+        if len(task) != num_envs:
+            raise UsageError(
+                f"{name}: {len(task)} tasks for num_envs={num_envs}", "give one task, or one for each copy"
+            )
+        tasks = [task_parameters(family, each) for each in task]
+    elif isinstance(task, str) and task == RANDOM:
+        seeds = np.random.SeedSequence(task_seed).generate_state(num_envs)
+        tasks = [task_parameters(family, task, int(seed)) for seed in seeds]
+    else:
+        tasks = [task_parameters(family, task)] * num_envs
+    return TaskVector(family, tasks)
+
+
+def _family(name: str, settings: Mapping[str, Any]) -> Environment:
     component = load("environment", name).component
-    environment = component(build_config(component.Config, settings, "environment"))
-    parameters = _task_parameters(name, task, environment.task_parameter_names)
-    made: gymnasium.Env[Any, Any] = environment.make(Task(parameters), render_mode)
-    return made
-
-
-def _task_parameters(name: str, task: Sequence[float] | None, names: Sequence[str]) -> tuple[float, ...]:
-    hint = f"give task=({', '.join(names)})"
-    if task is None:
-        raise UsageError(f"{name}: no task given", hint)
-    try:
-        values = np.asarray(task, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{name}: the task {task!r} is not a list of numbers", hint) from error
-    if values.shape != (len(names),):
-        raise UsageError(f"{name}: the task has shape {values.shape}, not ({len(names)},)", hint)
-    if not np.isfinite(values).all():
-        raise UsageError(f"{name}: the task {task!r} is not finite", hint)
-    return tuple(float(value) for value in values)
+    return cast(Environment, component(build_config(component.Config, settings, "environment")))

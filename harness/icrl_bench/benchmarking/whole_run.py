@@ -58,7 +58,7 @@ class RunBenchmark(Benchmark):
     def _seconds(self, home: Path) -> dict[str, float]:
         from icrl_bench.artefacts.store import Store
         from icrl_bench.machine.progress import Progress
-        from icrl_bench.plan import Request, make_plan
+        from icrl_bench.planning import Request, make_plan
         from icrl_bench.runs.execution import execute
         from icrl_bench.stages.stage import Context
         from icrl_leaderboards.database.leaderboard import Leaderboard

@@ -13,7 +13,7 @@ from icrl_bench.cli.groups import OptionGroup
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
-    from icrl_bench.plan import Request
+    from icrl_bench.planning import Request
     from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_registry.contracts import Track
 
@@ -99,7 +99,7 @@ class RunOptions(OptionGroup):
         Raises:
             UsageError, UnknownNameError: what was asked for does not exist or cannot be read.
         """
-        from icrl_bench.plan import Request
+        from icrl_bench.planning import Request
         from icrl_registry.configuration import merge, parse_assignments, read_config_file
         from icrl_registry.protocols.loading import load_protocol
 

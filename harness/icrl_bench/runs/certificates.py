@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from icrl_bench.plan import Request, make_plan
+from icrl_bench.planning import Request, make_plan
 from icrl_bench.stages.certify import CLONED, Certify
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.runs.certificates import Certificate

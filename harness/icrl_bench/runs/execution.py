@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_bench.stages.adapt import Adapt
 from icrl_bench.stages.collect import Collect
 from icrl_bench.stages.floors import Floors

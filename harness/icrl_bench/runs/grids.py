@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from icrl_bench.plan import Plan, Request, make_plan
+from icrl_bench.planning import Plan, Request, make_plan
 from icrl_bench.runs.certificates import require_passed
 from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.record import Record

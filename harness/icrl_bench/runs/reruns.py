@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_bench.runs.verification import MISMATCH, OK, Check
 from icrl_bench.stages.adapt import Adapt
 from icrl_bench.stages.floors import FloorReturns

@@ -16,7 +16,7 @@ from typing import Any
 
 from icrl_bench.artefacts.store import address_of
 from icrl_bench.machine.progress import format_seconds
-from icrl_bench.plan import Plan, Request, make_plan
+from icrl_bench.planning import Plan, Request, make_plan
 from icrl_bench.runs.execution import execute, names_of, stages_of
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import PROTOCOL_SECTIONS, Plan, Request, make_plan
+from icrl_bench.planning import PROTOCOL_SECTIONS, Plan, Request, make_plan
 from icrl_bench.stages.adapt import has_adaptation, read_adaptation
 from icrl_bench.stages.record import Record, stage_versions
 from icrl_leaderboards.runs.record import RunRecord

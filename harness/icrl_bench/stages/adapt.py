@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_bench.seeding import agent_seed, reset_seed
 from icrl_bench.stages.floors import Floors
 from icrl_bench.stages.rollout import Meter, MeteredBatch, rollout

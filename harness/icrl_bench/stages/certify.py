@@ -17,7 +17,7 @@ from icrl_bench.artefacts.histories import load_policy
 from icrl_bench.artefacts.store import Store
 from icrl_bench.certification.mixture import TaskMixture
 from icrl_bench.certification.playing import Played, Policy, play, steps_to_tell_apart
-from icrl_bench.plan import Plan, make_plan
+from icrl_bench.planning import Plan, make_plan
 from icrl_bench.seeding import mixture_seed
 from icrl_bench.stages.collect import Collect
 from icrl_bench.stages.floors import Floors

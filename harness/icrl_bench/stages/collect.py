@@ -16,7 +16,7 @@ from icrl_bench.artefacts.datasets import Dataset, WallClock
 from icrl_bench.artefacts.histories import dataset_kind
 from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.workers import run_jobs
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_bench.stages.groups import STEPS, GroupJob, collect_group, cut_groups, group_progress
 from icrl_bench.stages.stage import Context, Stage, Unit
 from icrl_registry.contracts import SPLITS, Task

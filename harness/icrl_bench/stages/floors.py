@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_bench.seeding import floor_seed
 from icrl_bench.stages.stage import Context, Stage
 from icrl_registry.contracts import Environment, Task

@@ -10,7 +10,7 @@ from typing import Any
 from icrl_bench.artefacts.histories import learning_curve
 from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.provenance import collect_provenance
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_bench.stages.adapt import Adapt
 from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.stage import Context, Stage, in_order

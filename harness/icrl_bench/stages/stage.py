@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from icrl_bench.artefacts.store import Store, address_of
 from icrl_bench.machine.progress import Progress
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.hooks import HookManager

@@ -12,7 +12,7 @@ from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
 from icrl_bench.artefacts.checkpoints import KeptProgress, load_final, save_final
 from icrl_bench.artefacts.histories import load_policy
 from icrl_bench.artefacts.store import Store
-from icrl_bench.plan import Plan
+from icrl_bench.planning import Plan
 from icrl_bench.seeding import reset_seed, train_seed, validation_agent_seed
 from icrl_bench.stages.collect import Collect
 from icrl_bench.stages.rollout import Meter, MeteredBatch, RolloutResult, rollout

@@ -12,7 +12,7 @@ import pytest
 
 from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.progress import Progress
-from icrl_bench.plan import Plan, Request, make_plan
+from icrl_bench.planning import Plan, Request, make_plan
 from icrl_bench.runs.execution import names_of, stages_of
 from icrl_bench.stages.collect import Collect
 from icrl_bench.stages.floors import Floors

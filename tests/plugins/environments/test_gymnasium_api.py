@@ -109,7 +109,8 @@ def test_ids_take_the_familys_settings():
         (None, "no task given"),
         ((0.1,), r"shape \(1,\)"),
         ((0.1, np.nan), "not finite"),
-        ("somewhere", "not a list of numbers"),
+        ("somewhere", "no task is called 'somewhere'"),
+        (object(), "not a list of numbers"),
     ],
 )
 def test_a_bad_task_is_refused_with_the_names_of_its_parameters(task, message):

@@ -15,7 +15,7 @@ from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_bench.machine.streams import stdout_for_the_result
 
 if TYPE_CHECKING:
-    from icrl_bench.plan import Plan
+    from icrl_bench.planning import Plan
     from icrl_leaderboards.runs.record import RunRecord
 
 
@@ -34,7 +34,7 @@ def run(
     set_for_training()
     from icrl_bench.artefacts.store import Store
     from icrl_bench.machine.progress import Progress
-    from icrl_bench.plan import make_plan
+    from icrl_bench.planning import make_plan
     from icrl_bench.runs.execution import describe_plan, execute, names_of, stages_of
     from icrl_bench.stages.stage import Context
 

@@ -91,7 +91,10 @@ class MACAWAgent(Agent):
             self.explores &= ~ready
         self._adapted_episodes += adapted
         if self.config.finetune:
-            for row in map(int, np.flatnonzero(adapted & (self._adapted_episodes > self.config.finetune_burn_in))):
+            for row in map(int, np.flatnonzero(ready)):
+                self._experience.forget(row)  # fine-tuning starts from an empty buffer
+            # As published: the first episode after the burn-in is kept, and the one after it is followed by updates.
+            for row in map(int, np.flatnonzero(adapted & (self._adapted_episodes > self.config.finetune_burn_in + 1))):
                 self._finetune(row)
 
     def diagnostics(self) -> dict[str, float]:
@@ -190,6 +193,11 @@ class _Experience:
         for row in map(int, np.flatnonzero(ended)):
             self._close(row, transitions.next_observations[row], bool(transitions.terminated[row]))
         return ended
+
+    def forget(self, row: int) -> None:
+        """Drops all complete episodes of task `row`."""
+        self._episodes[row].clear()
+        self.num_rows[row] = self.num_episodes[row] = 0
 
     def _close(self, row: int, last_observation: Array, terminated: bool) -> None:
         observations, actions, rewards = (

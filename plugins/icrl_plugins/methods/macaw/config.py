@@ -29,7 +29,9 @@ class MACAWConfig(OptimisationConfig, LoopConfig):
     policy_std: float = Field(0.2, gt=0, description="Fixed standard deviation of the Gaussian policy.")
 
     # Inner step and losses
-    inner_steps: int = Field(1, ge=1, description="Gradient steps of an adaptation, in training and in unseen tasks.")
+    inner_steps: int = Field(
+        1, ge=1, description="Gradient steps of an adaptation of each network, each on its own share of the batch."
+    )
     initial_rate: float = Field(1e-3, gt=0, description="Inner learning rate of every tensor before it is learned.")
     initial_coefficient: float = Field(
         0.01, gt=0, description="Weight of the advantage regression before it is learned."
@@ -106,7 +108,9 @@ class MACAWConfig(OptimisationConfig, LoopConfig):
     )
 
     finetune: bool = Field(False, description="After adapting, go on with gradient updates on the agent's own data.")
-    finetune_burn_in: int = Field(1, ge=0, description="Episodes after adapting before the updates (published: 25).")
+    finetune_burn_in: int = Field(
+        1, ge=0, description="Updates begin after the second episode beyond this many since adapting (published: 25)."
+    )
     finetune_value_updates: int = Field(100, ge=0, description="Value updates after each episode of fine-tuning.")
     finetune_policy_updates: int = Field(200, ge=0, description="Policy updates after each episode of fine-tuning.")
     finetune_learning_rate: float = Field(1e-5, gt=0, description="Adam's learning rate in fine-tuning.")
@@ -116,6 +120,8 @@ class MACAWConfig(OptimisationConfig, LoopConfig):
     def _check_combinations(self) -> Self:
         if self.finetune and self.online_adaptation == "every_episode":
             raise ValueError("finetune goes on from one adaptation: set online_adaptation to once")
+        if 2 * self.inner_steps > min(self.inner_batch_size, self.adaptation_batch_size):
+            raise ValueError("each of inner_steps needs two transitions of its own: raise the batch sizes, or lower it")
         if self.inner_from >= self.inner_to:
             raise ValueError("inner_from must be below inner_to")
         return self

@@ -16,6 +16,7 @@ exactly what a step on all three tensors gives, without a copy of W_g (a million
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -68,8 +69,11 @@ class AdaptableLinear(nn.Module):
         """One step of gradient descent with the learned rates. `gradient` is ∂L/∂θ of each task's own loss, (K, P)."""
         raise NotImplementedError
 
-    def towards(self, adapted: Adapted, share: float) -> Tensor:
-        """The weights (K, P) of a layer whose every tensor is (1 - share) · its meta-learned + share · its adapted value."""
+    def towards(self, path: Sequence[Adapted], share: float) -> Tensor:
+        """The weights (K, P) of a layer whose every tensor starts meta-learned and follows the adapted one.
+
+        After each of the steps of `path`, a tensor becomes (1 - share) · what it was + share · its adapted value.
+        """
         raise NotImplementedError
 
     def forward(self, weights: Tensor, inputs: Tensor) -> Tensor:
@@ -101,19 +105,22 @@ class WeightTransformLinear(AdaptableLinear):
             latent_gradient = latent_gradient - generator_rate * (gradient * g).sum(1, keepdim=True) * z
         latents = adapted.latents - latent_rate * latent_gradient
         steps = (*adapted.steps, (gradient, adapted.latents))
-        return Adapted(self._weights(latents, steps, 1.0), latents, steps)
+        return Adapted(self._weights(latents, steps, [1.0] * len(steps)), latents, steps)
 
-    def towards(self, adapted: Adapted, share: float) -> Tensor:
-        assert adapted.latents is not None
-        return self._weights(
-            torch.lerp(self.latent.expand_as(adapted.latents), adapted.latents, share), adapted.steps, share
-        )
+    def towards(self, path: Sequence[Adapted], share: float) -> Tensor:
+        latents, shares = self.latent.expand(len(path[-1].weights), -1), [0.0] * len(path)
+        for number, adapted in enumerate(path):
+            assert adapted.latents is not None
+            latents = torch.lerp(latents, adapted.latents, share)
+            # The generator's change of a step is in every adapted value from that step on.
+            shares[: number + 1] = [each + share * (1 - each) for each in shares[: number + 1]]
+        return self._weights(latents, path[-1].steps, shares)
 
-    def _weights(self, latents: Tensor, steps: tuple[tuple[Tensor, Tensor], ...], share: float) -> Tensor:
-        """The weights that `latents` (K, Z) generate after `share` of the changes of `steps`, (K, P)."""
+    def _weights(self, latents: Tensor, steps: tuple[tuple[Tensor, Tensor], ...], shares: Sequence[float]) -> Tensor:
+        """The weights that `latents` (K, Z) generate after a share of the change of each of `steps`, (K, P)."""
         _, generator_rate, bias_rate = self.positive_rates()
         weights = latents @ self.generator.T + self.generator_bias
-        for g, z in steps:
+        for (g, z), share in zip(steps, shares, strict=True):
             weights = weights - share * (generator_rate * (z * latents).sum(1, keepdim=True) + bias_rate) * g
         return weights
 
@@ -136,8 +143,11 @@ class PlainLinear(AdaptableLinear):
         matrix, bias = gradient.split([self.inputs * self.outputs, self.outputs], dim=1)
         return Adapted(adapted.weights - torch.cat([weight_rate * matrix, bias_rate * bias], dim=1), None)
 
-    def towards(self, adapted: Adapted, share: float) -> Tensor:
-        return torch.lerp(self._flat().expand_as(adapted.weights), adapted.weights, share)
+    def towards(self, path: Sequence[Adapted], share: float) -> Tensor:
+        weights = self._flat().expand_as(path[-1].weights)
+        for adapted in path:
+            weights = torch.lerp(weights, adapted.weights, share)
+        return weights
 
     def _flat(self) -> Tensor:
         return torch.cat([self.weight.flatten(), self.bias])

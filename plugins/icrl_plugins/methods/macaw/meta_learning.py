@@ -7,7 +7,9 @@ the end of the episode, n the steps left, s_T the last observation and V̄ the t
     advantage      A_t = G_t + γⁿ V_φ'(s_T) − V_φ'(s_t)              weight w_t   exp(min((A_t − mean A) / std A, log 20))
     inner policy   −w_t log π_θ(a|s) + c (Â_θ(s, a) − A_t)²         outer policy   −w_t log π_θ'(a|s)
 
-Targets, advantages and weights carry no gradient. Inner steps are differentiated to second order.
+Targets, advantages and weights carry no gradient. Inner steps are differentiated to second order. With several of them each
+has its own share of the inner batch, in order; all steps of the value network come first, and the policy's see the values
+that these end with. V̄ moves towards φ' after each.
 """
 
 from __future__ import annotations
@@ -38,15 +40,25 @@ class Batch:
         """The same on another device."""
         return Batch(*(getattr(self, column.name).to(device) for column in fields(self)))
 
+    def shares(self, count: int) -> list[Batch]:
+        """`count` batches of successive transitions, as equally many as can be."""
+        columns = [getattr(self, column.name).tensor_split(count, dim=1) for column in fields(self)]
+        return [Batch(*parts) for parts in zip(*columns, strict=True)]
+
 
 @dataclass(frozen=True)
 class Adaptation:
-    """Both networks adapted to K tasks, and the inner losses (K,) that led there."""
+    """Both networks adapted to K tasks, and the inner losses (K,) of their first steps."""
 
-    value: list[Adapted]
+    value_steps: list[list[Adapted]]  # the value network after each step
     policy: list[Adapted]
     value_losses: Tensor
     policy_losses: Tensor
+
+    @property
+    def value(self) -> list[Adapted]:
+        """The value network after its last step."""
+        return self.value_steps[-1]
 
 
 class MetaLearner(nn.Module):
@@ -76,23 +88,26 @@ class MetaLearner(nn.Module):
         return constants
 
     def adapt(self, batch: Batch, create_graph: bool = False) -> Adaptation:
-        """The inner loop: a step of the value network, then one of the policy with the adapted values, on one batch."""
-        num_tasks = len(batch.observations)
+        """The inner loop: the steps of the value network, then those of the policy with the adapted values."""
+        num_tasks, shares = len(batch.observations), batch.shares(self.config.inner_steps)
         value, policy = self.value.start(num_tasks), self.policy.start(num_tasks)
-        for _ in range(self.config.inner_steps):
-            value_losses = self.inner_value_losses(weights_of(value), batch)
-            value = self.value.step(value, value_losses, create_graph)
-            advantages = self.advantages(weights_of(value), batch)
-            policy_losses = self.inner_policy_losses(weights_of(policy), batch, advantages)
-            policy = self.policy.step(policy, policy_losses, create_graph)
-        return Adaptation(value, policy, value_losses.detach(), policy_losses.detach())
+        value_steps, value_losses, policy_losses = [], [], []
+        for share in shares:
+            value_losses.append(self.inner_value_losses(weights_of(value), share))
+            value = self.value.step(value, value_losses[-1], create_graph)
+            value_steps.append(value)
+        for share in shares:
+            advantages = self.advantages(weights_of(value), share)
+            policy_losses.append(self.inner_policy_losses(weights_of(policy), share, advantages))
+            policy = self.policy.step(policy, policy_losses[-1], create_graph)
+        return Adaptation(value_steps, policy, value_losses[0].detach(), policy_losses[0].detach())
 
     def outer_losses(self, inner: Batch, outer: Batch) -> tuple[Tensor, Tensor, Adaptation]:
         """Value and policy losses on `outer`, (K,) each, after adapting to `inner`; with their graphs through it."""
         adaptation = self.adapt(inner, create_graph=True)
         weights = weights_of(adaptation.value)
         with torch.no_grad():
-            target = self.value.towards(adaptation.value, self.config.target_update)
+            target = self.value.towards(adaptation.value_steps, self.config.target_update)
             bootstrap = self.value(target, outer.last_observations)
             targets = outer.returns + outer.discounts_to_end * bootstrap
         value_losses = (self.value(weights, outer.observations) - targets).square().mean(dim=1)

@@ -37,9 +37,10 @@ class AdaptableNetwork(nn.Module):
         gradients = torch.autograd.grad(losses.sum(), weights_of(adapted), create_graph=create_graph)
         return [layer.step(each, g) for layer, each, g in zip(self._layers(), adapted, gradients, strict=True)]
 
-    def towards(self, adapted: Sequence[Adapted], share: float) -> list[Tensor]:
-        """See `AdaptableLinear.towards`, for every layer."""
-        return [layer.towards(each, share) for layer, each in zip(self._layers(), adapted, strict=True)]
+    def towards(self, steps: Sequence[Sequence[Adapted]], share: float) -> list[Tensor]:
+        """See `AdaptableLinear.towards`, for every layer; `steps` are the layers after each inner step."""
+        paths = zip(*steps, strict=True)
+        return [layer.towards(path, share) for layer, path in zip(self._layers(), paths, strict=True)]
 
     def rates(self) -> Tensor:
         """All inner learning rates, (R,)."""

@@ -56,13 +56,19 @@ def literal_steps(layer, x, y, num_steps: int):
     return tensors
 
 
-def steps(layer, x, y, num_steps: int):
-    adapted = layer.start(len(x))
+def path_of_steps(layer, x, y, num_steps: int):
+    """The layer after each of the steps."""
+    adapted, path = layer.start(len(x)), []
     for _ in range(num_steps):
         losses = (layer(adapted.weights, x) - y).square().mean(dim=(1, 2))
         (gradient,) = torch.autograd.grad(losses.sum(), [adapted.weights], create_graph=True)
         adapted = layer.step(adapted, gradient)
-    return adapted
+        path.append(adapted)
+    return path
+
+
+def steps(layer, x, y, num_steps: int):
+    return path_of_steps(layer, x, y, num_steps)[-1]
 
 
 @pytest.mark.parametrize("num_steps", [1, 3])
@@ -83,14 +89,17 @@ def test_steps_equal_literal_steps_on_every_tensor_and_so_do_their_gradients(lay
         torch.testing.assert_close(first, second, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("num_steps", [1, 3])
 @pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
-def test_the_target_averages_every_tensor(layer, share: float) -> None:
+def test_the_target_follows_every_tensor_after_each_step(layer, share: float, num_steps: int) -> None:
     x, y = data()
-    averaged = layer.towards(steps(layer, x, y, 2), share)
+    averaged = layer.towards(path_of_steps(layer, x, y, num_steps), share)
     for task in range(TASKS):
-        adapted = literal_steps(layer, x[task], y[task], 2)
-        mixed = {name: torch.lerp(getattr(layer, name[6:]), tensor, share) for name, tensor in adapted.items()}
-        expected = functional_call(OneTask(layer), mixed, (x[task],))
+        target = {f"layer.{name}": getattr(layer, name) for name in adapted_names(layer)}
+        for number in range(1, num_steps + 1):
+            adapted = literal_steps(layer, x[task], y[task], number)
+            target = {name: (1 - share) * target[name] + share * tensor for name, tensor in adapted.items()}
+        expected = functional_call(OneTask(layer), target, (x[task],))
         torch.testing.assert_close(layer(averaged[task : task + 1], x[task : task + 1])[0], expected)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from icrl_plugins.methods.macaw.config import MACAWConfig
-from icrl_plugins.methods.macaw.meta_learning import advantage_weights, log_probability
+from icrl_plugins.methods.macaw.meta_learning import Batch, advantage_weights, log_probability
 from icrl_plugins.methods.macaw.networks import weights_of
 
 
@@ -48,8 +48,8 @@ def test_value_gradients_equal_finite_differences_with_the_target_held(macaw, mo
     learner = macaw.learner()
     inner, outer = macaw.batch(seed=1), macaw.batch(seed=2)
     adapted = learner.adapt(inner)
-    held = [weights.detach() for weights in learner.value.towards(adapted.value, 0.1)]
-    monkeypatch.setattr(learner.value, "towards", lambda adapted, share: held)
+    held = [weights.detach() for weights in learner.value.towards(adapted.value_steps, 0.1)]
+    monkeypatch.setattr(learner.value, "towards", lambda steps, share: held)
 
     def loss():
         return learner.outer_losses(inner, outer)[0].mean()
@@ -102,7 +102,7 @@ def test_losses_equal_their_formulas(macaw) -> None:
     config = learner.config
     inner, outer = macaw.batch(seed=1), macaw.batch(seed=2)
     value_losses, policy_losses, adaptation = learner.outer_losses(inner, outer)
-    target = learner.value.towards(adaptation.value, config.target_update)
+    target = learner.value.towards(adaptation.value_steps, config.target_update)
     task = 1
 
     def numbers(tensor):
@@ -138,6 +138,48 @@ def test_losses_equal_their_formulas(macaw) -> None:
     coefficient = np.log1p(np.exp(-1.0))
     expected = float(regression.detach()) + coefficient * np.mean((estimates - numbers(inner_advantages)) ** 2)
     assert float(adaptation.policy_losses[task]) == pytest.approx(expected)
+
+
+def test_two_inner_steps_are_each_networks_own_on_halves_of_the_batch(macaw) -> None:
+    """The published loop literally, on plain layers: two value steps, the target after each, then two policy steps."""
+    learner = macaw.learner(inner_steps=2, weight_transform=False)
+    inner, outer = macaw.batch(rows=8, seed=1), macaw.batch(rows=8, seed=2)
+    names = ("observations", "actions", "returns", "discounts_to_end", "last_observations")
+    halves = [Batch(*(getattr(inner, name)[:, rows] for name in names)) for rows in (slice(0, 4), slice(4, 8))]
+
+    def descend(network, weights, losses):
+        rates = [
+            torch.cat([r.expand(n) for r, n in zip(layer.positive_rates(), sizes(layer), strict=True)])
+            for layer in network.layers
+        ]
+        gradients = torch.autograd.grad(losses.sum(), weights, create_graph=True)
+        return [w - rate * g for w, rate, g in zip(weights, rates, gradients, strict=True)]
+
+    def sizes(layer):
+        return layer.weight.numel(), layer.bias.numel()
+
+    value = weights_of(learner.value.start(3))
+    target = value
+    for half in halves:
+        value = descend(learner.value, value, (learner.value(value, half.observations) - half.returns).square().mean(1))
+        target = [0.9 * old + 0.1 * new for old, new in zip(target, value, strict=True)]
+    policy = weights_of(learner.policy.start(3))
+    for half in halves:
+        advantages = learner.advantages(value, half)
+        policy = descend(learner.policy, policy, learner.inner_policy_losses(policy, half, advantages))
+
+    value_losses, _, adaptation = learner.outer_losses(inner, outer)
+    for found, expected in ((adaptation.value, value), (adaptation.policy, policy)):
+        for first, second in zip(weights_of(found), expected, strict=True):
+            torch.testing.assert_close(first, second, rtol=1e-9, atol=1e-12)
+    wanted = outer.returns + outer.discounts_to_end * learner.value(target, outer.last_observations)
+    expected_losses = (learner.value(value, outer.observations) - wanted).square().mean(1)
+    torch.testing.assert_close(value_losses, expected_losses, rtol=1e-9, atol=1e-12)
+
+
+def test_inner_steps_need_two_transitions_each() -> None:
+    with pytest.raises(ValueError, match="two transitions of its own"):
+        MACAWConfig(inner_steps=3, inner_batch_size=5)
 
 
 def test_log_probability_is_torchs() -> None:

@@ -184,9 +184,11 @@ def test_finetuning_moves_each_task_by_its_own_data_and_lowers_its_value_loss(to
     agent.begin(AdaptationSetting(2, 10, "online", np.random.SeedSequence(0)))
     play_steps(agent, [(True, True)])
     adapted = [weights.clone() for weights in agent._policy]
-    play_steps(agent, [(True, False)])  # burn-in
+    assert agent._experience.num_rows.tolist() == [0, 0]  # what was explored is not learned from
+    play_steps(agent, [(True, False)] * 2)  # burn-in, and the first episode after it
     assert all(torch.equal(old, new) for old, new in zip(adapted, agent._policy, strict=True))
     play_steps(agent, [(True, False)])
+    assert agent._experience.num_rows.tolist() == [3, 0]
     assert not torch.equal(adapted[0][0], agent._policy[0][0])
     assert torch.equal(adapted[0][1], agent._policy[0][1])
     tuning = agent._tuning[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from icrl_bench.plan import Plan, Request, make_plan
+from icrl_bench.planning import Plan, Request, make_plan
 from icrl_bench.stages.adapt import Adapt
 from icrl_registry import discovery
 from icrl_registry.errors import UnknownNameError, UsageError

@@ -1,0 +1,316 @@
+"""From Python: what the commands do, as functions; `import icrl_bench` offers them and imports nothing heavy.
+
+    import icrl_bench
+
+    records = icrl_bench.run("ad-mamba", "reacher-goal", protocol="smoke")
+    histories = icrl_bench.load_histories("reacher-goal", protocol="smoke")
+    frame = icrl_bench.leaderboard().frame()
+
+Everything lives below `home`, a folder; by default that of the commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.planning import Plan
+    from icrl_bench.runs.grids import Grid
+    from icrl_leaderboards.database.leaderboard import Leaderboard
+    from icrl_leaderboards.runs.record import RunRecord
+    from icrl_leaderboards.runs.scores import RunScores
+    from icrl_registry.contracts import FloatArray, LearningHistory, Split, Track
+    from icrl_registry.testing.conformance import CheckResult
+
+Settings = Mapping[str, Any]
+"""Settings by dotted key, as `--set` takes them: `{"method.updates": 100}`."""
+
+
+def plan(
+    method: str,
+    env: str,
+    *,
+    protocol: str = "laptop",
+    track: Track = "online",
+    device: str = "cpu",
+    settings: Settings | None = None,
+) -> Plan:
+    """Resolves names, settings and tasks; runs nothing. `plan.config` has every setting, `plan.tasks` every task.
+
+    >>> icrl_bench.plan("ad-mamba", "reacher-goal", protocol="smoke").environment_id
+    'reacher-goal-v1'
+
+    Raises:
+        UsageError, UnknownNameError: a name, key or value that does not exist. PluginError: a broken plugin.
+    """
+    from icrl_bench.planning import Request, make_plan
+    from icrl_registry.protocols.loading import load_protocol
+
+    return make_plan(Request(method, env, load_protocol(protocol), _nested(settings), device, track))
+
+
+def run(
+    method: str,
+    env: str,
+    *,
+    protocol: str = "laptop",
+    seeds: Sequence[int] | None = None,
+    track: Track = "online",
+    device: str = "cpu",
+    settings: Settings | None = None,
+    home: Path | str | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> list[RunRecord]:
+    """Collects, trains, adapts and records what is missing; one record a seed, the protocol's seeds by default.
+
+    >>> icrl_bench.run("ad-gru", "reacher-goal", protocol="smoke", seeds=[0])[0].returns
+    [[-12.1, …], …]
+
+    Raises:
+        BenchError: as the command's errors.
+    """
+    from icrl_bench.runs.execution import execute, names_of, stages_of
+
+    made = plan(method, env, protocol=protocol, track=track, device=device, settings=settings)
+    chosen = list(seeds) if seeds is not None else made.default_seeds
+    with _working(names_of(stages_of(made, chosen)), home, jobs, quiet) as context:
+        return execute(made, chosen, context)
+
+
+def grid(
+    *,
+    protocol: str = "laptop",
+    envs: Sequence[str] | None = None,
+    methods: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    settings: Settings | None = None,
+    home: Path | str | None = None,
+    jobs: int | None = None,
+    quiet: bool = False,
+) -> Grid:
+    """Makes all rows of a protocol; `grid.failed` are those that could not be made, `grid.refused` the environments.
+
+    >>> [row.label for row in icrl_bench.grid(protocol="smoke", methods=["ad-gru"]).rows]
+    ['ad-gru on reacher-goal-v1, seed 0', …]
+    """
+    from icrl_bench.runs.execution import names_of
+    from icrl_bench.runs.grids import plan_grid, run_grid
+    from icrl_registry.protocols.loading import load_protocol
+
+    planned = plan_grid(load_protocol(protocol), envs, methods, seeds, _nested(settings))
+    with _working(names_of(planned.stages()), home, jobs, quiet) as context:
+        return run_grid(planned, context)
+
+
+def load_histories(
+    env: str,
+    *,
+    protocol: str = "laptop",
+    split: Split = "train",
+    settings: Settings | None = None,
+    home: Path | str | None = None,
+) -> list[LearningHistory]:
+    """The learning histories of a split's tasks, memory-mapped: `history.rewards` is (S, T), `history.task` what is hidden.
+
+    >>> icrl_bench.load_histories("reacher-goal", protocol="smoke")[0].observations.shape
+    (5, 200, 8)
+
+    Raises:
+        UsageError: one was not collected yet; the message says what collects it.
+    """
+    from icrl_bench.artefacts.histories import dataset_kind
+    from icrl_bench.stages.collect import Collect
+    from icrl_registry.errors import UsageError
+
+    made, store = plan("source", env, protocol=protocol, settings=settings), _store(home)
+    collect = Collect(made)
+    missing = [task for task in made.tasks[split] if not store.exists(dataset_kind(collect.address), task.label)]
+    if missing:
+        raise UsageError(
+            f"{len(missing)} of {len(made.tasks[split])} {split} histories of {made.environment_id} are not there",
+            f"`icrl-bench run --method task-blind --env {env} --protocol {protocol}` collects them",
+        )
+    return [collect.read(store).history(task) for task in made.tasks[split]]
+
+
+@dataclass
+class LoadedAgent:
+    """A trained method that acts in any loop: one task at a time, or K side by side."""
+
+    agent: Any
+    num_tasks: int
+
+    def act(self, observations: Any) -> FloatArray:
+        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1]."""
+        import numpy as np
+
+        rows = np.asarray(observations, dtype=np.float32).reshape(self.num_tasks, -1)
+        actions = np.clip(np.asarray(self.agent.act(rows), dtype=np.float32), -1.0, 1.0)
+        return cast("FloatArray", actions[0] if np.ndim(observations) == 1 else actions)
+
+    def observe(
+        self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any, truncated: Any
+    ) -> None:
+        """What one step of every task brought; shapes as `act` has them, numbers where there is one task."""
+        import numpy as np
+
+        from icrl_registry.contracts import Transitions
+
+        count = self.num_tasks
+        self.agent.observe(
+            Transitions(
+                observations=np.asarray(observation, dtype=np.float32).reshape(count, -1),
+                actions=np.asarray(action, dtype=np.float32).reshape(count, -1),
+                rewards=np.asarray(reward, dtype=np.float32).reshape(count),
+                next_observations=np.asarray(next_observation, dtype=np.float32).reshape(count, -1),
+                terminated=np.asarray(terminated, dtype=np.bool_).reshape(count),
+                truncated=np.asarray(truncated, dtype=np.bool_).reshape(count),
+                active=np.ones(count, dtype=np.bool_),
+            )
+        )
+
+
+def load_agent(
+    method: str,
+    env: str,
+    *,
+    protocol: str = "laptop",
+    seed: int = 0,
+    num_tasks: int = 1,
+    num_episodes: int | None = None,
+    settings: Settings | None = None,
+    home: Path | str | None = None,
+) -> LoadedAgent:
+    """The agent of a trained run, at the beginning of `num_tasks` unseen tasks.
+
+    >>> agent = icrl_bench.load_agent("ad-mamba", "reacher-goal", protocol="smoke")
+    >>> environment = gymnasium.make("icrl_bench/ReacherGoal-v1", task=(0.1, 0.1))
+    >>> observation, _ = environment.reset(seed=0)
+    >>> action = agent.act(observation)
+
+    Raises:
+        UsageError: the run was not trained yet; the message says what trains it.
+    """
+    from icrl_bench.seeding import agent_seed
+    from icrl_bench.stages.train import Train
+    from icrl_registry.contracts import AdaptationSetting
+    from icrl_registry.errors import UsageError
+
+    made, store = plan(method, env, protocol=protocol, settings=settings), _store(home)
+    train = Train(made, seed)
+    if not train.done(store):
+        raise UsageError(
+            f"{method} was not trained on {made.environment_id} with seed {seed}",
+            f"`icrl-bench run --method {method} --env {env} --protocol {protocol} --seeds {seed}` trains it",
+        )
+    agent = made.make_method().agent(train.read(store), made.make_environment().spec, "cpu")
+    agent.begin(AdaptationSetting(num_tasks, num_episodes or made.adapt.episodes, "online", agent_seed(seed)))
+    return LoadedAgent(agent, num_tasks)
+
+
+@dataclass(frozen=True)
+class Board:
+    """The rows of a leaderboard."""
+
+    board: Leaderboard
+
+    def records(self, **filters: Any) -> list[RunRecord]:
+        """Whole runs; filters are `environment`, `method`, `protocol`, `track`, `seed`."""
+        return self.board.runs(**filters)
+
+    def scores(self, **filters: Any) -> list[RunScores]:
+        """The runs' numbers as arrays; filters as `records`."""
+        return self.board.scores(**filters)
+
+    def frame(self, **filters: Any) -> Any:
+        """Every episode as a pandas data frame: environment, method, protocol, track, seed, task, episode, return, length.
+
+        Raises:
+            UsageError: pandas is not installed.
+        """
+        from icrl_registry.errors import UsageError
+
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise UsageError("a data frame needs pandas", "pip install pandas") from error
+        rows = [
+            (*head, label, episode, value, length)
+            for run in self.records(**filters)
+            for head in [(run.environment, run.method, run.protocol, run.track, run.seed, run.run_id)]
+            for label, returns, lengths in zip(run.task_labels, run.returns, run.episode_lengths, strict=True)
+            for episode, (value, length) in enumerate(zip(returns, lengths, strict=True))
+        ]
+        columns = [
+            "environment",
+            "method",
+            "protocol",
+            "track",
+            "seed",
+            "run_id",
+            "task",
+            "episode",
+            "return",
+            "length",
+        ]
+        return pd.DataFrame(rows, columns=columns)
+
+
+def leaderboard(location: Path | str | None = None, *, home: Path | str | None = None) -> Board:
+    """The leaderboard at a path or URL, by default the one in `home`.
+
+    >>> icrl_bench.leaderboard().frame(environment="reacher-goal").groupby("method")["return"].mean()
+    """
+    from icrl_bench.cli.options import LEADERBOARD_FILE
+    from icrl_leaderboards.database.leaderboard import Leaderboard
+
+    return Board(Leaderboard(location if location is not None else _store(home).root / LEADERBOARD_FILE))
+
+
+def check(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> list[CheckResult]:
+    """Holds a plugin to its contract; every result has `passed` and, if not, a `message` with the remedy.
+
+    >>> all(result.passed for result in icrl_bench.check("environment", "reacher-goal"))
+    True
+    """
+    from icrl_registry.discovery import load
+    from icrl_registry.testing.conformance import run_checks
+
+    return run_checks(load(kind, name), settings)
+
+
+def _store(home: Path | str | None) -> Store:
+    from icrl_bench.artefacts.store import Store, default_home
+
+    return Store(Path(home).expanduser().absolute() if home is not None else default_home())
+
+
+def _nested(settings: Settings | None) -> dict[str, dict[str, Any]]:
+    nested: dict[str, dict[str, Any]] = {}
+    for dotted, value in (settings or {}).items():
+        section, _, key = dotted.partition(".")
+        nested.setdefault(section, {})[key] = value
+    return nested
+
+
+def _working(stages: Sequence[str], home: Path | str | None, jobs: int | None, quiet: bool) -> Any:
+    """What stages work with, as a context manager that ends progress and database."""
+    import contextlib
+
+    from icrl_bench.machine.cores import usable_cores
+    from icrl_bench.machine.progress import Progress
+    from icrl_bench.stages.stage import Context
+    from icrl_registry.hooks import HookManager
+
+    @contextlib.contextmanager
+    def working() -> Any:
+        hooks = HookManager()
+        with leaderboard(home=home).board as board, Progress(stages, quiet, hooks.progress) as progress:
+            yield Context(_store(home), progress, jobs or usable_cores(), board, hooks)
+
+    return working()
