@@ -36,6 +36,7 @@ CONTRACT_MEMBERS: dict[str, tuple[str, ...]] = {
         "sample_task_parameters",
         "sample_training_parameters",
         "task_distance",
+        "blind_return",
         "make",
         "make_batch",
     ),

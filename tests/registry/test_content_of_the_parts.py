@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,9 +20,9 @@ HASHES = """
 import json, sys
 sys.path[:0] = sys.argv[1:3]
 from icrl_registry.content import hash_component, modules_behind
-parts = json.load(sys.stdin)
-print(json.dumps({name: [hash_component(None, module), [each.name for each in modules_behind(None, module)]]
-                  for name, module in parts.items()}))
+for line in sys.stdin:
+    print(json.dumps({name: [hash_component(None, module), [each.name for each in modules_behind(None, module)]]
+                      for name, module in json.loads(line).items()}), flush=True)
 """
 
 
@@ -42,11 +44,31 @@ def modules_of_parts() -> dict[str, str]:
     }
 
 
-def hashes(tree: Path) -> dict[str, tuple[str, frozenset[str]]]:
-    """For each part its hash and the modules behind it, as a process of its own finds them in the copy."""
+Hashes = dict[str, tuple[str, frozenset[str]]]
+
+
+@contextmanager
+def hashing(tree: Path) -> Iterator[Callable[[], Hashes]]:
+    """A call gives for each part its hash and the modules behind it, as a process of its own finds them in the copy now."""
     command = [sys.executable, "-S", "-c", HASHES, str(tree / "registry"), str(tree / "plugins")]
-    done = subprocess.run(command, input=json.dumps(modules_of_parts()), capture_output=True, text=True, check=True)
-    return {name: (digest, frozenset(behind)) for name, (digest, behind) in json.loads(done.stdout).items()}
+    question = json.dumps(modules_of_parts())
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        questions, answers = process.stdin, process.stdout
+
+        def ask() -> Hashes:
+            print(question, file=questions, flush=True)
+            return {
+                name: (digest, frozenset(behind)) for name, (digest, behind) in json.loads(answers.readline()).items()
+            }
+
+        yield ask
+
+
+def hashes(tree: Path) -> Hashes:
+    with hashing(tree) as ask:
+        return ask()
 
 
 def reworded(source: str) -> str:
@@ -80,18 +102,24 @@ def test_rewording_every_docstring_changes_no_hash(tree: Path, tmp_path: Path):
 
 def test_an_edit_of_any_module_changes_exactly_the_parts_that_use_it(tree: Path, tmp_path: Path):
     """Which parts use a module is read from the modules behind them; that those are right is `test_content`'s."""
-    before = hashes(tree)
-    used = sorted({name for _, behind in before.values() for name in behind} - {"icrl_plugins"})  # no file, a namespace
-    assert len(used) > 60
-    for module in used[::9]:
-        copy = shutil.copytree(tree, tmp_path / module)
-        path = copy / "plugins" / module.replace(".", "/")
-        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        path.write_text(path.read_text(encoding="utf-8") + "\nAN_EDIT = 1\n", encoding="utf-8")
-        after = hashes(copy)
-        assert {name for name in before if before[name][0] != after[name][0]} == {
-            name for name, (_, behind) in before.items() if module in behind
-        }, module
+    copy = shutil.copytree(tree, tmp_path / "edited")
+    with hashing(copy) as ask:
+        before = ask()
+        used = sorted(
+            {name for _, behind in before.values() for name in behind} - {"icrl_plugins"}
+        )  # no file, a namespace
+        assert len(used) > 60
+        for module in used[::6]:
+            path = copy / "plugins" / module.replace(".", "/")
+            path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+            source = path.read_text(encoding="utf-8")
+            path.write_text(source + "\nAN_EDIT = 1\n", encoding="utf-8")
+            after = ask()
+            path.write_text(source, encoding="utf-8")
+            assert {name for name in before if before[name][0] != after[name][0]} == {
+                name for name, (_, behind) in before.items() if module in behind
+            }, module
+        assert ask() == before
 
 
 def test_what_a_source_uses_is_no_method_and_no_training(tree: Path):
