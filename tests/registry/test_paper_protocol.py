@@ -150,6 +150,32 @@ def test_sizes(environment: str, backbone: str):
     assert stated - 0.01 < count < stated + 0.03
 
 
+def test_mql_has_its_published_settings_for_ant_dir():
+    """The run script of Fakoor et al. 2020, its column ant-dir (not ant-goal)."""
+    published = {
+        "learning_rate": 3e-4,
+        "history_length": 25,
+        "context_size": 30,
+        "policy_frequency": 4,
+        "exploration_noise": 0.2,
+        "target_noise": 0.4,
+        "updates_per_round": 1000,
+        "episodes_per_round": 5,
+        "initial_steps_per_task": 1500,
+        "propensity_clip": 1.2,
+        "propensity_regularisation": 0.05,
+        "own_updates": 5,
+        "replay_updates": 400,
+        "replay_batch_multiple": 5,
+        "propensity_features": "context",
+        "unbounded_history": True,
+        "snapshot_size": 2000,
+    }
+    settings = load_protocol("paper-v1").settings_for("ant-dir-v1", "mql", None)["method"]
+    config = build_config(load("method", "mql").component.Config, settings, "method")
+    assert values(config, published) == published
+
+
 def test_no_setting_is_left_to_a_default_that_the_tables_name():
     """A default may change with a new version of a plugin; what the paper states must stand in the protocol."""
     protocol = load_protocol("paper-v1")

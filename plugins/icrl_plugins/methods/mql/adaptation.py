@@ -118,12 +118,13 @@ def _replay_update(learner: TD3, meta: MetaTrained, propensities: Sequence[Prope
 
 
 def proximal_coefficients(weights: Array, config: MQLConfig) -> Array:
-    """λ for batches with these weights (K, B) → (K,): 1 − effective sample size, or the constant."""
-    constant = np.full(len(weights), config.proximal_coefficient)
+    """λ for batches with these weights (K, B) → (K,): 1 − effective sample size, or the constant.
+
+    Where every weight is 0 nothing of meta-training resembles the task: the effective sample size is 0, and λ is 1.
+    """
     if config.proximal == "fixed":
-        return constant
-    sizes = effective_sample_size(weights)
-    return np.where(np.isnan(sizes), constant, 1 - sizes)
+        return np.full(len(weights), config.proximal_coefficient)
+    return 1 - np.nan_to_num(effective_sample_size(weights))
 
 
 def _propensities(meta: MetaTrained, own: EpisodeTable, bounds: Array, streams: TaskStreams) -> list[Propensity]:

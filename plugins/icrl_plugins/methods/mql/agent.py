@@ -49,8 +49,8 @@ class MQLAgent(Agent):
     def act(self, observations: FloatArray) -> FloatArray:
         """(K, O) → (K, A) in (-1, 1)."""
         for row in map(int, np.flatnonzero(self._starts)):
-            dummy = self.config.dummy_action_std * self._dummies[row].standard_normal(self.spec.action_size)
-            self._running.start(row, observations[row], np.clip(dummy, -1, 1).astype(np.float32))
+            normal = self._dummies[row].standard_normal(self.spec.action_size)
+            self._running.start(row, observations[row], self.config.dummy_action(normal))
         self._starts[:] = False
         inputs = torch.from_numpy(self._running.observations(observations))[:, None].to(self.device)  # (K, 1, O)
         actions: FloatArray = self.networks.actor(inputs, self._encode())[:, 0].cpu().numpy()

@@ -72,8 +72,8 @@ class EpisodeCollector:
         observations = np.zeros((self.batch.num_tasks, spec.observation_size), dtype=np.float32)
         for place, row in enumerate(rows):
             observations[row] = self.batch.reset(int(row), int(starts.integers(_MOST_SEED)))
-            dummy = self.config.dummy_action_std * starts.standard_normal(spec.action_size)
-            running.start(place, observations[row], np.clip(dummy, -1, 1).astype(np.float32))
+            dummy = self.config.dummy_action(starts.standard_normal(spec.action_size))
+            running.start(place, observations[row], dummy)
         active = np.zeros(self.batch.num_tasks, dtype=np.bool_)
         active[rows] = True
         actions = np.zeros((self.batch.num_tasks, spec.action_size), dtype=np.float32)

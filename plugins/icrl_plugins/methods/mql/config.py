@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from icrl_plugins.training.loop import LoopConfig
+from icrl_registry.contracts import Array, FloatArray
 
 
 class MQLConfig(LoopConfig):
@@ -16,7 +18,9 @@ class MQLConfig(LoopConfig):
     hidden_sizes: tuple[int, ...] = Field((300, 300), min_length=1, description="Hidden layers of actor and critics.")
     context_size: int = Field(20, ge=0, description="Width of the GRU contexts; 0: no context.")
     history_length: int = Field(20, ge=1, description="Tuples (action, reward, observation) that a context is made of.")
-    dummy_action_std: float = Field(0.1, ge=0, description="Std of the action in the tuple that begins every episode.")
+    dummy_action_std: float | None = Field(
+        None, ge=0, description="Std of the action in the tuple that begins every episode; none: exploration_noise."
+    )
     unbounded_history: bool = Field(
         False, description="After adaptation, contexts hold the whole episode instead of history_length tuples."
     )
@@ -83,8 +87,13 @@ class MQLConfig(LoopConfig):
         description="Pull to the meta-trained parameters: 1 - effective sample size (paper), or constant (its code).",
     )
     proximal_coefficient: float = Field(
-        0.1, ge=0, description="The constant pull; for ess, the pull where every weight of a batch is 0."
+        0.1, ge=0, description="The constant pull; ess has none: it is 1 where every weight of a batch is 0."
     )
+
+    def dummy_action(self, normal: Array) -> FloatArray:
+        """The action of the tuple that begins an episode, (A,) in [-1, 1], from standard normal numbers (A,)."""
+        deviation = self.exploration_noise if self.dummy_action_std is None else self.dummy_action_std
+        return np.clip(deviation * normal, -1, 1).astype(np.float32)
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:

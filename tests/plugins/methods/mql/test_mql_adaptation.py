@@ -10,10 +10,12 @@ import torch
 
 from icrl_plugins.methods.mql.adaptation import adapt, proximal_coefficients
 from icrl_plugins.methods.mql.agent import MQLAgent
+from icrl_plugins.methods.mql.collection import EpisodeCollector
 from icrl_plugins.methods.mql.config import MQLConfig
 from icrl_plugins.methods.mql.td3 import TD3, target_tensors
 from icrl_plugins.training.checkpoints import module_tensors
 from icrl_registry.contracts import AdaptationSetting, Transitions
+from icrl_registry.testing.toy import ToyPoint
 
 K, H = 3, 8
 
@@ -152,8 +154,22 @@ def test_data_like_meta_trainings_get_weights_near_one(mql):
 def test_proximal_coefficients():
     weights = np.array([[1.0, 1.0], [1.0, 0.0], [0.0, 0.0]])
     of_sample_size = MQLConfig(proximal="ess", proximal_coefficient=0.3)
-    np.testing.assert_allclose(proximal_coefficients(weights, of_sample_size), [0.0, 0.5, 0.3])
+    np.testing.assert_allclose(proximal_coefficients(weights, of_sample_size), [0.0, 0.5, 1.0])
     np.testing.assert_allclose(proximal_coefficients(weights, MQLConfig(proximal="fixed")), [0.1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize(("settings", "deviation"), [({}, 0.3), ({"dummy_action_std": 0.05}, 0.05)])
+def test_the_action_before_an_episode_is_drawn_as_exploration_is(mql, settings, deviation):
+    meta = mql.meta(exploration_noise=0.3, **settings)
+    agent = MQLAgent(meta, mql.spec, "cpu")
+    agent.begin(AdaptationSetting(500, 1, "online", np.random.SeedSequence(0)))
+    agent.act(np.zeros((500, 3), dtype=np.float32))
+    assert agent._running.newest()[:, :2].std() == pytest.approx(deviation, rel=0.1)
+    point = ToyPoint()
+    collector = EpisodeCollector(point.make_batch(point.tasks(500)), point.spec, meta.config, "cpu")
+    collected = collector.random(np.arange(500), 1, np.random.SeedSequence(0))
+    first = np.stack([each.episode.rows[0, :2] for each in collected])
+    assert first.std() == pytest.approx(deviation, rel=0.1)
 
 
 def test_a_strong_pull_holds_the_parameters(mql):
