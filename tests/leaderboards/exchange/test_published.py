@@ -44,5 +44,6 @@ def test_the_published_report_is_made_of_the_published_runs(run, tmp_path):
     imported = run("import", PUBLISHED, "--json")
     assert imported["imported"] == len(RUNS)
     run("report", "--out", tmp_path / "report", "--json")
-    for name in ("index.html", "report.md"):
-        assert (tmp_path / "report" / name).read_bytes() == (PUBLISHED / "report" / name).read_bytes(), name
+    made, published = tmp_path / "report", PUBLISHED / "report"
+    names = ("index.html", "report.md")  # by name alone: a difference of such long texts takes minutes to be worded
+    assert [name for name in names if (made / name).read_bytes() != (published / name).read_bytes()] == []
