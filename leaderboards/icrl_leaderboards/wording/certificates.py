@@ -33,5 +33,8 @@ def certificate_entries(certificate: Certificate) -> list[tuple[str, str]]:
         ("headroom", headroom_in_words(certificate)),
         ("wrong task", "–" if wrong is None else f"{wrong:.2f} (0 random, 1 oracle)"),
         ("told apart", f"after {certificate.steps_to_tell_apart:.0f} of {certificate.horizon} steps"),
-        ("mean return", ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in means.items())),
+        (
+            "mean return",
+            ", ".join(f"{name.replace('_', ' ')} {value:.4g}".replace("-", "−") for name, value in means.items()),
+        ),
     ]
