@@ -65,9 +65,9 @@ class Store:
             return path.is_file()
 
     def names(self, kind: str) -> list[str]:
-        """Names of the artefacts of a kind, sorted."""
+        """Names of the artefacts of a kind, sorted; what a killed process was writing is none."""
         folder = self.root / kind
-        return sorted(path.parent.name for path in folder.glob(f"*/{MANIFEST}")) if folder.is_dir() else []
+        return sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}")) if folder.is_dir() else []
 
     def manifest(self, kind: str, name: str) -> dict[str, Any]:
         """What was said of the artefact when it was written.

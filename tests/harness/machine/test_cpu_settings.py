@@ -33,7 +33,7 @@ PLAN = ["--method", "ad-mamba", "--env", "reacher-goal", "--dry-run"]
 )
 def test_they_are_made_before_pytorch_is_imported_where_methods_are_trained(command, settings_made):
     code = (
-        "import sys; from icrl_bench.cli import bench, run, sweep;"
+        "import sys; from icrl_bench.cli import bench; from icrl_bench.cli.runs import run, sweep;"
         "asked = lambda: sys.exit(1 if 'torch' in sys.modules else 0);"
         "bench.set_for_training = run.set_for_training = sweep.set_for_training = asked;"
         "from icrl_bench.cli.main import main;"
