@@ -5,9 +5,9 @@ BIN := $(VENV)/bin
 
 .PHONY: run test lint docs soak audit clean
 
-# One seed of AD with Mamba on Pusher-Goal under the laptop protocol; interrupted, the same command continues.
+# One seed of a decision-pretrained Mamba on Pusher-Goal under the laptop protocol; interrupted, the same command continues.
 run: $(VENV)/.installed
-	$(BIN)/icrl-bench run --method ad-mamba --env pusher-goal --seeds 0
+	$(BIN)/icrl-bench run --method dpt-mamba --env pusher-goal --seeds 0
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/pytest --durations=15
