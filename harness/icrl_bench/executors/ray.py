@@ -14,53 +14,25 @@ import contextlib
 import logging
 import os
 import pickle
-import socket
-import threading
 import uuid
 from collections import Counter, deque
-from collections.abc import Iterator, Set
-from dataclasses import dataclass, field
+from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
 from icrl_bench.artefacts.checkpoints import PROGRESS_KIND
-from icrl_bench.artefacts.store import Store, remove_file, write_file
-from icrl_bench.executors.code import Code, check_code
+from icrl_bench.artefacts.store import Store, remove_file
+from icrl_bench.executors.code import Code
 from icrl_bench.executors.contract import RETRIES, Executor, Failure, Key, Outcome
-from icrl_bench.executors.parcels import Parcel, pack, unpack
-from icrl_bench.executors.scratch import open_scratch, remove_scratch
-from icrl_bench.executors.worker import Report, make_pickled, perform, set_up_process
+from icrl_bench.executors.node import Delivery, Errand, Keeper, check, clean, work
+from icrl_bench.executors.parcels import pack, unpack
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.stages.stage import Artefact, Unit
 from icrl_registry.errors import BenchError, UsageError
 
 CHECK_SECONDS = 120.0  # for every node to say what code it has
 CLEAN_SECONDS = 10.0  # for every node to remove its scratch home
-SEND_EVERY = 1.0  # seconds between two looks at a unit's progress
 RESOURCES_EVERY = 200  # calls between two questions of how large the cluster is
-
-
-@dataclass(frozen=True)
-class Errand:
-    """All that a node is told of a unit. The unit itself stays packed until the node's code has been found to be the same."""
-
-    content: bytes
-    key: Key
-    makes: tuple[Artefact, ...]
-    progress: str
-    code: Code
-    cores: int
-    scratch: str  # name of the scratch homes; empty where nodes share the driver's home
-    home: Path  # the driver's
-
-
-@dataclass
-class Delivery:
-    """What comes back of a unit."""
-
-    report: Report
-    node: str
-    parcels: dict[Artefact, Parcel] = field(default_factory=dict)
 
 
 class RayExecutor(Executor):
@@ -95,7 +67,7 @@ class RayExecutor(Executor):
         self._begun: Any = None  # an answer of the keeper that is on its way
         self._slots, self._asked = 1, 0
         self._connect(address)
-        self._work = self.ray.remote(max_retries=RETRIES, retry_exceptions=False)(_work)
+        self._work = self.ray.remote(max_retries=RETRIES, retry_exceptions=False)(work)
         try:
             self._keeper = self._start_keeper()
             self._check_nodes()
@@ -141,7 +113,7 @@ class RayExecutor(Executor):
             for reference in self._flying:
                 self.ray.cancel(reference, force=True)
             if self._scratch:
-                self._on_every_node(_clean, CLEAN_SECONDS, self._scratch)
+                self._on_every_node(clean, CLEAN_SECONDS, self._scratch)
         self._waiting.clear()
         self._flying.clear()
         self._sent.clear()
@@ -171,7 +143,7 @@ class RayExecutor(Executor):
 
     def _check_nodes(self) -> None:
         shared = None if self._scratch else self.store.root
-        for failure in self._on_every_node(_check, CHECK_SECONDS, self.code, shared):
+        for failure in self._on_every_node(check, CHECK_SECONDS, self.code, shared):
             if isinstance(failure, BenchError):
                 raise failure
 
@@ -239,7 +211,7 @@ class RayExecutor(Executor):
         except BenchError as error:
             failure, seconds = Failure(error.message, error.hint, node), 0.0
         except self.ray.exceptions.RayError as error:
-            failure, seconds = _failure_of_ray(unit, error, node), 0.0
+            failure, seconds = failure_of_ray(unit, error, node), 0.0
         self._forget(unit)
         return Outcome(unit, seconds, node, failure)
 
@@ -250,144 +222,6 @@ class RayExecutor(Executor):
                 if self._readers[artefact] <= 0:
                     del self._readers[artefact]
                     self._sent.pop(artefact, None)
-
-
-class Keeper:
-    """An actor on the driver's machine: keeps the progress of units in the driver's home, and notes which have begun."""
-
-    def __init__(self, home: Path) -> None:
-        self.store = Store(home)
-        self.begun: list[tuple[Key, str]] = []
-
-    def begin(self, key: Key, node: str) -> None:
-        """A node has begun a unit."""
-        self.begun.append((key, node))
-
-    def take_begun(self) -> list[tuple[Key, str]]:
-        """What has begun since the last call."""
-        begun, self.begun = self.begun, []
-        return begun
-
-    def save(self, name: str, content: bytes) -> None:
-        """Replaces a unit's progress, whole or not at all."""
-        write_file(self.store.path(PROGRESS_KIND, name), content)
-
-    def load(self, name: str) -> bytes | None:
-        """A unit's progress as it was last saved."""
-        path = self.store.path(PROGRESS_KIND, name)
-        return path.read_bytes() if path.is_file() else None
-
-
-# --- On a node -------------------------------------------------------------------------------------------------------
-
-_checked: set[Code] = set()  # that this process was found to have
-_homes: dict[str, Path] = {}  # scratch homes that this process holds
-
-
-def _work(errand: Errand, inputs: list[tuple[Artefact, Any]], keeper: Any) -> Delivery:
-    """Runs on a node: makes one unit. Every end is in the delivery; only a dying process or node leaves none."""
-    set_up_process(errand.cores)
-    node = node_name()
-    keeper.begin.remote(errand.key, node)
-    parcels: dict[Artefact, Parcel] = {}
-
-    def work() -> None:
-        if errand.code not in _checked:
-            check_code(errand.code, node)
-            _checked.add(errand.code)
-        if not errand.scratch:
-            make_pickled(errand.content, errand.home)
-            return
-        store = Store(_scratch_home(errand.scratch))
-        _fetch(store, inputs)
-        with _progress_travels(store, errand.progress, keeper):
-            make_pickled(errand.content, store.root)
-        parcels.update({artefact: pack(store, artefact) for artefact in errand.makes})
-
-    return Delivery(perform(work, node), node, parcels)
-
-
-def node_name() -> str:
-    """Host and node: there may be several on one machine."""
-    import ray
-
-    return f"{socket.gethostname()} (node {ray.get_runtime_context().get_node_id()[:8]})"
-
-
-def _scratch_home(name: str) -> Path:
-    if name not in _homes:
-        _homes[name] = open_scratch(_of_node(name))
-    return _homes[name]
-
-
-def _of_node(name: str) -> str:
-    import ray
-
-    return f"{name}-{ray.get_runtime_context().get_node_id()[:8]}"
-
-
-def _fetch(store: Store, inputs: list[tuple[Artefact, Any]]) -> None:
-    """Brings into the scratch home what the unit reads; what another unit brought is there."""
-    import ray
-
-    for artefact, reference in inputs:
-        if not store.exists(*artefact):
-            unpack(store, artefact, ray.get(reference), "the driver")
-
-
-@contextlib.contextmanager
-def _progress_travels(store: Store, name: str, keeper: Any) -> Iterator[None]:
-    """Within it a unit's progress is brought to the driver's home after each time that the unit saves it."""
-    import ray
-
-    if not name:
-        yield
-        return
-    path, over, sent = store.path(PROGRESS_KIND, name), threading.Event(), [0]
-    kept = ray.get(keeper.load.remote(name))
-    if kept is not None:
-        write_file(path, kept)
-        sent[0] = path.stat().st_mtime_ns
-
-    def send() -> None:
-        with contextlib.suppress(FileNotFoundError):
-            saved = path.stat().st_mtime_ns
-            if saved != sent[0]:
-                ray.get(keeper.save.remote(name, path.read_bytes()))
-                sent[0] = saved
-
-    def watch() -> None:
-        while not over.wait(SEND_EVERY):
-            send()
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-        send()  # of a unit that failed: what it saved last
-
-
-def _check(code: Code, shared_home: Path | None) -> BenchError | None:
-    """Runs on every node before work starts: what is wrong with it, if anything."""
-    try:
-        check_code(code, node_name())
-    except BenchError as error:
-        return error
-    if shared_home is not None and not shared_home.is_dir():
-        hint = "mount it there, or leave out --shared-home: artefacts then travel by themselves"
-        return UsageError(f"{node_name()} does not see the home {shared_home}", hint)
-    return None
-
-
-def _clean(name: str) -> None:
-    """Runs on every node at the end."""
-    remove_scratch(_of_node(name))
-
-
-# --- Ray itself ------------------------------------------------------------------------------------------------------
 
 
 def _import_ray() -> Any:
@@ -404,7 +238,7 @@ def _on_node(ray: Any, node: str) -> Any:
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
-def _failure_of_ray(unit: Unit, error: Any, node: str) -> Failure:
+def failure_of_ray(unit: Unit, error: Any, node: str) -> Failure:
     """What Ray says of a task that left no delivery: its process or node died too often, or memory was short."""
     said = " ".join(str(error).split())
     hint = f"it was tried {RETRIES + 1} times; `ray logs` and `ray list tasks` say more; the same command continues"

@@ -64,7 +64,7 @@ def test_two_stages_that_need_the_same_unit_wait_for_it_together():
     little, much = FakeStage("collect", parts=2, seed=None), FakeStage("collect", parts=4, seed=None)
     first, second = rows(1, little)[0], FakeRow("record b", [FakeStage("train b", [Renamed(much)])])
     executor = Inline()
-    store, failed, _ = walk([first, second], executor)
+    _, failed, _ = walk([first, second], executor)
     assert not failed
     assert sorted(name for name in executor.taken if name.startswith("collect")) == [f"collect {n}" for n in range(4)]
 
