@@ -40,7 +40,7 @@ CONTRACT_MEMBERS: dict[str, tuple[str, ...]] = {
         "make",
         "make_batch",
     ),
-    "source": ("collect", "group_size", "total_steps", "greedy_policy"),
+    "source": ("is_recorded", "collect", "group_size", "total_steps", "greedy_policy"),
     "backbone": ("forward", "initial_state", "step"),
     "method": ("uses_backbone", "training_data", "tracks", "adaptation", "train", "agent", "parameter_count"),
 }

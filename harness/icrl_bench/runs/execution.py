@@ -48,6 +48,7 @@ def describe_plan(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, o
         "home": str(store.root),
         "tasks": {split: len(plan.tasks[split]) for split in SPLITS},
         "source": plan.source.plugin.entry.name,
+        "source_note": plan.source_note,
         "steps_per_task": plan.make_source().total_steps(),
         "stages": [
             {"kind": stage.kind, "seed": stage.seed, "address": stage.address, "status": stage.status(store)}
