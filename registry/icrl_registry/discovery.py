@@ -250,6 +250,8 @@ def _contract_faults(kind: str, component: Any) -> list[str]:
     missing = [name for name in CONTRACT_MEMBERS[kind] if name in abstract or not hasattr(component, name)]
     if missing:
         faults.append(f"missing {', '.join(repr(name) for name in missing)}")
+    if "spec" in missing:
+        faults.append("'spec' is read from the class: write it as a class attribute or a property, not in __init__")
     return faults
 
 
