@@ -1,6 +1,7 @@
 """What the user sees while a run works: one bar for the whole run and one for the stage, with rate and ETA, on stderr.
 
-Without a terminal, a line every few seconds instead. Events also go to the plugins' `icrl_progress` hook.
+In a notebook the bars are an output of the cell; without either, a line every few seconds instead. Events also go to
+the plugins' `icrl_progress` hook.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
+
+from icrl_bench.machine.notebook import notebook_display
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 UPDATE_EVERY = 0.2  # seconds between updates of a bar
@@ -36,13 +39,14 @@ class Progress:
         self.stages = list(stages)
         self.finished: list[str] = []
         self._durations: dict[str, float] = {}  # seconds by kind of stage
-        self._interactive = sys.stderr.isatty() and not quiet
+        self._notebook = None if quiet else notebook_display()
+        self._interactive = self._notebook is not None or (sys.stderr.isatty() and not quiet)
         self.display: Any = None
         self._whole: Any = None
 
     def __enter__(self) -> Progress:
         if self._interactive:
-            self.display = _make_display()
+            self.display = self._notebook or _make_display()
             self.display.start()
             self._whole = self.display.add_task("whole run", total=len(self.stages), count="", note="", eta="")
             self.show_whole(0.0, None)

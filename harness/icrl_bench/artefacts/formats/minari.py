@@ -125,7 +125,7 @@ def _episodes(history: LearningHistory) -> Iterator[tuple[dict[str, Any], dict[s
     """Every episode as Minari's columns and metadata, a last unfinished one included, stream by stream."""
     task, steps = history.task, history.rewards.shape[1]
     about = {"task": task.label, "split": task.split, "index": task.index}
-    about["task_parameters"] = np.asarray(task.parameters, dtype=np.float64)  # type: ignore[assignment]
+    about["task_parameters"] = np.asarray(task.parameters, dtype=np.float64)
     for stream in range(history.num_streams):
         bounds = history.episode_bounds(stream)
         end = bounds[-1][1] if bounds else 0
