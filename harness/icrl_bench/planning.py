@@ -24,6 +24,9 @@ from icrl_registry.protocols.splits import draw_tasks, spread_evenly
 #: Settings in these sections change what all methods are measured on, so the row leaves the protocol's ranking.
 PROTOCOL_SECTIONS = ("environment", "source", "collect", "adapt")
 
+#: Settings of the protocol's source that hold for any other one that is put in its place: environment steps a task.
+BUDGET = ("total_steps",)
+
 Settings = Mapping[str, Mapping[str, Any]]
 
 
@@ -85,6 +88,19 @@ class Plan:
         return cast(Method, self.method.plugin.component(self.method.config, build))
 
     @property
+    def source_note(self) -> str:
+        """In words, what of the protocol's settings holds for a source that is not the protocol's; empty if it is."""
+        plan, name = self.request.protocol.plan_for(self.environment_id), self.source.plugin.entry.name
+        if name == plan.source:
+            return ""
+        own = plan.settings.get("source", {})
+        kept = _kept_settings(own, self.source.plugin)
+        dropped = sorted(set(own) - set(kept))
+        words = ", ".join(f"{key} = {value}" for key, value in kept.items()) or "nothing"
+        rest = f", drops {', '.join(dropped)}" if dropped else ""
+        return f"{name} instead of {plan.source}: keeps {words} of the protocol's settings{rest}"
+
+    @property
     def replays_source(self) -> bool:
         """Whether the row is the source's recorded runs on the test tasks: then no run seed enters it."""
         return bool(self.method.plugin.component.adaptation == "source")
@@ -117,12 +133,22 @@ class Plan:
         """
         protocol = self.request.protocol
         changed: dict[str, Any] = {
-            name: dict(table) for name, table in self.request.overrides.items() if name in PROTOCOL_SECTIONS and table
+            name: self._addressed(name, table)
+            for name, table in self.request.overrides.items()
+            if name in PROTOCOL_SECTIONS and table
         }
         if protocol.id not in list_protocols():
             content = protocol.model_dump(mode="json", include={"data_seed", "method", "backbone"})
             changed["protocol"] = {**content, "plan": protocol.plan_for(self.environment_id).model_dump(mode="json")}
         return protocol.id + (f"+{address_of(changed)[:6]}" if changed else "")
+
+    def _addressed(self, section: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        """A section's settings without those that say where something lies; what they stand for is in their place."""
+        config = {"environment": self.environment.config, "source": self.source.config}.get(section)
+        places = [name for name, field in type(config).model_fields.items() if field.exclude] if config else []
+        if config is None or not set(places) & set(table):
+            return dict(table)
+        return {**{key: table[key] for key in table if key not in places}, **config.model_dump(mode="json")}
 
     @property
     def variant(self) -> dict[str, Any]:
@@ -173,7 +199,7 @@ def make_plan(request: Request) -> Plan:
     base = protocol.settings_for(environment_id, method_entry.name, backbone_entry.name if backbone_entry else None)
     source_name = str(request.overrides.get("source", {}).get("name", environment_plan.source))
     if source_name != environment_plan.source:
-        base["source"] = {}  # the protocol's settings are for its own source
+        base["source"] = _kept_settings(base.get("source", {}), load("source", source_name))
     settings = merge(base, request.overrides)
     if settings.get("backbone") and backbone_entry is None:
         raise UsageError(
@@ -206,6 +232,11 @@ def make_plan(request: Request) -> Plan:
         adapt=adapt,
         tasks={**tasks, "train": spread_evenly(tasks["train"], collect.train_tasks)},
     )
+
+
+def _kept_settings(settings: Mapping[str, Any], source: Plugin) -> dict[str, Any]:
+    """What another source takes over of the settings of the protocol's own: the budget alone, where it has one."""
+    return {key: settings[key] for key in BUDGET if key in settings and key in source.component.Config.model_fields}
 
 
 def _component(section: str, plugin: Plugin, settings: Settings) -> Component:

@@ -187,6 +187,7 @@ class Source(Protocol):
     """An RL algorithm that writes learning histories."""
 
     Config: ClassVar[type[ComponentConfig]]
+    is_recorded: ClassVar[bool] = False  # its histories were recorded elsewhere: it trains nothing, and no seed enters
 
     def __init__(self, config: ComponentConfig) -> None: ...
 

@@ -48,6 +48,14 @@ EnvOption = Annotated[
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2 or 0-4.  [default: the protocol's]")]
 TrackOption = Annotated[str, typer.Option("--track", help="online, or offline (MACAW's published protocol).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        help="Who writes the histories: a source's name, or a folder of imported data; of the protocol's settings for "
+        "its own source only the steps a task stay.  [default: the protocol's]",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as method.context_length=200."),
@@ -92,6 +100,7 @@ class RunOptions(OptionGroup):
     device: DeviceOption = "auto"
     set_: SetOption = None
     config: ConfigOption = None
+    source: SourceOption = None
 
     def request(self) -> Request:
         """The request in the plan's words.
@@ -104,7 +113,8 @@ class RunOptions(OptionGroup):
         from icrl_registry.protocols.loading import load_protocol
 
         protocol = load_protocol(self.protocol)
-        overrides = merge(read_config_file(self.config) if self.config else {}, parse_assignments(self.set_ or []))
+        given = read_config_file(self.config) if self.config else {}
+        overrides = merge(source_settings(self.source), given, parse_assignments(self.set_ or []))
         return Request(self.method, self.env, protocol, overrides, choose_device(self.device), check_track(self.track))
 
     @property
@@ -118,6 +128,15 @@ def home_folder(home: Path | None) -> Path:
     from icrl_bench.artefacts.store import default_home
 
     return home.expanduser().absolute() if home is not None else default_home()
+
+
+def source_settings(source: str | None) -> dict[str, dict[str, str]]:
+    """What `--source` stands for: another source, or the imported data in a folder (or PACKAGE:FOLDER)."""
+    if source is None:
+        return {}
+    if ":" in source or "/" in source or Path(source).is_dir():
+        return {"source": {"name": "imported", "path": source}}
+    return {"source": {"name": source}}
 
 
 def check_track(track: str) -> Track:

@@ -13,6 +13,7 @@ from typing import Any
 
 from icrl_bench.planning import Plan, Request, make_plan
 from icrl_bench.runs.certificates import require_passed
+from icrl_bench.runs.execution import run_ids
 from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
@@ -105,11 +106,12 @@ def run_grid(grid: Grid, context: Context) -> Grid:
     """Makes what is missing. A stage that fails takes with it what needs it; everything else goes on."""
     rows = {row.record.key: row for row in grid.rows}
     failed: dict[tuple[str, ...], str] = {}  # key of a stage → why it isn't there
-    stages, said = grid.stages(), ""
+    stages, said, ids = grid.stages(), "", run_ids([row.record for row in grid.rows])
     for number, stage in enumerate(stages):
         row = rows.get(stage.key)
         if stage.is_shown and said != (said := _of(stage)):
             context.progress.message(f"{said} (stage {number + 1} of {len(stages)})")
+        context.progress.run_id = ids.get(stage.key, "")  # a certificate is no run's
         reason = _why_not(stage, failed, grid)
         if reason is None:
             try:

@@ -75,6 +75,18 @@ class Stage(ABC, Generic[Product]):
         """Equal for stages that are the same work."""
         return self.folder, self.address
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the events of the stage say of the run that it belongs to."""
+        request = self.plan.request
+        return {
+            "method": request.method,
+            "env": self.plan.environment_id,
+            "protocol": self.plan.protocol_label,
+            "track": request.track,
+            "seed": self.seed,
+        }
+
     def prepare(self, store: Store) -> None:
         """What must hold whether the artefact is there or not, such as a description beside it; under the lock."""
 
@@ -96,6 +108,7 @@ class Stage(ABC, Generic[Product]):
 
     def ensure(self, context: Context) -> None:
         """Makes the artefact unless it is there; whoever else wants to make it waits."""
+        context.progress.about = self.about
         with context.store.lock(self.folder, self.address, context.progress.message):
             self.prepare(context.store)
             if self.done(context.store):

@@ -18,9 +18,11 @@ from icrl_bench.cli.options import (
     ProtocolOption,
     SeedsOption,
     SetOption,
+    SourceOption,
     choose_device,
     home_folder,
     parse_seeds,
+    source_settings,
 )
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
@@ -45,6 +47,7 @@ def grid(
     device: DeviceOption = "auto",
     set_: SetOption = None,
     config: ConfigOption = None,
+    source: SourceOption = None,
     certify: Annotated[
         bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
     ] = True,
@@ -63,7 +66,8 @@ def grid(
     from icrl_registry.protocols.loading import load_protocol
 
     chosen = load_protocol(protocol)
-    overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
+    given = read_config_file(config) if config else {}
+    overrides = merge(source_settings(source), given, parse_assignments(set_ or []))
     store = Store(home_folder(place.home))
     with stdout_for_the_result():  # what a plugin prints is no part of the result
         planned = plan_grid(
@@ -75,6 +79,9 @@ def grid(
             choose_device(device),
             certify,
         )
+    if not json_:
+        for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
+            typer.echo(note, err=True)
     if not dry_run:
         _run(planned, store, place, jobs or usable_cores(), json_)
     if json_:
