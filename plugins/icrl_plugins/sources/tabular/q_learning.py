@@ -1,0 +1,240 @@
+"""Tabular Q-learning (Watkins & Dayan, 1992) of all tasks together: the source of the grid-world papers.
+
+One table a task, which its S streams share; they act at the same moment and learn from it one after the other, in their order:
+
+    Q(s, a) ← Q(s, a) + α (r + γ max Q(s', ·) - Q(s, a)),   without the second term where the MDP ended in s'.
+
+Actions are ε-greedy, and ε falls linearly to nothing, so that a history leads from random actions to the policy that was
+learned, as the histories of Zisman et al. (2024, arXiv 2312.12275) do. Of equally good actions one is drawn. A table that
+starts with high values makes a learner try all that it hasn't tried (Sutton & Barto, 2018, section 2.6), and so it finds a
+rare reward sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, model_validator
+
+from icrl_plugins.randomness.seeds import child_seed, integer_seeds
+from icrl_plugins.sources.evaluation import GreedyPolicy, population_returns
+from icrl_plugins.sources.population.recorded import RecordedPopulation
+from icrl_registry.actions import ActionKind, one_hot
+from icrl_registry.configuration import ComponentConfig
+from icrl_registry.contracts import (
+    Array,
+    BatchedStep,
+    CheckpointStore,
+    Environment,
+    EnvironmentSpec,
+    FloatArray,
+    Source,
+    SourceRun,
+    Task,
+)
+from icrl_registry.errors import UsageError
+
+Integers = NDArray[np.int64]
+
+#: A table larger than this is refused: 8 bytes an entry, for each task.
+MOST_VALUES = 10_000_000
+#: Steps of every stream between two reports, and for which random numbers are drawn at once.
+STEPS_PER_REPORT = 100
+
+_TABLE = "policy.values"
+
+
+class QLearningConfig(ComponentConfig):
+    """Q-learning's hyper-parameters."""
+
+    total_steps: int = Field(10_000, ge=1, description="environment steps per task, over all parallel environments")
+    num_envs: int = Field(5, ge=1, description="parallel environments; each is one stream of the learning history")
+    learning_rate: float = Field(0.5, gt=0, le=1, description="step of a value towards its target (alpha)")
+    discount: float = Field(0.9, ge=0, le=1, description="discount factor (gamma)")
+    initial_value: float = Field(0.0, description="value of everything that was never tried")
+    first_epsilon: float = Field(1.0, ge=0, le=1, description="share of random actions at the begin")
+    random_fraction: float = Field(
+        0.9, ge=0, le=1, description="share of the steps over which that share falls linearly to nothing"
+    )
+    population: int = Field(128, ge=1, description="tasks that one process trains together at most")
+    evaluation_episodes: int = Field(
+        10, ge=0, description="episodes of the greedy policy after training (statistic only)"
+    )
+    record_policy_means: bool = Field(False, description="also store the action of the largest value at every step")
+
+    @model_validator(mode="after")
+    def _every_stream_gets_a_step(self) -> Self:
+        if self.total_steps < self.num_envs:
+            raise ValueError(f"total_steps ({self.total_steps}) must be at least num_envs ({self.num_envs})")
+        return self
+
+    @property
+    def steps_per_stream(self) -> int:
+        """T."""
+        return self.total_steps // self.num_envs
+
+    def epsilon(self, step: int) -> float:
+        """The share of random actions at a step (from 0) of the streams."""
+        falling = self.random_fraction * self.steps_per_stream
+        return self.first_epsilon * max(0.0, 1 - step / falling) if falling else 0.0
+
+
+class QLearning(Source):
+    """Q-learning with one table a task, for environments with discrete actions and finitely many observations."""
+
+    Config: ClassVar[type[ComponentConfig]] = QLearningConfig
+    action_kinds: ClassVar[tuple[ActionKind, ...]] = ("discrete",)
+
+    def __init__(self, config: ComponentConfig) -> None:
+        assert isinstance(config, QLearningConfig)
+        self.config: QLearningConfig = config
+
+    def group_size(self) -> int:
+        return self.config.population
+
+    def total_steps(self) -> int:
+        """Environment steps a task: `total_steps`, rounded down so that all streams are equally long."""
+        return self.config.steps_per_stream * self.config.num_envs
+
+    def collect(
+        self,
+        environment: Environment,
+        tasks: Sequence[Task],
+        seeds: Sequence[np.random.SeedSequence],
+        report_steps: Callable[[int], None],
+        checkpoints: CheckpointStore | None = None,
+    ) -> Iterator[SourceRun]:
+        """See `Source.collect`; a run's statistics are those of the other populations, `stream_seed` and `greedy_return`.
+
+        Raises:
+            UsageError: the environment has not finitely many observations, or too many for a table.
+        """
+        config = self.config
+        stream_seeds, evaluation_seeds = zip(*(integer_seeds(seed, 2) for seed in seeds), strict=True)
+        learners = QLearners(environment.spec, config, seeds)
+        population = RecordedPopulation(
+            environment, tasks, stream_seeds, config.num_envs, config.steps_per_stream, config.record_policy_means
+        )
+        try:
+            _train(learners, population, report_steps)
+        finally:
+            population.close()
+        statistics = [{"stream_seed": float(seed)} for seed in stream_seeds]
+        if config.evaluation_episodes > 0:
+            returns = population_returns(
+                environment, tasks, learners.act_greedily, config.evaluation_episodes, evaluation_seeds
+            )
+            for row, found in zip(statistics, returns, strict=True):
+                row["greedy_return"] = float(found.mean())
+        for index in range(len(tasks)):
+            tensors = {_TABLE: learners.values[index].copy()}
+            yield SourceRun(population.history(index), tensors, statistics[index])
+
+    def greedy_policy(self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec) -> GreedyPolicy:
+        """The first of the best actions of a table.
+
+        Raises:
+            UsageError: the table is not one of this environment.
+        """
+        learners = QLearners(environment_spec, self.config, [np.random.SeedSequence(0)])
+        table = policy_tensors.get(_TABLE)
+        if table is None or np.shape(table) != learners.values.shape[1:]:
+            raise UsageError(
+                f"the tensors are not a table of {learners.values.shape[1:]} values",
+                "rebuild the policy with the environment that it was trained in",
+            )
+        learners.values[0] = table
+        return learners.act_greedily
+
+
+class QLearners:
+    """K tables of values, (K, N, A) float64 for N observations, and what their owners draw from. Rows are task by task."""
+
+    def __init__(self, spec: EnvironmentSpec, config: QLearningConfig, seeds: Sequence[np.random.SeedSequence]) -> None:
+        """
+        Raises:
+            UsageError: the environment has not finitely many observations, or too many for a table.
+        """
+        size = int(np.prod(spec.observation_values, dtype=np.float64)) * spec.action_size
+        if not spec.observation_values or spec.actions != "discrete" or size > MOST_VALUES:
+            raise UsageError(
+                f"q-learning needs a table of all observations and actions of {spec.id}, which "
+                + (f"has {size:,} entries" if size > MOST_VALUES else "doesn't say how many there are"),
+                "choose a source with a network, such as --source sb3-dqn, or give spec.observation_values",
+            )
+        self.config = config
+        self.observation_values, self.num_actions = spec.observation_values, spec.action_size
+        self.values = np.full((len(seeds), size // spec.action_size, spec.action_size), config.initial_value)
+        self._generators = [np.random.Generator(np.random.PCG64(child_seed(seed, 0))) for seed in seeds]
+        self._drawn = np.zeros((0, len(seeds), 0, 0))  # (steps, K, S, A + 1), what is left of the last draw
+
+    def act(self, observations: FloatArray, epsilon: float) -> tuple[Integers, Integers]:
+        """Observations (K·S, O) → numbers of the ε-greedy actions and of the greedy ones, (K·S,) each."""
+        values = self._values_of(observations)  # (K, S, A)
+        chance = self._draw(values.shape[1])  # (K, S, A + 1)
+        best = values == values.max(axis=-1, keepdims=True)
+        greedy = np.where(best, chance[..., 1:], -1.0).argmax(axis=-1)  # one of the best
+        explores = chance[..., 0] < epsilon
+        return np.where(explores, chance[..., 1:].argmax(axis=-1), greedy).ravel(), greedy.ravel()
+
+    def learn(self, observations: FloatArray, actions: Integers, step: BatchedStep) -> None:
+        """From one step of all streams: observations (K·S, O), numbers of actions (K·S,), and what followed."""
+        num_tasks = len(self.values)
+        tasks = np.arange(num_tasks)
+        before, after = self._numbers_of(observations), self._numbers_of(step.observations)  # (K, S)
+        chosen = actions.reshape(num_tasks, -1)
+        rewards = step.rewards.astype(np.float64).reshape(num_tasks, -1)
+        goes_on = ~step.terminated.reshape(num_tasks, -1)
+        for stream in range(before.shape[1]):
+            following = self.values[tasks, after[:, stream]].max(axis=-1)  # (K,)
+            targets = rewards[:, stream] + self.config.discount * following * goes_on[:, stream]
+            place = tasks, before[:, stream], chosen[:, stream]
+            self.values[place] += self.config.learning_rate * (targets - self.values[place])
+
+    def act_greedily(self, observations: FloatArray) -> FloatArray:
+        """(K·E, O) → the first of the best actions, one-hot (K·E, A)."""
+        numbers = self._values_of(observations).argmax(axis=-1).ravel()
+        return one_hot(numbers, self.num_actions)
+
+    def _values_of(self, observations: FloatArray) -> Array:
+        """(K·S, O) → (K, S, A)."""
+        numbers = self._numbers_of(observations)
+        values: Array = np.take_along_axis(self.values, numbers[..., None], axis=1)
+        return values
+
+    def _numbers_of(self, observations: FloatArray) -> Integers:
+        """The observations' places in the tables, (K·S, O) → (K, S)."""
+        components = np.rint(observations).astype(np.int64).T  # (O, K·S)
+        numbers: Integers = np.ravel_multi_index(tuple(components), self.observation_values).astype(np.int64)
+        return numbers.reshape(len(self.values), -1)
+
+    def _draw(self, num_streams: int) -> Array:
+        """Uniform numbers of one step, (K, S, A + 1). Each task draws from its own stream, for many steps at once."""
+        if not len(self._drawn):
+            shape = (STEPS_PER_REPORT, num_streams, self.num_actions + 1)
+            self._drawn = np.stack([generator.random(shape) for generator in self._generators], axis=1)
+        now: Array = self._drawn[0]
+        self._drawn = self._drawn[1:]
+        return now
+
+
+def _train(learners: QLearners, population: RecordedPopulation, report_steps: Callable[[int], None]) -> None:
+    """Until all streams are full."""
+    recorder, config = population.recorder, learners.config
+    population.begin()
+    unreported = 0
+    while recorder.steps_taken < recorder.num_steps:
+        number = recorder.steps_taken
+        observations = population.observations.copy()
+        actions, greedy = learners.act(observations, config.epsilon(number))
+        step = population.step(one_hot(actions, learners.num_actions))
+        if recorder.policy_means is not None:
+            recorder.policy_means[:, number] = one_hot(greedy, learners.num_actions)
+        learners.learn(observations, actions, step)
+        unreported += recorder.num_rows
+        if recorder.steps_taken == recorder.num_steps or recorder.steps_taken % STEPS_PER_REPORT == 0:
+            report_steps(unreported)
+            unreported = 0
