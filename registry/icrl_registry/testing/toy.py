@@ -155,8 +155,13 @@ def _point_class() -> Any:
     return Point
 
 
-def toy_history(environment: ToyPoint, task: Task, num_episodes: int, seed: int) -> LearningHistory:
-    """What a source would write (S = 1): from random actions in the first episode to the best ones in the last."""
+def toy_history(environment: Environment, task: Task, num_episodes: int, seed: int) -> LearningHistory:
+    """What a source would write (S = 1): from random actions in the first episode to the best ones in the last.
+
+    `environment` is a toy, or something around one with its configuration.
+    """
+    if not isinstance(environment, ToyPoint):
+        environment = ToyPoint(environment.config)  # type: ignore[attr-defined]
     generator = np.random.default_rng([seed, task.index])
     goal, horizon = np.asarray(task.parameters), environment.config.horizon
     rows: list[tuple[Array, Array, Array]] = []  # position, action, next position

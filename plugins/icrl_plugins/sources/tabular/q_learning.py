@@ -1,17 +1,18 @@
 """Tabular Q-learning (Watkins & Dayan, 1992) of all tasks together: the source of the grid-world papers.
 
-One table a task, which its S streams share; they act at the same moment and learn from it one after the other, in their order:
+Each of the S streams of a task is a learner of its own, with its own table, so that a history shows all that its learner knows:
 
     Q(s, a) ← Q(s, a) + α (r + γ max Q(s', ·) - Q(s, a)),   without the second term where the MDP ended in s'.
 
 Actions are ε-greedy, and ε falls linearly to nothing, so that a history leads from random actions to the policy that was
 learned, as the histories of Zisman et al. (2024, arXiv 2312.12275) do. Of equally good actions one is drawn. A table that
 starts with high values makes a learner try all that it hasn't tried (Sutton & Barto, 2018, section 2.6), and so it finds a
-rare reward sooner.
+rare reward sooner. The policy that is kept is the best one for all that the S learners saw together (`experience.py`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import ClassVar, Self
 
@@ -22,7 +23,8 @@ from pydantic import Field, model_validator
 from icrl_plugins.randomness.seeds import child_seed, integer_seeds
 from icrl_plugins.sources.evaluation import GreedyPolicy, population_returns
 from icrl_plugins.sources.population.recorded import RecordedPopulation
-from icrl_registry.actions import ActionKind, one_hot
+from icrl_plugins.sources.tabular.experience import Experience, values_of
+from icrl_registry.actions import ActionKind, action_numbers, one_hot
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Array,
@@ -31,6 +33,7 @@ from icrl_registry.contracts import (
     Environment,
     EnvironmentSpec,
     FloatArray,
+    LearningHistory,
     Source,
     SourceRun,
     Task,
@@ -39,7 +42,7 @@ from icrl_registry.errors import UsageError
 
 Integers = NDArray[np.int64]
 
-#: A table larger than this is refused: 8 bytes an entry, for each task.
+#: A table larger than this is refused: 8 bytes an entry, for each learner.
 MOST_VALUES = 10_000_000
 #: Steps of every stream between two reports, and for which random numbers are drawn at once.
 STEPS_PER_REPORT = 100
@@ -51,7 +54,7 @@ class QLearningConfig(ComponentConfig):
     """Q-learning's hyper-parameters."""
 
     total_steps: int = Field(10_000, ge=1, description="environment steps per task, over all parallel environments")
-    num_envs: int = Field(5, ge=1, description="parallel environments; each is one stream of the learning history")
+    num_envs: int = Field(5, ge=1, description="learners of a task; each writes one stream of the learning history")
     learning_rate: float = Field(0.5, gt=0, le=1, description="step of a value towards its target (alpha)")
     discount: float = Field(0.9, ge=0, le=1, description="discount factor (gamma)")
     initial_value: float = Field(0.0, description="value of everything that was never tried")
@@ -59,7 +62,7 @@ class QLearningConfig(ComponentConfig):
     random_fraction: float = Field(
         0.9, ge=0, le=1, description="share of the steps over which that share falls linearly to nothing"
     )
-    population: int = Field(128, ge=1, description="tasks that one process trains together at most")
+    population: int = Field(48, ge=1, description="tasks that one process trains together at most")
     evaluation_episodes: int = Field(
         10, ge=0, description="episodes of the greedy policy after training (statistic only)"
     )
@@ -83,7 +86,7 @@ class QLearningConfig(ComponentConfig):
 
 
 class QLearning(Source):
-    """Q-learning with one table a task, for environments with discrete actions and finitely many observations."""
+    """Q-learning with a table a learner, for environments with discrete actions and finitely many observations."""
 
     Config: ClassVar[type[ComponentConfig]] = QLearningConfig
     action_kinds: ClassVar[tuple[ActionKind, ...]] = ("discrete",)
@@ -122,16 +125,16 @@ class QLearning(Source):
             _train(learners, population, report_steps)
         finally:
             population.close()
+        histories = [population.history(index) for index in range(len(tasks))]
+        tables = [learners.values_of(history) for history in histories]
         statistics = [{"stream_seed": float(seed)} for seed in stream_seeds]
         if config.evaluation_episodes > 0:
-            returns = population_returns(
-                environment, tasks, learners.act_greedily, config.evaluation_episodes, evaluation_seeds
-            )
+            policy = TablePolicy(environment.spec, tables)
+            returns = population_returns(environment, tasks, policy, config.evaluation_episodes, evaluation_seeds)
             for row, found in zip(statistics, returns, strict=True):
                 row["greedy_return"] = float(found.mean())
-        for index in range(len(tasks)):
-            tensors = {_TABLE: learners.values[index].copy()}
-            yield SourceRun(population.history(index), tensors, statistics[index])
+        for history, table, row in zip(histories, tables, statistics, strict=True):
+            yield SourceRun(history, {_TABLE: table}, row)
 
     def greedy_policy(self, policy_tensors: Mapping[str, Array], environment_spec: EnvironmentSpec) -> GreedyPolicy:
         """The first of the best actions of a table.
@@ -139,42 +142,71 @@ class QLearning(Source):
         Raises:
             UsageError: the table is not one of this environment.
         """
-        learners = QLearners(environment_spec, self.config, [np.random.SeedSequence(0)])
-        table = policy_tensors.get(_TABLE)
-        if table is None or np.shape(table) != learners.values.shape[1:]:
+        table, shape = policy_tensors.get(_TABLE), table_shape(environment_spec)
+        if table is None or np.shape(table) != shape:
             raise UsageError(
-                f"the tensors are not a table of {learners.values.shape[1:]} values",
+                f"the tensors are not a table of {shape} values",
                 "rebuild the policy with the environment that it was trained in",
             )
-        learners.values[0] = table
-        return learners.act_greedily
+        return TablePolicy(environment_spec, [table])
+
+
+def table_shape(spec: EnvironmentSpec) -> tuple[int, int]:
+    """(N, A): a value for every observation and action.
+
+    Raises:
+        UsageError: the environment has not finitely many observations, or too many for a table.
+    """
+    count = math.prod(spec.observation_values)
+    if not spec.observation_values or spec.actions != "discrete" or count * spec.action_size > MOST_VALUES:
+        problem = f"has {count * spec.action_size:,}" if spec.observation_values else "doesn't say how many those are"
+        raise UsageError(
+            f"q-learning keeps a value for every observation and discrete action; {spec.id} {problem}",
+            "choose a source with a network, or give spec.observation_values",
+        )
+    return count, spec.action_size
+
+
+def numbers_of(observations: FloatArray, spec: EnvironmentSpec) -> Integers:
+    """The rows of a table that belong to observations, (…, O) → (…,)."""
+    components = np.moveaxis(np.rint(observations).astype(np.int64), -1, 0)
+    numbers: Integers = np.ravel_multi_index(tuple(components), spec.observation_values).astype(np.int64)
+    return numbers
+
+
+class TablePolicy:
+    """The first of the best actions by the tables of K tasks: observations (K·E, O), task by task → one-hot (K·E, A)."""
+
+    def __init__(self, spec: EnvironmentSpec, tables: Sequence[Array]) -> None:
+        self.spec = spec
+        self.best: Integers = np.stack(tables).argmax(axis=-1)  # (K, N)
+
+    def __call__(self, observations: FloatArray) -> FloatArray:
+        numbers = numbers_of(observations, self.spec).reshape(len(self.best), -1)  # (K, E)
+        return one_hot(np.take_along_axis(self.best, numbers, axis=1).ravel(), self.spec.action_size)
 
 
 class QLearners:
-    """K tables of values, (K, N, A) float64 for N observations, and what their owners draw from. Rows are task by task."""
+    """S tables for each of K tasks, (K, S, N, A) float64 for N observations, and what their owners draw from.
+
+    Rows of observations and actions are task by task: (K·S, …).
+    """
 
     def __init__(self, spec: EnvironmentSpec, config: QLearningConfig, seeds: Sequence[np.random.SeedSequence]) -> None:
         """
         Raises:
             UsageError: the environment has not finitely many observations, or too many for a table.
         """
-        size = int(np.prod(spec.observation_values, dtype=np.float64)) * spec.action_size
-        if not spec.observation_values or spec.actions != "discrete" or size > MOST_VALUES:
-            raise UsageError(
-                f"q-learning needs a table of all observations and actions of {spec.id}, which "
-                + (f"has {size:,} entries" if size > MOST_VALUES else "doesn't say how many there are"),
-                "choose a source with a network, such as --source sb3-dqn, or give spec.observation_values",
-            )
-        self.config = config
-        self.observation_values, self.num_actions = spec.observation_values, spec.action_size
-        self.values = np.full((len(seeds), size // spec.action_size, spec.action_size), config.initial_value)
+        self.config, self.spec = config, spec
+        shape = (len(seeds), config.num_envs)
+        self.values = np.full((*shape, *table_shape(spec)), config.initial_value, dtype=np.float64)
         self._generators = [np.random.Generator(np.random.PCG64(child_seed(seed, 0))) for seed in seeds]
-        self._drawn = np.zeros((0, len(seeds), 0, 0))  # (steps, K, S, A + 1), what is left of the last draw
+        self._drawn = np.zeros((0, *shape, spec.action_size + 1))  # what is left of the last draw
 
     def act(self, observations: FloatArray, epsilon: float) -> tuple[Integers, Integers]:
         """Observations (K·S, O) → numbers of the ε-greedy actions and of the greedy ones, (K·S,) each."""
-        values = self._values_of(observations)  # (K, S, A)
-        chance = self._draw(values.shape[1])  # (K, S, A + 1)
+        values = self.values[self._places(observations)]  # (K, S, A)
+        chance = self._draw()  # (K, S, A + 1)
         best = values == values.max(axis=-1, keepdims=True)
         greedy = np.where(best, chance[..., 1:], -1.0).argmax(axis=-1)  # one of the best
         explores = chance[..., 0] < epsilon
@@ -182,39 +214,34 @@ class QLearners:
 
     def learn(self, observations: FloatArray, actions: Integers, step: BatchedStep) -> None:
         """From one step of all streams: observations (K·S, O), numbers of actions (K·S,), and what followed."""
-        num_tasks = len(self.values)
-        tasks = np.arange(num_tasks)
-        before, after = self._numbers_of(observations), self._numbers_of(step.observations)  # (K, S)
-        chosen = actions.reshape(num_tasks, -1)
-        rewards = step.rewards.astype(np.float64).reshape(num_tasks, -1)
-        goes_on = ~step.terminated.reshape(num_tasks, -1)
-        for stream in range(before.shape[1]):
-            following = self.values[tasks, after[:, stream]].max(axis=-1)  # (K,)
-            targets = rewards[:, stream] + self.config.discount * following * goes_on[:, stream]
-            place = tasks, before[:, stream], chosen[:, stream]
-            self.values[place] += self.config.learning_rate * (targets - self.values[place])
+        shape = self.values.shape[:2]
+        following = self.values[self._places(step.observations)].max(axis=-1)  # (K, S)
+        goes_on = ~step.terminated.reshape(shape)
+        targets = step.rewards.astype(np.float64).reshape(shape) + self.config.discount * following * goes_on
+        place = (*self._places(observations), actions.reshape(shape))
+        self.values[place] += self.config.learning_rate * (targets - self.values[place])
 
-    def act_greedily(self, observations: FloatArray) -> FloatArray:
-        """(K·E, O) → the first of the best actions, one-hot (K·E, A)."""
-        numbers = self._values_of(observations).argmax(axis=-1).ravel()
-        return one_hot(numbers, self.num_actions)
+    def values_of(self, history: LearningHistory) -> Array:
+        """What all steps of a task's learners tell together, (N, A)."""
+        seen = Experience(
+            numbers_of(history.observations, self.spec).ravel(),
+            action_numbers(history.actions).ravel(),
+            history.rewards.astype(np.float64).ravel(),
+            numbers_of(history.next_observations, self.spec).ravel(),
+            history.terminated.ravel(),
+        )
+        return values_of(seen, *table_shape(self.spec), self.config.discount)
 
-    def _values_of(self, observations: FloatArray) -> Array:
-        """(K·S, O) → (K, S, A)."""
-        numbers = self._numbers_of(observations)
-        values: Array = np.take_along_axis(self.values, numbers[..., None], axis=1)
-        return values
+    def _places(self, observations: FloatArray) -> tuple[Integers, Integers, Integers]:
+        """Where the values of observations (K·S, O) lie in the tables."""
+        num_tasks, num_learners = self.values.shape[:2]
+        numbers = numbers_of(observations, self.spec).reshape(num_tasks, num_learners)
+        return np.arange(num_tasks)[:, None], np.arange(num_learners), numbers
 
-    def _numbers_of(self, observations: FloatArray) -> Integers:
-        """The observations' places in the tables, (K·S, O) → (K, S)."""
-        components = np.rint(observations).astype(np.int64).T  # (O, K·S)
-        numbers: Integers = np.ravel_multi_index(tuple(components), self.observation_values).astype(np.int64)
-        return numbers.reshape(len(self.values), -1)
-
-    def _draw(self, num_streams: int) -> Array:
+    def _draw(self) -> Array:
         """Uniform numbers of one step, (K, S, A + 1). Each task draws from its own stream, for many steps at once."""
         if not len(self._drawn):
-            shape = (STEPS_PER_REPORT, num_streams, self.num_actions + 1)
+            shape = (STEPS_PER_REPORT, *self._drawn.shape[2:])
             self._drawn = np.stack([generator.random(shape) for generator in self._generators], axis=1)
         now: Array = self._drawn[0]
         self._drawn = self._drawn[1:]
@@ -230,9 +257,9 @@ def _train(learners: QLearners, population: RecordedPopulation, report_steps: Ca
         number = recorder.steps_taken
         observations = population.observations.copy()
         actions, greedy = learners.act(observations, config.epsilon(number))
-        step = population.step(one_hot(actions, learners.num_actions))
+        step = population.step(one_hot(actions, learners.spec.action_size))
         if recorder.policy_means is not None:
-            recorder.policy_means[:, number] = one_hot(greedy, learners.num_actions)
+            recorder.policy_means[:, number] = one_hot(greedy, learners.spec.action_size)
         learners.learn(observations, actions, step)
         unreported += recorder.num_rows
         if recorder.steps_taken == recorder.num_steps or recorder.steps_taken % STEPS_PER_REPORT == 0:
