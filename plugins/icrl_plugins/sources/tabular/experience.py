@@ -41,7 +41,8 @@ def values_of(experience: Experience, num_observations: int, num_actions: int, d
     tried = np.zeros(size, dtype=np.bool_)
     tried[pair] = True
     known = tried.reshape(num_observations, num_actions)
-    lives_on = ~ended & known.any(axis=1)[following]  # to somewhere where anything is known
+    somewhere: NDArray[np.bool_] = np.logical_or.reduce(known, axis=1)  # (N,), where anything was tried
+    lives_on = ~ended & somewhere[following]
     values: Array = np.zeros((num_observations, num_actions))
     for _ in range(MOST_SWEEPS):
         best = np.where(known, values, -np.inf).max(axis=1)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from icrl_plugins.randomness.seeds import child_seed, integer_seeds
-from icrl_plugins.sources.evaluation import GreedyPolicy, population_returns
+from icrl_plugins.sources.evaluation import population_returns
 from icrl_plugins.sources.population.recorded import RecordedPopulation
 from icrl_plugins.sources.tabular.experience import Experience, values_of
 from icrl_registry.actions import ActionKind, action_numbers, one_hot
@@ -33,6 +33,7 @@ from icrl_registry.contracts import (
     Environment,
     EnvironmentSpec,
     FloatArray,
+    GreedyPolicy,
     LearningHistory,
     Source,
     SourceRun,
