@@ -8,6 +8,7 @@ older artefacts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,8 +16,8 @@ from typing import Any, cast
 from icrl_bench.artefacts.store import address_of
 from icrl_registry.configuration import ComponentConfig, build_config, merge
 from icrl_registry.contracts import Backbone, Environment, Method, Source, Split, Task, Track
-from icrl_registry.discovery import Plugin, load, resolve_method
-from icrl_registry.errors import UsageError
+from icrl_registry.discovery import Plugin, list_plugins, load, resolve_method
+from icrl_registry.errors import PluginError, UsageError
 from icrl_registry.protocols.loading import list_protocols
 from icrl_registry.protocols.model import AdaptConfig, CollectConfig, Protocol
 from icrl_registry.protocols.splits import draw_tasks, spread_evenly
@@ -214,6 +215,7 @@ def make_plan(request: Request) -> Plan:
     method = component("method", load("method", method_entry.name))
     _check_track(request.track, method.plugin)
     source = load("source", source_name)
+    _check_actions(environment_part, method.plugin, source)
     adapt = build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
     if adapt.rewards != "true" and method.plugin.component.adaptation == "source":
         raise UsageError(
@@ -241,6 +243,29 @@ def _kept_settings(settings: Mapping[str, Any], source: Plugin) -> dict[str, Any
 
 def _component(section: str, plugin: Plugin, settings: Settings) -> Component:
     return Component(plugin, build_config(plugin.component.Config, settings.get(section, {}), section))
+
+
+def _check_actions(environment: Component, method: Plugin, source: Plugin) -> None:
+    """That method and source learn the environment's kind of actions; a method that replays its source learns none."""
+    kind = environment.plugin.component(environment.config).spec.actions
+    learners = [source] if method.component.adaptation == "source" else [method, source]
+    for learner in learners:
+        if kind not in learner.component.action_kinds:
+            able = [name for name, component in _loadable(learner.entry.kind) if kind in component.action_kinds]
+            raise UsageError(
+                f"{environment.plugin.entry.name} has {kind} actions, which the {learner.entry.kind} "
+                f"{learner.entry.name} doesn't learn",
+                f"{learner.entry.kind}s that do: {', '.join(able) or 'none is installed'}",
+            )
+
+
+def _loadable(kind: str) -> list[tuple[str, Any]]:
+    """Names and classes of the installed plugins of a kind, without those that are broken."""
+    found = []
+    for entry in list_plugins(kind):
+        with suppress(PluginError):
+            found.append((entry.name, load(kind, entry.name).component))
+    return found
 
 
 def _check_track(track: Track, method: Plugin) -> None:

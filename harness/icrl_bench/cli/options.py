@@ -41,6 +41,15 @@ ProtocolOption = Annotated[
     str,
     typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file."),
 ]
+OwnProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        "-p",
+        help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file.  "
+        "[default: laptop, or the environment's own]",
+    ),
+]
 MethodOption = Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")]
 EnvOption = Annotated[
     str, typer.Option("--env", "-e", help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.")
@@ -94,7 +103,7 @@ class RunOptions(OptionGroup):
 
     method: MethodOption
     env: EnvOption
-    protocol: ProtocolOption = "laptop"
+    protocol: OwnProtocolOption = None
     seeds: SeedsOption = None
     track: TrackOption = "online"
     device: DeviceOption = "auto"
@@ -110,9 +119,9 @@ class RunOptions(OptionGroup):
         """
         from icrl_bench.planning import Request
         from icrl_registry.configuration import merge, parse_assignments, read_config_file
-        from icrl_registry.protocols.loading import load_protocol
+        from icrl_registry.protocols.loading import protocol_for
 
-        protocol = load_protocol(self.protocol)
+        protocol = protocol_for(self.env, self.protocol)
         given = read_config_file(self.config) if self.config else {}
         overrides = merge(source_settings(self.source), given, parse_assignments(self.set_ or []))
         return Request(self.method, self.env, protocol, overrides, choose_device(self.device), check_track(self.track))
