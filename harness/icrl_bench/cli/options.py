@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -74,7 +75,12 @@ ConfigOption = Annotated[
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core that may be used]"),
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Processes that collect, or an executor's units at a time.  [default: as many as there are cores for]",
+    ),
 ]
 
 
@@ -111,8 +117,8 @@ class RunOptions(OptionGroup):
     config: ConfigOption = None
     source: SourceOption = None
 
-    def request(self) -> Request:
-        """The request in the plan's words.
+    def request(self, choose: Callable[[str], str] | None = None) -> Request:
+        """The request in the plan's words; `choose` finds the device where it isn't one of this machine.
 
         Raises:
             UsageError, UnknownNameError: what was asked for does not exist or cannot be read.
@@ -124,7 +130,8 @@ class RunOptions(OptionGroup):
         protocol = protocol_for(self.env, self.protocol)
         given = read_config_file(self.config) if self.config else {}
         overrides = merge(source_settings(self.source), given, parse_assignments(self.set_ or []))
-        return Request(self.method, self.env, protocol, overrides, choose_device(self.device), check_track(self.track))
+        device = (choose or choose_device)(self.device)
+        return Request(self.method, self.env, protocol, overrides, device, check_track(self.track))
 
     @property
     def seed_list(self) -> list[int] | None:

@@ -11,9 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from icrl_bench.executors.contract import Executor, Key
 from icrl_bench.planning import Plan, Request, make_plan
 from icrl_bench.runs.certificates import require_passed
+from icrl_bench.runs.dispatch import make_all
 from icrl_bench.runs.execution import run_ids
+from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
@@ -128,6 +131,35 @@ def run_grid(grid: Grid, context: Context) -> Grid:
             if row is not None:
                 row.error = reason
     return grid
+
+
+def run_grid_together(grid: Grid, context: Context, executor: Executor, overview: Overview) -> Grid:
+    """As `run_grid`, with everything that has its inputs side by side in an executor."""
+    failed = make_all(
+        grid.stages(),
+        executor,
+        context,
+        overview,
+        made=lambda stage: _hold_to_protocol(stage, grid, context),
+        also_after=_after_certificates(grid),
+    )
+    for environment, certificate in grid.certificates.items():
+        if certificate.key in failed:
+            grid.refused[environment] = failed[certificate.key].text
+    for row in grid.rows:
+        if row.record.key in failed:
+            row.error = failed[row.record.key].text
+    return grid
+
+
+def _after_certificates(grid: Grid) -> dict[Key, list[Key]]:
+    """An environment's rows wait for its certificate, in all but what the certificate itself is made from."""
+    waits: dict[Key, list[Key]] = {}
+    for environment, certificate in grid.certificates.items():
+        before = {stage.key for stage in in_order([certificate])}
+        rows = in_order([row.record for row in grid.rows if row.environment == environment])
+        waits |= {stage.key: [certificate.key] for stage in rows if stage.key not in before}
+    return waits
 
 
 def _of(stage: Stage[Any]) -> str:

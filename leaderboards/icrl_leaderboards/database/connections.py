@@ -31,6 +31,8 @@ from icrl_leaderboards.database.schema import SCHEMA_VERSION, Base, SchemaVersio
 from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
 
 BUSY_TIMEOUT_MS = 30_000
+#: Options of a URL that nobody but the server may see.
+SECRETS = frozenset({"password", "sslpassword"})
 PATIENCE = 120.0  # seconds for which a write is tried again while others hold the database
 #: PostgreSQL: serialisation failure, deadlock, lock not available.
 _CONFLICT_STATES = frozenset({"40001", "40P01", "55P03"})
@@ -66,6 +68,11 @@ def parse_location(location: str | Path) -> URL:
     except exc.ArgumentError as error:
         hint = "write it as postgresql://user@host/name or sqlite:////absolute/path.sqlite"
         raise UsageError("cannot read the leaderboard's URL", hint) from error
+
+
+def has_password(url: URL) -> bool:
+    """Whether a URL carries a password, in its place before the host or among its options."""
+    return bool(url.password) or any(name in SECRETS for name in url.query)
 
 
 def open_engine(url: URL) -> Engine:

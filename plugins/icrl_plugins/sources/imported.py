@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from icrl_registry.configuration import ComponentConfig
 from icrl_registry.actions import ActionKind
+from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import CheckpointStore, Environment, LearningHistory, Source, SourceRun, Task
 from icrl_registry.errors import DamagedArtefactError, UsageError
 
