@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from .commands.running import Ended, Starter, tensors_below
 from .ledger import Ledger, Size
-from .runs import Ended, Starter, tensors_below
 
 DAMAGED, FAILED = 5, 1
 SETTINGS = ("--set", "method.checkpoint_every=2", "--set", "method.updates=60", "--set", "method.pause=0.003")

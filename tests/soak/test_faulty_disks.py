@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from .commands.running import PROTOCOLS, Ended, Starter, database_problems, left_over, tensors_below
 from .ledger import Ledger, Size
-from .runs import HERE, Ended, Starter, database_problems, left_over, tensors_below
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EMFILE")
 FAILED = 1
+SHIM = Path(__file__).parent / "shim" / "faulty_disk.c"
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 
@@ -51,9 +52,7 @@ class FaultyDisk:
 def disk(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyDisk]:
     folder = tmp_path_factory.mktemp("faulty")
     library, control, below = folder / "faulty_disk.so", folder / "control", folder / "disk"
-    subprocess.run(
-        ["cc", "-O1", "-shared", "-fPIC", "-o", library, HERE / "shim" / "faulty_disk.c", "-ldl"], check=True
-    )
+    subprocess.run(["cc", "-O1", "-shared", "-fPIC", "-o", library, SHIM, "-ldl"], check=True)
     below.mkdir()
     control.write_bytes(bytes(32))
     environment = {"LD_PRELOAD": str(library), "FAULTY_DISK": str(control), "FAULTY_DISK_BELOW": str(below)}
@@ -63,7 +62,7 @@ def disk(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fault
 
 
 def command(starter: Starter, home: Path) -> list[str | Path]:
-    fixed = ["run", "-m", "toy-method", "-e", "toy-point", "-p", HERE / "population.toml", "--device", "cpu"]
+    fixed = ["run", "-m", "toy-method", "-e", "toy-point", "-p", PROTOCOLS / "population.toml", "--device", "cpu"]
     return [*fixed, "--set", "method.checkpoint_every=4", "--jobs", "2", "--home", home, "--json"]
 
 

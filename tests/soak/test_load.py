@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 
 from .ledger import Ledger, Size
-from .runs import HERE
 
 PUBLISHED = "leaderboards/published/smoke-v1/reacher-goal-v1-task-blind-*.json"
 #: Records one published run under many names, which it prints as they are acknowledged.
@@ -108,7 +107,7 @@ def server() -> Iterator[Server]:
 def test_writers_kills_and_a_restart(server: Server, size: Size, ledger: Ledger, tmp_path: Path):
     writers, runs = size.pick(3, 8, 64), size.pick(10, 40, 100)
     kills = size.pick(1, 3, 12)
-    (file,) = HERE.parents[1].glob(PUBLISHED)
+    (file,) = Path(__file__).parents[2].glob(PUBLISHED)
     names, generator = [f"writer{index}" for index in range(writers)], np.random.default_rng(25)
 
     def acknowledged(name: str) -> int:

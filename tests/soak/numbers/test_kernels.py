@@ -24,7 +24,7 @@ from icrl_plugins.kernels.rms_norm.reference import rms_norm_reference
 from icrl_plugins.kernels.selective_scan.operation import selective_scan
 from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
 
-from .ledger import Ledger, Size
+from ..ledger import Ledger, Size
 
 Tensor = torch.Tensor
 SCALES = {"usual": 1.0, "tiny": 1e-3, "denormal": 1e-39, "large": 30.0, "zero": 0.0}
