@@ -17,7 +17,7 @@ from icrl_plugins.kernels.causal_conv.reference import conv_silu_reference
 from icrl_plugins.kernels.rms_norm.operation import rms_norm
 from icrl_plugins.kernels.rms_norm.reference import rms_norm_reference
 from icrl_plugins.kernels.selective_scan.operation import selective_scan
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights, scan_reference
 
 from ..ledger import Ledger, Size
 from .comparison import LENGTHS, Case, Draw, compare
@@ -38,8 +38,8 @@ def scan(draw: Draw, batch: int, length: int, width: int) -> Case:
     x, dt, z = (draw(batch, length, width) for _ in range(3))
     B, C = draw(batch, length, 4), draw(batch, length, 4)
 
-    def split(given: tuple[Tensor, ...]) -> tuple[Sequence, Weights]:
-        return Sequence(*given[:5]), Weights(*given[5:])
+    def split(given: tuple[Tensor, ...]) -> tuple[ScanInputs, ScanWeights]:
+        return ScanInputs(*given[:5]), ScanWeights(*given[5:])
 
     return Case(
         lambda *given: selective_scan(*split(given))[0],
@@ -55,7 +55,7 @@ def scan_from_a_state(draw: Draw, batch: int, length: int, width: int) -> Case:
     weights = [draw(width, 4, negative=True), draw(width), draw(width)]
 
     def both(run: Callable[..., tuple[Tensor, Tensor]], given: tuple[Tensor, ...]) -> Tensor:
-        outputs, state = run(Sequence(*given[:4], None), Weights(*given[5:]), given[4])
+        outputs, state = run(ScanInputs(*given[:4], None), ScanWeights(*given[5:]), given[4])
         return torch.cat([outputs.flatten(1), state.flatten(1)], dim=1)
 
     return Case(
