@@ -189,13 +189,7 @@ def make_plan(request: Request) -> Plan:
     _check_track(request.track, method.plugin)
     source = load("source", source_name)
     adapt = build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
-    if adapt.rewards != "true" and method.plugin.component.adaptation == "source":
-        raise UsageError(
-            f"{method_entry.name} replays recorded runs: the rewards it saw stay",
-            "drop adapt.rewards, or choose a method",
-        )
-    if adapt.rewards == "shuffled" and len(tasks["test"]) < 2:
-        raise UsageError("adapt.rewards = 'shuffled' needs two test tasks", "use adapt.rewards=zero")
+    _check_interventions(adapt, method, len(tasks["test"]))
     return Plan(
         request=request,
         environment=environment_part,
@@ -210,6 +204,26 @@ def make_plan(request: Request) -> Plan:
 
 def _component(section: str, plugin: Plugin, settings: Settings) -> Component:
     return Component(plugin, build_config(plugin.component.Config, settings.get(section, {}), section))
+
+
+def _check_interventions(adapt: AdaptConfig, method: Component, num_tasks: int) -> None:
+    """Refuses what cannot be shown to the method, or takes more tasks or episodes than there are."""
+    name, changed = (
+        method.plugin.entry.name,
+        [key for key, is_on in (("rewards", adapt.rewards != "true"), ("switch_task", adapt.switch_task)) if is_on],
+    )
+    if changed and method.plugin.component.adaptation == "source":
+        raise UsageError(
+            f"{name} replays recorded runs: what it saw stays",
+            f"drop adapt.{changed[0]}, or choose a method that acts",
+        )
+    if adapt.rewards == "shuffled" and num_tasks < 2:
+        raise UsageError("adapt.rewards = 'shuffled' needs two test tasks", "use adapt.rewards=zero")
+    if adapt.switch_task and (num_tasks < 2 or adapt.episodes < 2):
+        raise UsageError(
+            f"adapt.switch_task with {num_tasks} test tasks and {adapt.episodes} episodes",
+            "it takes two tasks and two episodes at least",
+        )
 
 
 def _check_track(track: Track, method: Plugin) -> None:
