@@ -24,6 +24,9 @@ from icrl_registry.protocols.splits import draw_tasks, spread_evenly
 #: Settings in these sections change what all methods are measured on, so the row leaves the protocol's ranking.
 PROTOCOL_SECTIONS = ("environment", "source", "collect", "adapt")
 
+#: What the control of a row changes: its agents are shown another task's rewards. Training doesn't depend on it.
+CONTROL: dict[str, dict[str, Any]] = {"adapt": {"rewards": "shuffled"}}
+
 Settings = Mapping[str, Mapping[str, Any]]
 
 
@@ -122,7 +125,7 @@ class Plan:
         if protocol.id not in list_protocols():
             content = protocol.model_dump(mode="json", include={"data_seed", "method", "backbone"})
             changed["protocol"] = {**content, "plan": protocol.plan_for(self.environment_id).model_dump(mode="json")}
-        return protocol.id + (f"+{address_of(changed)[:6]}" if changed else "")
+        return _marked(protocol.id, changed)
 
     @property
     def variant(self) -> dict[str, Any]:
@@ -200,6 +203,15 @@ def make_plan(request: Request) -> Plan:
         adapt=adapt,
         tasks={**tasks, "train": spread_evenly(tasks["train"], collect.train_tasks)},
     )
+
+
+def control_label(protocol_id: str) -> str:
+    """The protocol label of the rows of `grid --controls`, for a protocol that comes with the package or a plugin."""
+    return _marked(protocol_id, CONTROL)
+
+
+def _marked(protocol_id: str, changed: Mapping[str, Any]) -> str:
+    return protocol_id + (f"+{address_of(changed)[:6]}" if changed else "")
 
 
 def _component(section: str, plugin: Plugin, settings: Settings) -> Component:

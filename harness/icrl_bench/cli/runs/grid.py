@@ -48,6 +48,10 @@ def grid(
     certify: Annotated[
         bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
     ] = True,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Also each row's control: the trained agents, shown another task's rewards."),
+    ] = False,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and stop.")] = False,
     json_: JsonFlag = False,
@@ -74,6 +78,7 @@ def grid(
             overrides,
             choose_device(device),
             certify,
+            controls,
         )
     if not dry_run:
         _run(planned, store, place, jobs or usable_cores(), json_)
