@@ -12,7 +12,7 @@ import re
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.errors import UsageError
@@ -57,6 +57,18 @@ class AdaptConfig(ComponentConfig):
         "true",
         description="reward shown to the agent: true; shuffled, another task's; or zero (whoever learns from it then fails)",
     )
+    switch_task: bool = Field(
+        False,
+        description="play another test task for the first half of the episodes, then, unannounced, the row's own",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`switch_task` stands here only where it is on: rows of older versions keep their addresses."""
+        values: dict[str, Any] = serialise(self)
+        if not self.switch_task:
+            values.pop("switch_task", None)
+        return values
 
 
 class CertificatePlan(_Frozen):

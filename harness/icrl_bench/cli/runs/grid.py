@@ -53,6 +53,10 @@ def grid(
     certify: Annotated[
         bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
     ] = True,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Also each row's control: the trained agents, shown another task's rewards."),
+    ] = False,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and stop.")] = False,
     json_: JsonFlag = False,
@@ -81,6 +85,7 @@ def grid(
             overrides,
             where.device(device),
             certify,
+            controls,
         )
     if not json_:
         for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
