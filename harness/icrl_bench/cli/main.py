@@ -15,6 +15,7 @@ from typing import Any
 import typer
 
 from icrl_bench.cli import bench, claims, data, doctor, plugins, protocols, tasks
+from icrl_bench.cli.agents import watch
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_bench.cli.runs import grid, run, sweep
 from icrl_bench.machine.streams import accept_any_text
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("grid")(grid.grid)
+app.command("watch")(watch.watch)
 app.command("claims")(claims.claims)
 app.command("tasks")(tasks.tasks)
 app.command("bench")(bench.bench)
