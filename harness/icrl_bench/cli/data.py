@@ -30,18 +30,19 @@ def list_data(home: HomeOption = None, json_: JsonFlag = False) -> None:
     if not rows:
         typer.echo(f"no data sets in {home_folder(home)}; `icrl-bench run` collects them")
         return
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
+    from icrl_leaderboards.terminal.listing import print_listing
 
-    names = [Column("address", min_width=16), *map(Column, ("environment", "source", "protocol"))]
-    numbers = [Column(name, justify="right", no_wrap=True) for name in ("tasks", "env steps", "size")]
-    table = Table(*names, *numbers, box=None, padding=(0, 1, 0, 0))
-    for row in rows:
-        words = [Text(row[name], overflow="fold") for name in ("address", "environment", "source", "protocol")]
-        done = f"{row['tasks_done']}/{row['tasks']}"
-        table.add_row(*words, done, f"{row['env_steps']:,}", _size(row["bytes"]))
-    Console().print(table)
+    names, numbers = ("address", "environment", "source", "protocol"), ("tasks", "env steps", "size")
+    lines = [
+        [
+            *(row[name] for name in names),
+            f"{row['tasks_done']}/{row['tasks']}",
+            f"{row['env_steps']:,}",
+            _size(row["bytes"]),
+        ]
+        for row in rows
+    ]
+    print_listing([*names, *numbers], lines, right=numbers)
 
 
 @app.command("show")

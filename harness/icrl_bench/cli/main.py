@@ -17,7 +17,7 @@ import typer
 from icrl_bench.cli import bench, claims, data, doctor, plugins, protocols, tasks
 from icrl_bench.cli.agents import watch
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
-from icrl_bench.cli.runs import grid, run, sweep
+from icrl_bench.cli.runs import grid, run, show, sweep
 from icrl_bench.machine.streams import accept_any_text
 from icrl_registry import __version__
 from icrl_registry.errors import (
@@ -48,6 +48,7 @@ app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
 app.add_typer(plugins.app, name="plugins", help="List, show and check what is installed.")
 app.add_typer(protocols.app, name="protocols", help="List, show, check and compare protocol files.")
+app.add_typer(show.app, name="runs", help="List recorded runs, and show one.")
 app.add_typer(data.app, name="data", help="List, show, verify and plot the collected learning histories.")
 app.add_typer(leaderboard_app, name="leaderboard", help="Show the results, and report on them.")
 

@@ -50,8 +50,10 @@ def list_installed(
     if json_:
         typer.echo(json.dumps({"plugins": rows, "unreadable": unreadable}))
         return
+    from icrl_leaderboards.terminal.listing import print_listing
+
     columns = ["kind", "name", "distribution", *(["status"] if load else [])]
-    _print_table(columns, [[_cell(row, column) for column in columns] for row in rows])
+    print_listing(columns, [[_cell(row, column) for column in columns] for row in rows])
     for row in rows:
         if row.get("status") == "broken":
             typer.echo(f"\nbroken: {row['error']}\nhint: {row['hint']}")
@@ -76,10 +78,12 @@ def show_plugin(name: NameArgument, kind: KindOption = None, json_: JsonFlag = F
     if not settings:
         typer.echo("It has no settings.")
         return
+    from icrl_leaderboards.terminal.listing import print_listing
+
     rows = [
         [f"{entry.kind}.{row['name']}", json.dumps(row["default"]), row["type"], row["description"]] for row in settings
     ]
-    _print_table(["setting", "default", "type", "description"], rows)
+    print_listing(["setting", "default", "type", "description"], rows)
     typer.echo(f"\nSet one with --set {rows[0][0]}=VALUE.")
 
 
@@ -234,17 +238,3 @@ def _cell(row: dict[str, Any], column: str) -> str:
     if column == "distribution":
         return f"{row['distribution']} {row['distribution_version']}"
     return str(row[column])
-
-
-def _print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, column in enumerate(columns):  # what the user types is never shortened
-        width = max(len(row[position]) for row in [columns, *rows]) if position == 0 else None
-        table.add_column(column, min_width=width, overflow="fold")
-    for row in rows:
-        table.add_row(*[escape(cell) for cell in row])
-    Console().print(table)
