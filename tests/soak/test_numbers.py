@@ -22,7 +22,7 @@ from icrl_plugins.kernels.causal_conv.reference import conv_silu_reference
 from icrl_plugins.kernels.rms_norm.operation import rms_norm
 from icrl_plugins.kernels.rms_norm.reference import rms_norm_reference
 from icrl_plugins.kernels.selective_scan.operation import selective_scan
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights, scan_reference
 
 from .ledger import Ledger, Size
 
@@ -60,8 +60,8 @@ def scan(
     B, C = draw(batch, length, 4), draw(batch, length, 4)
     tensors = [x, dt, B, C, z, draw(width, 4, negative=True), draw(width), draw(width)]
 
-    def split(given: tuple[Tensor, ...]) -> tuple[Sequence, Weights]:
-        return Sequence(*given[:5]), Weights(*given[5:])
+    def split(given: tuple[Tensor, ...]) -> tuple[ScanInputs, ScanWeights]:
+        return ScanInputs(*given[:5]), ScanWeights(*given[5:])
 
     return lambda *given: selective_scan(*split(given))[0], lambda *given: scan_reference(*split(given))[0], tensors
 
