@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.runs.record import RunRecord
     from icrl_leaderboards.runs.scores import RunScores
-    from icrl_registry.contracts import Agent, FloatArray, LearningHistory, Split, Track
+    from icrl_registry.contracts import Agent, Array, EnvironmentSpec, LearningHistory, Split, Track
     from icrl_registry.testing.conformance import CheckResult
 
 FrameLibrary = Literal["pandas", "polars"]
@@ -37,12 +37,14 @@ def plan(
     method: str,
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     track: Track = "online",
     device: str = "cpu",
     settings: Settings | None = None,
 ) -> Plan:
     """Resolves names, settings and tasks; runs nothing. `plan.config` has every setting, `plan.tasks` every task.
+
+    Without a protocol it is laptop's newest version, or the environment's own where laptop doesn't name it.
 
     >>> icrl_bench.plan("ad-mamba", "reacher-goal", protocol="smoke").environment_id
     'reacher-goal-v1'
@@ -51,16 +53,16 @@ def plan(
         UsageError, UnknownNameError: a name, key or value that does not exist. PluginError: a broken plugin.
     """
     from icrl_bench.planning import Request, make_plan
-    from icrl_registry.protocols.loading import load_protocol
+    from icrl_registry.protocols.loading import protocol_for
 
-    return make_plan(Request(method, env, load_protocol(protocol), _nested(settings), device, track))
+    return make_plan(Request(method, env, protocol_for(env, protocol), _nested(settings), device, track))
 
 
 def run(
     method: str,
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     seeds: Sequence[int] | None = None,
     track: Track = "online",
     device: str = "cpu",
@@ -113,7 +115,7 @@ def grid(
 def load_histories(
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     split: Split = "train",
     settings: Settings | None = None,
     home: Path | str | None = None,
@@ -136,7 +138,7 @@ def load_histories(
     if missing:
         raise UsageError(
             f"{len(missing)} of {len(made.tasks[split])} {split} histories of {made.environment_id} are not there",
-            f"`icrl-bench run --method task-blind --env {env} --protocol {protocol}` collects them",
+            f"`icrl-bench run --method task-blind --env {env} --protocol {made.request.protocol.id}` collects them",
         )
     return [collect.read(store).history(task) for task in made.tasks[split]]
 
@@ -152,17 +154,22 @@ class LoadedAgent:
 
     agent: Agent
     num_tasks: int
+    spec: EnvironmentSpec
 
-    def act(self, observations: ArrayLike) -> FloatArray:
-        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1].
+    def act(self, observations: ArrayLike) -> Array:
+        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1]. Discrete ones are numbers, () and (K,).
 
         >>> action = agent.act(observation)
         """
         import numpy as np
 
+        from icrl_registry.actions import action_numbers, executed
+
         rows = np.asarray(observations, dtype=np.float32).reshape(self.num_tasks, -1)
-        actions = np.clip(np.asarray(self.agent.act(rows), dtype=np.float32), -1.0, 1.0)
-        return cast("FloatArray", actions[0] if np.ndim(observations) == 1 else actions)
+        actions: Any = executed(np.asarray(self.agent.act(rows), dtype=np.float32), self.spec)
+        if self.spec.actions == "discrete":
+            actions = action_numbers(actions)
+        return cast("Array", actions[0] if np.ndim(observations) == 1 else actions)
 
     def observe(
         self,
@@ -180,9 +187,12 @@ class LoadedAgent:
         """
         import numpy as np
 
+        from icrl_registry.actions import one_hot
         from icrl_registry.contracts import Transitions
 
         count = self.num_tasks
+        if self.spec.actions == "discrete":
+            action = one_hot(np.asarray(action), self.spec.action_size)
         self.agent.observe(
             Transitions(
                 observations=np.asarray(observation, dtype=np.float32).reshape(count, -1),
@@ -200,7 +210,7 @@ def load_agent(
     method: str,
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     seed: int = 0,
     num_tasks: int = 1,
     num_episodes: int | None = None,
@@ -227,11 +237,12 @@ def load_agent(
     if not train.done(store):
         raise UsageError(
             f"{method} was not trained on {made.environment_id} with seed {seed}",
-            f"`icrl-bench run --method {method} --env {env} --protocol {protocol} --seeds {seed}` trains it",
+            f"`icrl-bench run --method {method} --env {env} --protocol {made.request.protocol.id} --seeds {seed}` trains it",
         )
-    agent = made.make_method().agent(train.read(store), made.make_environment().spec, "cpu")
+    spec = made.make_environment().spec
+    agent = made.make_method().agent(train.read(store), spec, "cpu")
     agent.begin(AdaptationSetting(num_tasks, num_episodes or made.adapt.episodes, "online", agent_seed(seed)))
-    return LoadedAgent(agent, num_tasks)
+    return LoadedAgent(agent, num_tasks, spec)
 
 
 @dataclass(frozen=True)

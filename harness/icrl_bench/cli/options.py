@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -41,6 +42,15 @@ ProtocolOption = Annotated[
     str,
     typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file."),
 ]
+OwnProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        "-p",
+        help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file.  "
+        "[default: laptop, or the environment's own]",
+    ),
+]
 MethodOption = Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")]
 EnvOption = Annotated[
     str, typer.Option("--env", "-e", help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.")
@@ -65,7 +75,12 @@ ConfigOption = Annotated[
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core that may be used]"),
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Processes that collect, or an executor's units at a time.  [default: as many as there are cores for]",
+    ),
 ]
 
 
@@ -94,7 +109,7 @@ class RunOptions(OptionGroup):
 
     method: MethodOption
     env: EnvOption
-    protocol: ProtocolOption = "laptop"
+    protocol: OwnProtocolOption = None
     seeds: SeedsOption = None
     track: TrackOption = "online"
     device: DeviceOption = "auto"
@@ -102,20 +117,21 @@ class RunOptions(OptionGroup):
     config: ConfigOption = None
     source: SourceOption = None
 
-    def request(self) -> Request:
-        """The request in the plan's words.
+    def request(self, choose: Callable[[str], str] | None = None) -> Request:
+        """The request in the plan's words; `choose` finds the device where it isn't one of this machine.
 
         Raises:
             UsageError, UnknownNameError: what was asked for does not exist or cannot be read.
         """
         from icrl_bench.planning import Request
         from icrl_registry.configuration import merge, parse_assignments, read_config_file
-        from icrl_registry.protocols.loading import load_protocol
+        from icrl_registry.protocols.loading import protocol_for
 
-        protocol = load_protocol(self.protocol)
+        protocol = protocol_for(self.env, self.protocol)
         given = read_config_file(self.config) if self.config else {}
         overrides = merge(source_settings(self.source), given, parse_assignments(self.set_ or []))
-        return Request(self.method, self.env, protocol, overrides, choose_device(self.device), check_track(self.track))
+        device = (choose or choose_device)(self.device)
+        return Request(self.method, self.env, protocol, overrides, device, check_track(self.track))
 
     @property
     def seed_list(self) -> list[int] | None:

@@ -42,6 +42,7 @@ class Progress:
         self._notebook = None if quiet else notebook_display()
         self._interactive = self._notebook is not None or (sys.stderr.isatty() and not quiet)
         self.display: Any = None
+        self._last_overview = time.monotonic()
         self._whole: Any = None
 
     def __enter__(self) -> Progress:
@@ -118,6 +119,14 @@ class Progress:
         known = sum(self._durations.get(kind, 0.0) for kind in later)
         sign = "ETA" if all(kind in self._durations for kind in later) else "ETA >"
         return f"{sign} {format_seconds(remaining + known)}"
+
+    def overview(self, text: str, done: int, total: int) -> None:
+        """Where many rows stand together, in the place of single stages: on the upper bar, or in a line now and then."""
+        if self.display is not None:
+            self.display.update(self._whole, completed=done, total=total, count="", eta=text)
+        elif not self.quiet and time.monotonic() - self._last_overview >= LINE_EVERY:
+            self._last_overview = time.monotonic()
+            self.message(text)
 
     def jump_to(self, count: int) -> None:
         """The first `count` stages are over, whether they were reached or not."""

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from icrl_registry.actions import ActionKind
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import CheckpointStore, Environment, LearningHistory, Source, SourceRun, Task
 from icrl_registry.errors import DamagedArtefactError, UsageError
@@ -61,6 +62,7 @@ class Imported(Source):
 
     Config = ImportedConfig
     is_recorded: ClassVar[bool] = True
+    action_kinds: ClassVar[tuple[ActionKind, ...]] = ("continuous", "discrete")
 
     def __init__(self, config: ImportedConfig) -> None:
         self.config: ImportedConfig = config

@@ -65,35 +65,27 @@ def list_data(
 
 def print_artefacts(found: Sequence[Artefact]) -> None:
     """One line an artefact: kind, address, what it is, age, size, and how many rows were made of it."""
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
+    from icrl_leaderboards.terminal.listing import print_listing
 
-    numbers = [Column(name, justify="right", no_wrap=True) for name in ("days", "size", "rows")]
-    columns = [Column("kind", no_wrap=True), Column("address", min_width=16, overflow="fold"), Column("what")]
-    table = Table(*columns, *numbers, box=None, padding=(0, 1, 0, 0))
-    for each in found:
-        table.add_row(
-            each.kind,
-            Text(each.name, overflow="fold"),
-            Text(each.what, overflow="fold"),
-            f"{each.days:.0f}",
-            size(each.bytes),
-            str(len(each.rows) or "–"),
-        )
-    Console().print(table)
+    numbers = ("days", "size", "rows")
+    lines = [
+        [each.kind, each.name, f"{each.days:.0f}", size(each.bytes), str(len(each.rows) or "–"), each.what]
+        for each in found
+    ]
+    print_listing(["kind", "address", *numbers, "what"], lines, right=numbers)
 
 
 def _print_datasets(rows: Sequence[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
+    from icrl_leaderboards.terminal.listing import print_listing
 
-    names = [Column("address", min_width=16), *map(Column, ("environment", "source", "protocol"))]
-    numbers = [Column(name, justify="right", no_wrap=True) for name in ("tasks", "env steps", "size")]
-    table = Table(*names, *numbers, box=None, padding=(0, 1, 0, 0))
-    for row in rows:
-        words = [Text(row[name], overflow="fold") for name in ("address", "environment", "source", "protocol")]
-        done = f"{row['tasks_done']}/{row['tasks']}"
-        table.add_row(*words, done, f"{row['env_steps']:,}", size(row["bytes"]))
-    Console().print(table)
+    names, numbers = ("address", "environment", "source", "protocol"), ("tasks", "env steps", "size")
+    lines = [
+        [
+            *(row[name] for name in names),
+            f"{row['tasks_done']}/{row['tasks']}",
+            f"{row['env_steps']:,}",
+            size(row["bytes"]),
+        ]
+        for row in rows
+    ]
+    print_listing([*names, *numbers], lines, right=numbers)

@@ -10,7 +10,7 @@ import typer
 
 from icrl_bench.cli.options import JsonFlag
 from icrl_bench.cli.plugins.patience import time_limit
-from icrl_bench.cli.plugins.selection import KindOption, print_table
+from icrl_bench.cli.plugins.selection import KindOption
 from icrl_registry.errors import BenchError
 
 if TYPE_CHECKING:
@@ -35,8 +35,10 @@ def list_installed(
     if json_:
         typer.echo(json.dumps({"plugins": rows, "unreadable": unreadable}))
         return
+    from icrl_leaderboards.terminal.listing import print_listing
+
     columns = ["kind", "name", "distribution", *(["status"] if load else [])]
-    print_table(columns, [[_cell(row, column) for column in columns] for row in rows])
+    print_listing(columns, [[_cell(row, column) for column in columns] for row in rows])
     for row in rows:
         if row.get("status") == "broken":
             typer.echo(f"\nbroken: {row['error']}\nhint: {row['hint']}")

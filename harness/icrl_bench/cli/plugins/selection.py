@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,17 +35,3 @@ def find(name: str, kind: str | None) -> Plugin:
         kinds = " and ".join(entry.kind for entry in found)
         raise UsageError(f"'{name}' is the name of {kinds}", f"add --kind {found[0].kind}")
     return load(found[0].kind, found[0].name)
-
-
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for position, column in enumerate(columns):  # what the user types is never shortened
-        width = max(len(row[position]) for row in [columns, *rows]) if position == 0 else None
-        table.add_column(column, min_width=width, overflow="fold")
-    for row in rows:
-        table.add_row(*[escape(cell) for cell in row])
-    Console().print(table)

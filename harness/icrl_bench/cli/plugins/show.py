@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from icrl_bench.cli.options import JsonFlag
-from icrl_bench.cli.plugins.selection import KindOption, NameArgument, find, print_table
+from icrl_bench.cli.plugins.selection import KindOption, NameArgument, find
 
 if TYPE_CHECKING:
     from icrl_registry.discovery import Plugin
@@ -31,10 +31,12 @@ def show_plugin(name: NameArgument, kind: KindOption = None, json_: JsonFlag = F
     if not settings:
         typer.echo("It has no settings.")
         return
+    from icrl_leaderboards.terminal.listing import print_listing
+
     rows = [
         [f"{entry.kind}.{row['name']}", json.dumps(row["default"]), row["type"], row["description"]] for row in settings
     ]
-    print_table(["setting", "default", "type", "description"], rows)
+    print_listing(["setting", "default", "type", "description"], rows)
     typer.echo(f"\nSet one with --set {rows[0][0]}=VALUE.")
 
 
