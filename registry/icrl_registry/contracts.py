@@ -206,6 +206,7 @@ class Source(Protocol):
     """An RL algorithm that writes learning histories."""
 
     Config: ClassVar[type[ComponentConfig]]
+    is_recorded: ClassVar[bool] = False  # its histories were recorded elsewhere: it trains nothing, and no seed enters
     action_kinds: ClassVar[tuple[ActionKind, ...]] = CONTINUOUS
     """The kinds of action that it can learn; an environment of another kind is refused before anything is collected."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -57,6 +58,14 @@ EnvOption = Annotated[
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2 or 0-4.  [default: the protocol's]")]
 TrackOption = Annotated[str, typer.Option("--track", help="online, or offline (MACAW's published protocol).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        help="Who writes the histories: a source's name, or a folder of imported data; of the protocol's settings for "
+        "its own source only the steps a task stay.  [default: the protocol's]",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as method.context_length=200."),
@@ -66,7 +75,12 @@ ConfigOption = Annotated[
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core that may be used]"),
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Processes that collect, or an executor's units at a time.  [default: as many as there are cores for]",
+    ),
 ]
 
 
@@ -101,9 +115,10 @@ class RunOptions(OptionGroup):
     device: DeviceOption = "auto"
     set_: SetOption = None
     config: ConfigOption = None
+    source: SourceOption = None
 
-    def request(self) -> Request:
-        """The request in the plan's words.
+    def request(self, choose: Callable[[str], str] | None = None) -> Request:
+        """The request in the plan's words; `choose` finds the device where it isn't one of this machine.
 
         Raises:
             UsageError, UnknownNameError: what was asked for does not exist or cannot be read.
@@ -113,8 +128,10 @@ class RunOptions(OptionGroup):
         from icrl_registry.protocols.loading import protocol_for
 
         protocol = protocol_for(self.env, self.protocol)
-        overrides = merge(read_config_file(self.config) if self.config else {}, parse_assignments(self.set_ or []))
-        return Request(self.method, self.env, protocol, overrides, choose_device(self.device), check_track(self.track))
+        given = read_config_file(self.config) if self.config else {}
+        overrides = merge(source_settings(self.source), given, parse_assignments(self.set_ or []))
+        device = (choose or choose_device)(self.device)
+        return Request(self.method, self.env, protocol, overrides, device, check_track(self.track))
 
     @property
     def seed_list(self) -> list[int] | None:
@@ -127,6 +144,15 @@ def home_folder(home: Path | None) -> Path:
     from icrl_bench.artefacts.store import default_home
 
     return home.expanduser().absolute() if home is not None else default_home()
+
+
+def source_settings(source: str | None) -> dict[str, dict[str, str]]:
+    """What `--source` stands for: another source, or the imported data in a folder (or PACKAGE:FOLDER)."""
+    if source is None:
+        return {}
+    if ":" in source or "/" in source or Path(source).is_dir():
+        return {"source": {"name": "imported", "path": source}}
+    return {"source": {"name": source}}
 
 
 def check_track(track: str) -> Track:

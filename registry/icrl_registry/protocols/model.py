@@ -12,7 +12,15 @@ import re
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Split
@@ -79,6 +87,18 @@ class AdaptConfig(ComponentConfig):
         "true",
         description="reward shown to the agent: true; shuffled, another task's; or zero (whoever learns from it then fails)",
     )
+    switch_task: bool = Field(
+        False,
+        description="play another test task for the first half of the episodes, then, unannounced, the row's own",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`switch_task` stands here only where it is on: rows of older versions keep their addresses."""
+        values: dict[str, Any] = serialise(self)
+        if not self.switch_task:
+            values.pop("switch_task", None)
+        return values
 
 
 class CertificatePlan(_Frozen):

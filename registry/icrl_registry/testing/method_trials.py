@@ -78,13 +78,16 @@ class Played:
 
 
 def make_method(trial: Trial) -> Method:
-    """The method, with the toy backbone if it uses one."""
-    from icrl_registry.configuration import ComponentConfig
+    """The method, with the trial's backbone, or a toy, if it uses one."""
+    from icrl_registry.configuration import ComponentConfig, build_config
 
     if not trial.component.uses_backbone:
         return trial.make()  # type: ignore[no-any-return]
-    build = toy_backbone_class()
-    return trial.make(lambda context_length: build(ComponentConfig(), context_length=context_length))  # type: ignore[no-any-return]
+    build, config = toy_backbone_class(), ComponentConfig()
+    if trial.backbone is not None:
+        build = trial.backbone.component
+        config = build_config(build.Config, getattr(build, "conformance_settings", {}), "backbone")
+    return trial.make(lambda context_length: build(config, context_length=context_length))  # type: ignore[no-any-return]
 
 
 def train(

@@ -27,6 +27,7 @@ class Trial:
 
     plugin: Plugin
     config: ComponentConfig
+    backbone: Plugin | None = None  # what a method is tried with; None: a toy
 
     @property
     def component(self) -> type[Any]:
