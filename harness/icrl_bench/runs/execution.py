@@ -28,10 +28,20 @@ def stages_of(plan: Plan, seeds: Sequence[int]) -> list[Stage[Any]]:
 def execute(plan: Plan, seeds: Sequence[int], context: Context) -> list[RunRecord]:
     """Makes what is missing and returns the rows of all seeds, recorded."""
     before = len(context.records)
+    ids = run_ids([Record(plan, seed) for seed in seeds])
     for stage in stages_of(plan, seeds):
-        context.progress.run_id = "" if stage.seed is None else Adapt(plan, stage.seed).address
+        context.progress.run_id = ids[stage.key]
         stage.ensure(context)
     return context.records[before:]
+
+
+def run_ids(records: Sequence[Record]) -> dict[tuple[str, ...], str]:
+    """Key of a stage → id of the first run that waits for it, which the events of a shared stage name."""
+    ids: dict[tuple[str, ...], str] = {}
+    for record in records:
+        for stage in in_order([record]):
+            ids.setdefault(stage.key, record.run_id)
+    return ids
 
 
 def execute_together(
@@ -73,6 +83,7 @@ def describe_plan(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, o
         "home": str(store.root),
         "tasks": {split: len(plan.tasks[split]) for split in SPLITS},
         "source": plan.source.plugin.entry.name,
+        "source_note": plan.source_note,
         "steps_per_task": plan.make_source().total_steps(),
         "stages": [
             {"kind": stage.kind, "seed": stage.seed, "address": stage.address, "status": stage.status(store)}

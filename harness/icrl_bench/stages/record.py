@@ -104,6 +104,7 @@ class Record(Stage[RunRecord]):
             provenance=self._provenance(store, checkpoint),
             diagnostics=adaptation.diagnostics,
             success=adaptation.success,
+            step_rewards=adaptation.step_rewards,
             blind_ceiling=self._blind_ceiling(store),
             protocol_content=_carried(plan.request.protocol),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -89,6 +89,18 @@ class Stage(ABC, Generic[Product]):
         return self.folder, self.address
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What the events of the stage say of the run that it belongs to."""
+        request = self.plan.request
+        return {
+            "method": request.method,
+            "env": self.plan.environment_id,
+            "protocol": self.plan.protocol_label,
+            "track": request.track,
+            "seed": self.seed,
+        }
+
+    @property
     def artefacts(self) -> tuple[Artefact, ...]:
         """Where in a store that lies which it makes."""
         return ((self.folder, self.address),)
@@ -114,6 +126,7 @@ class Stage(ABC, Generic[Product]):
 
     def ensure(self, context: Context) -> None:
         """Makes the artefact unless it is there; whoever else wants to make it waits."""
+        context.progress.about = self.about
         with context.store.lock(self.folder, self.address, context.progress.message):
             self.prepare(context.store)
             if self.done(context.store):

@@ -225,6 +225,6 @@ class DecisionTransformer(nn.Module):
 
     def _keep_newest_half(self, state: TransformerState) -> TransformerState:
         """A state in new buffers that holds the newest half of the window at positions 0 and on."""
-        kept = state[1][:, self.context_length - self.context_length // 2 : self.context_length]
-        empty = self._empty(kept.shape[0], self.context_length)
-        return self._extend(kept, empty, 0)[1] if kept.shape[1] else empty
+        recent = state[1][:, self.context_length - self.context_length // 2 : self.context_length]
+        empty = self._empty(recent.shape[0], self.context_length)
+        return self._extend(recent, empty, 0)[1] if recent.shape[1] else empty

@@ -16,7 +16,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 Tensor = torch.Tensor
-Grad = Tensor | None
+Gradient = Tensor | None
 
 #: Below this many multiplications the choice of library matters less than the way to it.
 _SMALLEST_PRODUCT = 1 << 18
@@ -62,7 +62,7 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Grad, Grad, Grad]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Gradient, Gradient, Gradient]:
         x, weight = ctx.saved_tensors
         needs_x, needs_weight, needs_bias = ctx.needs_input_grad
         rows = grad_out.reshape(-1, weight.shape[0])  # (M, J)

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 
 from icrl_plugins.kernels.selective_scan.operation import selective_scan
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights, scan_reference
 
 Tensor = torch.Tensor
 Mode = Literal["forward", "training"]
@@ -49,9 +49,9 @@ def sequential(shape: Shape, mode: Mode, threads: int) -> Pass:
     return _scan_pass(_ungated(scan_reference), shape, mode, threads)
 
 
-def _ungated(scan: Callable[[Sequence, Weights], tuple[Tensor, Tensor]]) -> Callable[..., Tensor]:
+def _ungated(scan: Callable[[ScanInputs, ScanWeights], tuple[Tensor, Tensor]]) -> Callable[..., Tensor]:
     """Takes x, dt, A, B, C, D as mambapy's scan does."""
-    return lambda x, dt, A, B, C, D: scan(Sequence(x, dt, B, C), Weights(A, D))[0]
+    return lambda x, dt, A, B, C, D: scan(ScanInputs(x, dt, B, C), ScanWeights(A, D))[0]
 
 
 def mambapy_pscan(shape: Shape, mode: Mode, threads: int) -> Pass:

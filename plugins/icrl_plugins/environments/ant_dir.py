@@ -65,8 +65,8 @@ class AntDir(MujocoTasks):
 
     def task_distance(self, first: Array, second: Array) -> float:
         """The angle between two directions, 0 to π."""
-        turn = float(np.asarray(first)[0] - np.asarray(second)[0])
-        return abs((turn + np.pi) % (2.0 * np.pi) - np.pi)
+        angle = float(np.asarray(first)[0] - np.asarray(second)[0])
+        return abs((angle + np.pi) % (2.0 * np.pi) - np.pi)
 
     def draw_start(self, positions: Array, velocities: Array, generator: np.random.Generator) -> None:
         positions += generator.uniform(-0.1, 0.1, size=positions.shape)

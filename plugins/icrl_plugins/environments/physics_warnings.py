@@ -13,7 +13,7 @@ import mujoco
 
 
 @contextmanager
-def kept_warnings() -> Iterator[list[str]]:
+def collect_warnings() -> Iterator[list[str]]:
     """The list that fills with MuJoCo's warnings inside the block, in order."""
     messages: list[str] = []
     if mujoco.get_mju_user_warning() is not None:

@@ -67,8 +67,8 @@ class PusherGoalV2(PusherGoal):
         start = np.array(self.object_place) + generator.uniform(-self.object_spread, self.object_spread, size=2)
         side = 1.0 if generator.uniform() < 0.5 else -1.0
         bearing = self._ray(start) + side * np.deg2rad(generator.uniform(*self.bearings))
-        way = generator.uniform(*self.push) * np.array([np.cos(bearing), np.sin(bearing)])
-        return np.concatenate([start, start + way])
+        push = generator.uniform(*self.push) * np.array([np.cos(bearing), np.sin(bearing)])
+        return np.concatenate([start, start + push])
 
     def draw_start(self, positions: Array, velocities: Array, generator: np.random.Generator) -> None:
         super().draw_start(positions, velocities, generator)
@@ -87,13 +87,13 @@ class PusherGoalV2(PusherGoal):
         }
 
     def why_outside(self, parameters: Array) -> str | None:
-        start, way = parameters[:2], parameters[2:] - parameters[:2]
+        start, push = parameters[:2], parameters[2:] - parameters[:2]
         if (np.abs(start - np.array(self.object_place)) > self.object_spread + TASK_TOLERANCE).any():
             return f"the object is more than {self.object_spread} m from {self.object_place} m along x or y"
-        if not self.push[0] - TASK_TOLERANCE <= norm(way) <= self.push[1] + TASK_TOLERANCE:
-            return f"the goal is {norm(way):.3g} m from the object, not {self.push[0]} m to {self.push[1]} m"
-        turn = np.arctan2(way[1], way[0]) - self._ray(start)
-        degrees = abs(np.rad2deg((turn + np.pi) % (2.0 * np.pi) - np.pi))
+        if not self.push[0] - TASK_TOLERANCE <= norm(push) <= self.push[1] + TASK_TOLERANCE:
+            return f"the goal is {norm(push):.3g} m from the object, not {self.push[0]} m to {self.push[1]} m"
+        angle = np.arctan2(push[1], push[0]) - self._ray(start)
+        degrees = abs(np.rad2deg((angle + np.pi) % (2.0 * np.pi) - np.pi))
         if not self.bearings[0] - 0.01 <= degrees <= self.bearings[1] + 0.01:
             return f"the goal's bearing is {degrees:.3g}°, not {self.bearings[0]}° to {self.bearings[1]}°"
         return None

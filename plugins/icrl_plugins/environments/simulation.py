@@ -25,13 +25,13 @@ from gymnasium.utils import seeding
 from numpy.typing import NDArray
 
 from icrl_plugins.environments.formulas import Formulas, PhysicsState
-from icrl_plugins.environments.physics_warnings import kept_warnings
+from icrl_plugins.environments.physics_warnings import collect_warnings
 from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, BoolArray, FloatArray
 
 
 def load_model(family: Formulas) -> mujoco.MjModel:
     """Compiles the family's body from the model file that Gymnasium ships, with the masses and dampings it states."""
-    with kept_warnings() as messages:
+    with collect_warnings() as messages:
         model = mujoco.MjModel.from_xml_path(expand_model_path(family.model_file))
     for message in messages:
         if (
@@ -70,7 +70,7 @@ def _stop_timers() -> None:
 PHYSICS = int(mujoco.mjtState.mjSTATE_INTEGRATION)
 
 #: Which tasks of a batch: a slice where possible, since NumPy then makes views instead of copies.
-Rows = slice | NDArray[np.intp]
+TaskRows = slice | NDArray[np.intp]
 ALL = slice(None)
 
 
@@ -161,7 +161,7 @@ class MujocoBatch(BatchedEnvironment):
         Raises:
             ValueError: actions of another shape or not finite, or a row that was never reset.
         """
-        rows: Rows = ALL if active.all() else np.flatnonzero(active)
+        rows: TaskRows = ALL if active.all() else np.flatnonzero(active)
         actions = np.asarray(actions, dtype=np.float64)
         if actions.shape != (self.num_tasks, self.family.action_size):
             expected = (self.num_tasks, self.family.action_size)
@@ -189,19 +189,19 @@ class MujocoBatch(BatchedEnvironment):
             successes[row] = self.succeeded(int(row), bool(terminated[row]))
         return successes
 
-    def advance(self, actions: Array, rows: Rows) -> tuple[Array, BoolArray]:
+    def advance(self, actions: Array, rows: TaskRows) -> tuple[Array, BoolArray]:
         """One step of the R tasks `rows` with `actions` (R, A); returns rewards (R,) float64 and terminations (R,)."""
         terms, terminated = self.advance_with_terms(actions, rows)
         return np.asarray(sum(terms.values())), terminated
 
-    def advance_with_terms(self, actions: Array, rows: Rows) -> tuple[dict[str, Array], BoolArray]:
+    def advance_with_terms(self, actions: Array, rows: TaskRows) -> tuple[dict[str, Array], BoolArray]:
         """`advance` with the reward's summands apart, (R,) each."""
         if not np.isfinite(actions).all():
             raise ValueError(f"actions of {self.family.id} must be finite numbers in [-1, 1], got {actions.tolist()}")
         if (self._elapsed[rows] < 0).any():
             raise ValueError(f"a task of {self.family.id} was stepped before its first reset")
         controls = np.minimum(np.maximum(actions, -1.0), 1.0) * self.control_scale  # (R, A)
-        with kept_warnings() as messages:
+        with collect_warnings() as messages:
             self._step_physics(controls, rows)
         if messages:
             self._warn_of_divergence(messages[0])
@@ -218,7 +218,7 @@ class MujocoBatch(BatchedEnvironment):
         self._signals[self._row_numbers[rows], moments] = self.family.success_signal(state, velocity, parameters)
         return self.family.reward_terms(state, velocity, controls, parameters), self.family.terminated(state)
 
-    def _step_physics(self, controls: Array, rows: Rows) -> None:
+    def _step_physics(self, controls: Array, rows: TaskRows) -> None:
         for control, row in zip(controls, self._row_numbers[rows], strict=True):
             data = self._data[row]
             self._controls[row][:] = control
@@ -269,10 +269,10 @@ class MujocoBatch(BatchedEnvironment):
             ValueError: it was saved by a batch of another size or family.
         """
         shapes = {name: values.shape for name, values in self.save().items()}
-        given = {name: np.asarray(values).shape for name, values in state.items()}
-        if given != shapes:
+        actual = {name: np.asarray(values).shape for name, values in state.items()}
+        if actual != shapes:
             raise ValueError(
-                f"the state has {given}, a batch of {self.num_tasks} tasks of {self.family.id} has {shapes}"
+                f"the state has {actual}, a batch of {self.num_tasks} tasks of {self.family.id} has {shapes}"
             )
         for data, row in zip(self._data, np.array(state["physics"], dtype=np.float64), strict=True):
             mujoco.mj_setState(self.model, data, row, PHYSICS)
@@ -286,7 +286,7 @@ class MujocoBatch(BatchedEnvironment):
         forces = ("cfrc_ext",) if self.family.reads_contact_forces else ()
         return ("qpos", "qvel", "xpos", *forces)
 
-    def _gather(self, rows: Rows | int) -> PhysicsState:
+    def _gather(self, rows: TaskRows | int) -> PhysicsState:
         """Copies of what the formulas read, (R, …) each: MuJoCo's arrays are views that the next step overwrites."""
         if isinstance(rows, int):
             positions, velocities, bodies, *forces = (views[rows].copy() for views in self._views)

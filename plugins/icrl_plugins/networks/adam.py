@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import torch
 from torch import nn
+from torch.optim.adam import adam
 
 from icrl_registry.contracts import Array
 
@@ -17,7 +18,14 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class Adam:
-    """Steps on the `.grad` of parameters; every one of them has a gradient at every step."""
+    """Steps on the `.grad` of parameters; every one of them has a gradient at every step.
+
+    It calls the function below `torch.optim.Adam`: what that class does around it takes as long as a step of small networks.
+
+    Attributes:
+        learning_rate: of the next step; may be set.
+        steps: taken so far.
+    """
 
     def __init__(
         self,
@@ -26,40 +34,42 @@ class Adam:
         betas: tuple[float, float] = (0.9, 0.999),
         epsilon: float = 1e-8,
     ) -> None:
+        self.learning_rate = learning_rate
         self.steps = 0
         self._parameters = dict(parameters)
-        self._optimiser = torch.optim.Adam(parameters.values(), learning_rate, betas, epsilon, fused=True)
-        (self._group,) = self._optimiser.param_groups
+        self._betas, self._epsilon = betas, epsilon
+        self._tensors = [parameter.detach() for parameter in parameters.values()]  # the same memory
+        self._first = [torch.zeros_like(tensor) for tensor in self._tensors]  # moments
+        self._second = [torch.zeros_like(tensor) for tensor in self._tensors]
+        self._counts = [torch.zeros(()) for _ in self._tensors]  # steps, as PyTorch counts them
 
-    @property
-    def learning_rate(self) -> float:
-        """Of the next step; may be set."""
-        return float(self._group["lr"])
-
-    @learning_rate.setter
-    def learning_rate(self, rate: float) -> None:
-        self._group["lr"] = rate
-
+    @torch.no_grad()
     def step(self) -> None:
         """One step of every parameter."""
         self.steps += 1
-        self._optimiser.step()
+        beta1, beta2 = self._betas
+        gradients = [parameter.grad for parameter in self._parameters.values() if parameter.grad is not None]
+        adam(
+            self._tensors, gradients, self._first, self._second, [], self._counts,
+            fused=True, amsgrad=False, beta1=beta1, beta2=beta2, lr=self.learning_rate, weight_decay=0.0,
+            eps=self._epsilon, maximize=False,
+        )  # fmt: skip
 
     def tensors(self) -> dict[str, Array]:
         """The moments, as `optimiser.NAME.KEY`, zeros before the first step; the number of steps is the caller's to keep."""
-        return {
-            f"optimiser.{name}.{key}": self._moment(parameter, key).numpy().copy()
-            for name, parameter in self._parameters.items()
-            for key in _MOMENTS
-        }
-
-    def _moment(self, parameter: nn.Parameter, key: str) -> torch.Tensor:
-        state = self._optimiser.state.get(parameter, {})
-        return state[key] if key in state else torch.zeros_like(parameter, requires_grad=False)
+        return {name: moment.numpy().copy() for name, moment in self._moments().items()}
 
     def restore(self, tensors: Mapping[str, Array], steps: int) -> None:
         """Goes on from what `tensors` gave."""
         self.steps = steps
-        for name, parameter in self._parameters.items():
-            moments = {key: torch.from_numpy(tensors[f"optimiser.{name}.{key}"].copy()) for key in _MOMENTS}
-            self._optimiser.state[parameter] = {"step": torch.tensor(float(steps)), **moments}
+        for count in self._counts:
+            count.fill_(steps)
+        for name, moment in self._moments().items():
+            moment.copy_(torch.from_numpy(tensors[name].copy()))
+
+    def _moments(self) -> dict[str, torch.Tensor]:
+        return {
+            f"optimiser.{name}.{key}": moment
+            for key, moments in zip(_MOMENTS, (self._first, self._second), strict=True)
+            for name, moment in zip(self._parameters, moments, strict=True)
+        }

@@ -29,7 +29,7 @@ class _Block:
     linear: StackedLinear
     dropout: StackedDropout | None = None
     norm: StackedLayerNorm | None = None
-    activation: int = kernel.NOTHING
+    activation: int = kernel.IDENTITY
 
     @property
     def plain(self) -> bool:
@@ -42,14 +42,14 @@ class _Pass:
 
     inputs: kernel.Inputs
     masks: Arrays
-    passed: kernel.Passed
+    intermediates: kernel.Intermediates
 
 
 @dataclass
 class Tape:
     """What one forward pass leaves for its backward pass."""
 
-    kept: _Pass | None = None
+    saved: _Pass | None = None
 
 
 class ExplicitGradients:
@@ -67,11 +67,11 @@ class ExplicitGradients:
         self._blocks = _blocks_of(network)
         self._norms = [block.norm for block in self._blocks]
         self._parameters = list(network.parameters())
-        self._places: list[int] = []
-        self._held: kernel.Layers = kernel.Layers((), (), (), ())
+        self._addresses: list[int] = []
+        self._layer_arrays: kernel.Layers = kernel.Layers((), (), (), ())
         self._kinds = kernel.Kinds(
             np.array([block.activation for block in self._blocks]),
-            np.array([1.0 if block.dropout is None else block.dropout.kept_scale for block in self._blocks]),
+            np.array([1.0 if block.dropout is None else block.dropout.scale for block in self._blocks]),
             np.array([0.0 if norm is None else norm.epsilon for norm in self._norms]),
         )
 
@@ -83,11 +83,12 @@ class ExplicitGradients:
         networks, _, size = self._blocks[-1].linear.weight.shape
         batch = inputs.shape[1]
         result = inputs.new_empty(networks, batch, size)
-        own = 1 if tape is None else networks  # networks whose activations are kept
-        passed = _Pass(_rows(inputs, networks), self._draw_masks(batch), self._room(own, batch, result))
-        kernel.forward(passed.inputs, self._layers(), self._kinds, passed.masks, passed.passed)
+        num_stored = 1 if tape is None else networks  # networks whose activations are kept
+        buffers = self._empty_intermediates(num_stored, batch, result)
+        forward = _Pass(_rows(inputs, networks), self._draw_masks(batch), buffers)
+        kernel.forward(forward.inputs, self._layers(), self._kinds, forward.masks, forward.intermediates)
         if tape is not None:
-            tape.kept = passed
+            tape.saved = forward
         return result
 
     def backward(
@@ -104,13 +105,13 @@ class ExplicitGradients:
         Returns:
             (N, B, columns), or None.
         """
-        kept = tape.kept
-        assert kept is not None, "the forward pass was given no tape"
+        saved = tape.saved
+        assert saved is not None, "the forward pass was given no tape"
         first, last, _ = (inputs or slice(0, 0)).indices(self._blocks[0].linear.weight.shape[1])
         result = gradients.new_empty(*gradients.shape[:2], last - first)
         kernel.backward(
-            kept.inputs, self._layers(), self._kinds, kept.masks, kept.passed, gradients.numpy(),
-            kernel.Wanted(parameters, self._gradients(parameters), first, result.numpy()),
+            saved.inputs, self._layers(), self._kinds, saved.masks, saved.intermediates, gradients.numpy(),
+            kernel.RequestedGradients(parameters, self._gradients(parameters), first, result.numpy()),
         )  # fmt: skip
         return None if inputs is None else result
 
@@ -120,7 +121,7 @@ class ExplicitGradients:
         drawn = [None if drop is None else drop.draw((batch, size)) for drop, size in zip(dropouts, sizes, strict=True)]
         return tuple(_NO_MASK if mask is None else mask.numpy() for mask in drawn)
 
-    def _room(self, networks: int, batch: int, result: torch.Tensor) -> kernel.Passed:
+    def _empty_intermediates(self, networks: int, batch: int, result: torch.Tensor) -> kernel.Intermediates:
         """For what a pass leaves, with `result` as the last layer's outputs."""
         hidden = [result.new_empty(networks, batch, block.linear.weight.shape[2]) for block in self._blocks[:-1]]
         outputs = tuple(tensor.numpy() for tensor in (*hidden, result))
@@ -128,32 +129,33 @@ class ExplicitGradients:
             out[:0] if norm is None else np.empty_like(out) for out, norm in zip(outputs, self._norms, strict=True)
         )
         deviations = tuple(np.empty(each.shape[:2], each.dtype) for each in normalised)
-        return kernel.Passed(outputs, normalised, deviations)
+        return kernel.Intermediates(outputs, normalised, deviations)
 
     def _layers(self) -> kernel.Layers:
         """The parameters' memory, looked up again where a parameter was given another (a cast, a flattening)."""
-        places = [parameter.data_ptr() for parameter in self._parameters]
-        if places != self._places:
-            self._places, self._held = places, self._each_layer(lambda parameter: parameter.detach().numpy())
-        return self._held
+        addresses = [parameter.data_ptr() for parameter in self._parameters]
+        if addresses != self._addresses:
+            self._addresses = addresses
+            self._layer_arrays = self._each_layer(lambda parameter: parameter.detach().numpy())
+        return self._layer_arrays
 
-    def _gradients(self, wanted: bool) -> kernel.Layers:
-        """Where the gradients of `_layers` go; if they are not wanted, room for those that the way back passes by."""
-        if wanted:
+    def _gradients(self, requested: bool) -> kernel.Layers:
+        """Where the gradients of `_layers` go; if they are not wanted, buffers for those that it computes anyhow."""
+        if requested:
             return self._each_layer(_gradient)
         weights, biases, *by_norms = self._layers()
-        room = [tuple(np.empty_like(array) for array in arrays) for arrays in by_norms]
-        return kernel.Layers(weights, biases, room[0], room[1])
+        buffers = [tuple(np.empty_like(array) for array in arrays) for arrays in by_norms]
+        return kernel.Layers(weights, biases, buffers[0], buffers[1])
 
-    def _each_layer(self, take: Callable[[nn.Parameter], Array]) -> kernel.Layers:
+    def _each_layer(self, array_of: Callable[[nn.Parameter], Array]) -> kernel.Layers:
         linears = [block.linear for block in self._blocks]
-        weights = tuple(take(linear.weight) for linear in linears)
-        nothing = weights[0][:0]
+        weights = tuple(array_of(linear.weight) for linear in linears)
+        empty = weights[0][:0]
         return kernel.Layers(
             weights,
-            tuple(take(linear.bias) for linear in linears),
-            tuple(nothing if norm is None else take(norm.weight) for norm in self._norms),
-            tuple(nothing if norm is None else take(norm.bias) for norm in self._norms),
+            tuple(array_of(linear.bias) for linear in linears),
+            tuple(empty if norm is None else array_of(norm.weight) for norm in self._norms),
+            tuple(empty if norm is None else array_of(norm.bias) for norm in self._norms),
         )
 
 
@@ -175,7 +177,7 @@ def _blocks_of(network: Sequence[nn.Module] | nn.Sequential) -> list[_Block]:
             case nn.Tanh() if blocks and blocks[-1].plain and not blocks[-1].activation:
                 blocks[-1].activation = kernel.TANH
             case _:
-                raise TypeError(f"no explicit gradient for {type(layer).__name__} at this place of {network}")
+                raise TypeError(f"no explicit gradient for {type(layer).__name__} at this position of {network}")
     if not blocks or blocks[-1].activation or not blocks[-1].plain:
         raise TypeError(f"the last layer of {network} must be linear")
     return blocks
@@ -184,12 +186,12 @@ def _blocks_of(network: Sequence[nn.Module] | nn.Sequential) -> list[_Block]:
 def _rows(inputs: torch.Tensor, networks: int) -> kernel.Inputs:
     """Memory, numbers a row, the column where the inputs start, and networks per input."""
     tasks, batch, width = inputs.shape
-    of_task, of_row, of_number = inputs.stride()
-    if of_number != 1 or of_task != batch * of_row:
-        inputs, of_row = inputs.contiguous(), width  # its strides say nothing along an axis of one
+    task_stride, row_stride, column_stride = inputs.stride()
+    if column_stride != 1 or task_stride != batch * row_stride:
+        inputs, row_stride = inputs.contiguous(), width  # its strides say nothing along an axis of one
     numbers = inputs.untyped_storage().nbytes() // inputs.element_size()
     memory = inputs.detach().as_strided((numbers,), (1,), 0).numpy()
-    return kernel.Inputs(memory, of_row, int(inputs.storage_offset()), networks // tasks)
+    return kernel.Inputs(memory, row_stride, int(inputs.storage_offset()), networks // tasks)
 
 
 def _gradient(parameter: nn.Parameter) -> Array:

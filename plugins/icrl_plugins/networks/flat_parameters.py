@@ -29,9 +29,9 @@ class FlatParameters:
         self.flat.grad = torch.zeros_like(self.flat)
         ends = list(accumulate(parameter.numel() for parameter in parameters))
         for parameter, end in zip(parameters, ends, strict=True):
-            place = slice(end - parameter.numel(), end)
-            parameter.data = self.flat.data[place].view(parameter.shape)
-            parameter.grad = self.flat.grad[place].view(parameter.shape)
+            span = slice(end - parameter.numel(), end)
+            parameter.data = self.flat.data[span].view(parameter.shape)
+            parameter.grad = self.flat.grad[span].view(parameter.shape)
 
     @torch.no_grad()
     def clip_gradient_of_each_task(self, max_norm: float) -> None:

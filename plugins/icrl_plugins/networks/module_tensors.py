@@ -66,6 +66,6 @@ def copy_into(target: torch.Tensor, tensors: Mapping[str, Array], name: str) -> 
         target.copy_(source)
 
 
-def shape_mismatch(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> DamagedArtefactError:
+def shape_mismatch(name: str, actual: tuple[int, ...], expected: tuple[int, ...]) -> DamagedArtefactError:
     """The error about a tensor of another shape."""
-    return DamagedArtefactError(f"'{name}' has the shape {found} in the checkpoint, expected {expected}", HINT)
+    return DamagedArtefactError(f"'{name}' has the shape {actual} in the checkpoint, expected {expected}", HINT)

@@ -84,7 +84,7 @@ class StackedDropout(nn.Module):
         self._streams = streams
 
     @property
-    def kept_scale(self) -> float:
+    def scale(self) -> float:
         """What the units that stay are multiplied by, so that the expectation stays too."""
         return 1.0 / (1.0 - self.probability)
 
@@ -96,7 +96,7 @@ class StackedDropout(nn.Module):
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         dropped = self.draw(inputs.shape[1:])
-        return inputs if dropped is None else torch.where(dropped, 0.0, inputs * self.kept_scale)
+        return inputs if dropped is None else torch.where(dropped, 0.0, inputs * self.scale)
 
 
 def stacked_mlp(

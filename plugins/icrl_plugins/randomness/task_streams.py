@@ -62,15 +62,15 @@ class TaskStreams:
         The gaps between events are geometric: a rare event costs one number for each time that it happens.
         """
         size = math.prod(shape)
-        happened = np.zeros((self.num_tasks, size), dtype=np.bool_)
-        likely = int(size * probability + 4 * math.sqrt(size * probability)) + 1
-        for generator, row in zip(self._generators, happened, strict=True):
+        drawn = np.zeros((self.num_tasks, size), dtype=np.bool_)
+        expected_count = int(size * probability + 4 * math.sqrt(size * probability)) + 1
+        for generator, row in zip(self._generators, drawn, strict=True):
             last = -1
             while last < size - 1:
-                places = last + generator.geometric(probability, likely).cumsum()
-                row[places[places < size]] = True
-                last = int(places[-1])
-        return torch.from_numpy(happened).reshape(self.num_tasks, *shape)
+                events = last + generator.geometric(probability, expected_count).cumsum()
+                row[events[events < size]] = True
+                last = int(events[-1])
+        return torch.from_numpy(drawn).reshape(self.num_tasks, *shape)
 
     def integers(self, high: int, *shape: int) -> torch.Tensor:
         """Uniform integers in [0, high), (K, *shape) int64."""

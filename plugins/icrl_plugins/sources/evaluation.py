@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from icrl_plugins.randomness.seeds import draw_episode_seed, episode_seeds
-from icrl_registry.contracts import Array, Environment, FloatArray, Task
+from icrl_registry.contracts import Array, Environment, GreedyPolicy, Task
 from icrl_registry.errors import NumericalError
-
-GreedyPolicy = Callable[[FloatArray], FloatArray]
-"""Observations (K, O) → actions (K, A) in [-1, 1], without exploration."""
 
 
 def episode_returns(environment: Environment, task: Task, policy: GreedyPolicy, num_episodes: int, seed: int) -> Array:
@@ -50,10 +47,10 @@ def population_returns(
     finally:
         batch.close()
     by_task = returns.reshape(len(tasks), num_episodes)
-    for task, found in zip(tasks, by_task, strict=True):
-        if not np.isfinite(found).all():
+    for task, task_returns in zip(tasks, by_task, strict=True):
+        if not np.isfinite(task_returns).all():
             raise NumericalError(
-                f"task {task.label}: the returns of the greedy policy are {found}, expected finite numbers",
+                f"task {task.label}: the returns of the greedy policy are {task_returns}, expected finite numbers",
                 "the environment's reward is at fault (`icrl-bench plugins check ENVIRONMENT`)",
             )
     return by_task

@@ -155,6 +155,9 @@ def test_doctor(cli: Run, tmp_path: Path):
     assert {"versions", "device", "mujoco", "home"} <= set(findings)
     assert findings["home"]["message"].startswith(str(tmp_path / "home"))
     assert "torch" in findings["versions"]["message"]
+    assert findings["rendering"]["status"] == "ok"
+    assert "egl" in findings["rendering"]["message"]
+    assert "MP4" in findings["rendering"]["message"]
     assert output.code == (1 if any(f["status"] == "problem" for f in findings.values()) else 0)
     assert not list((tmp_path / "home").iterdir()), "the doctor leaves nothing behind"
     assert "simulates" in cli("doctor").out

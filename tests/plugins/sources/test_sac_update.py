@@ -16,7 +16,7 @@ from icrl_plugins.networks.stacked_layers import StackedLayerNorm, StackedLinear
 from icrl_plugins.sources.population.droq import DroQLearner, PopulationDroQConfig
 from icrl_plugins.sources.population.sac import NUM_CRITICS, PopulationSACConfig, SACLearner
 from icrl_plugins.sources.recording import HistoryRecorder, TransitionColumns
-from icrl_plugins.sources.stable_baselines3.droq import DroQ as Sb3DroQAlgorithm
+from icrl_plugins.sources.stable_baselines3.droq import DroQAlgorithm as Sb3DroQAlgorithm
 from icrl_plugins.sources.stable_baselines3.droq import DroQPolicy
 from icrl_registry.contracts import EnvironmentSpec
 from icrl_registry.testing.toy import ToyPoint

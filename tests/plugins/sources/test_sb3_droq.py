@@ -11,7 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from stable_baselines3.sac.policies import SACPolicy
 from torch import nn
 
-from icrl_plugins.sources.stable_baselines3.droq import DroQ, DroQPolicy, Sb3DroQ, Sb3DroQConfig
+from icrl_plugins.sources.stable_baselines3.droq import DroQAlgorithm, DroQPolicy, Sb3DroQ, Sb3DroQConfig
 
 ARGUMENTS = {"seed": 3, "learning_starts": 40, "batch_size": 16, "gradient_steps": 2, "device": "cpu"}
 
@@ -24,7 +24,7 @@ def trained(algorithm_type, policy_type, environment, task, policy_kwargs, steps
     return model.learn(steps)
 
 
-class MinimumDroQ(DroQ):
+class MinimumDroQ(DroQAlgorithm):
     def reduce_critics(self, q_values):
         return q_values.min(dim=1, keepdim=True).values
 
@@ -40,13 +40,13 @@ def test_without_its_four_differences_it_is_sac_bit_for_bit(point, task):
     assert torch.equal(sac.log_ent_coef, droq.log_ent_coef)
     assert sac._n_updates == droq._n_updates > 100
     # and each difference is one: the mean alone already changes the networks
-    mean = trained(DroQ, DroQPolicy, point(), task, plain, policy_delay=1)
+    mean = trained(DroQAlgorithm, DroQPolicy, point(), task, plain, policy_delay=1)
     assert not torch.equal(mean.policy.state_dict()["actor.mu.weight"], expected["actor.mu.weight"])
 
 
 @pytest.fixture
 def droq(point, task):
-    return trained(DroQ, DroQPolicy, point(), task, {"dropout": 0.2}, policy_delay=2)
+    return trained(DroQAlgorithm, DroQPolicy, point(), task, {"dropout": 0.2}, policy_delay=2)
 
 
 def test_critics_are_linear_dropout_norm_relu_and_the_actor_is_plain(droq):
@@ -66,7 +66,7 @@ def test_dropout_is_active_in_the_target_while_training_and_off_while_acting(dro
     batch = droq.replay_buffer.sample(32)
     temperature = torch.tensor(0.1)
     seen = []
-    original = DroQ.target_q_values
+    original = DroQAlgorithm.target_q_values
 
     def spy(self, *arguments):
         seen.append((self.critic_target.training, self.critic.training))
@@ -87,7 +87,9 @@ def test_dropout_is_active_in_the_target_while_training_and_off_while_acting(dro
     monkeypatch.undo()
     seen.clear()
     monkeypatch.setattr(
-        DroQ, "target_q_values", lambda self, *a: (seen.append(self.critic_target.training), original(self, *a))[1]
+        DroQAlgorithm,
+        "target_q_values",
+        lambda self, *a: (seen.append(self.critic_target.training), original(self, *a))[1],
     )
     droq.train(gradient_steps=3, batch_size=16)
     assert seen == [True, True, True]

@@ -19,8 +19,10 @@ from icrl_bench.cli.options import (
     ProtocolOption,
     SeedsOption,
     SetOption,
+    SourceOption,
     home_folder,
     parse_seeds,
+    source_settings,
 )
 from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
@@ -47,9 +49,14 @@ def grid(
     device: DeviceOption = "auto",
     set_: SetOption = None,
     config: ConfigOption = None,
+    source: SourceOption = None,
     certify: Annotated[
         bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
     ] = True,
+    controls: Annotated[
+        bool,
+        typer.Option("--controls", help="Also each row's control: the trained agents, shown another task's rewards."),
+    ] = False,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and stop.")] = False,
     json_: JsonFlag = False,
@@ -66,7 +73,8 @@ def grid(
     from icrl_registry.protocols.loading import load_protocol
 
     chosen = load_protocol(protocol)
-    overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
+    given = read_config_file(config) if config else {}
+    overrides = merge(source_settings(source), given, parse_assignments(set_ or []))
     store = Store(home_folder(place.home))
     with stdout_for_the_result():  # what a plugin prints is no part of the result
         planned = plan_grid(
@@ -77,7 +85,11 @@ def grid(
             overrides,
             where.device(device),
             certify,
+            controls,
         )
+    if not json_:
+        for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
+            typer.echo(note, err=True)
     if not dry_run:
         _run(planned, Work(store, place, jobs, where), json_)
     if json_:

@@ -89,6 +89,7 @@ def _plan_text(plan: dict[str, Any], full: bool = False) -> str:
         f"{plan['method']} on {plan['env']}, protocol {plan['protocol']}, {plan['track']} track, {plan['device']}",
         f"  home     {plan['home']}",
         f"  tasks    {splits}",
+        *([f"  source   {plan['source_note']}"] if plan["source_note"] else []),
         *(
             f"  {each['kind']:<8} {each['status']}  [{each['address']}]"
             for each in plan["stages"]

@@ -57,6 +57,8 @@ def sweep(
     axes, store = parse_axes(vary), Store(home_folder(place.home))
     with stdout_for_the_result():  # what a plugin prints is no part of the result
         planned = plan_sweep(options.request(where.device), axes, options.seed_list, name)
+    if not json_ and (note := planned.cells[0].plan.source_note):
+        typer.echo(note, err=True)
     if dry_run:
         _print_cells(planned.study().runs, planned.name, json_)
         return

@@ -18,7 +18,7 @@ from icrl_plugins.backbones.linear import Linear, linear
 from icrl_plugins.kernels import Kernel
 from icrl_plugins.kernels.causal_conv.operation import causal_conv_silu
 from icrl_plugins.kernels.selective_scan.operation import selective_scan
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights
 
 Tensor = torch.Tensor
 #: The last W - 1 inputs of the convolution (B, W - 1, E) and the state of the scan (B, E, N).
@@ -88,7 +88,7 @@ class MambaBlock(nn.Module):
         dt, B, C = projected.split([self.rank, self.state_size, self.state_size], dim=-1)
         dt = linear(dt, self.dt_proj.weight)  # (B, T, E); the bias is added once, in the scan
         A = -torch.exp(self.A_log.float() if self.A_log.dtype != torch.float64 else self.A_log)  # (E, N)
-        sequence, weights = Sequence(x, dt, B, C, z), Weights(A, self.D, self.dt_proj.bias)
+        sequence, weights = ScanInputs(x, dt, B, C, z), ScanWeights(A, self.D, self.dt_proj.bias)
         out, scan_state = selective_scan(sequence, weights, scan_state, self.kernel)  # (B, T, E)
         return self.out_proj(out), (next_before, scan_state)
 

@@ -151,8 +151,8 @@ class Mamba(nn.Module):
         output (5E) and the scan's states at every 32nd step (E N / 32); what x_proj gives, and B and C once more (R + 4N).
         """
         inner, states = self.config.expand * self.model_size, self.config.state_size
-        kept = 2 * self.model_size + inner * (5 + states / 32) + math.ceil(self.model_size / 16) + 4 * states
-        return int(4 * tokens.shape[0] * tokens.shape[1] * (len(self.layers) * kept + self.model_size))
+        saved = 2 * self.model_size + inner * (5 + states / 32) + math.ceil(self.model_size / 16) + 4 * states
+        return int(4 * tokens.shape[0] * tokens.shape[1] * (len(self.layers) * saved + self.model_size))
 
     def initial_state(self, batch_size: int) -> MambaState:
         """Zeros for every layer: the state before a task's first token, (B, W - 1, E) and (B, E, N) each."""

@@ -34,9 +34,9 @@ def causal_attention_cpu(queries: Tensor, keys: Tensor, values: Tensor) -> Tenso
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, *given: Tensor) -> Tensor:
-        shape = given[0].shape
-        flat = tuple(tensor.detach().flatten(0, 1).contiguous() for tensor in given)  # (B N, T, D)
+    def forward(ctx: Any, *inputs: Tensor) -> Tensor:
+        shape = inputs[0].shape
+        flat = tuple(tensor.detach().flatten(0, 1).contiguous() for tensor in inputs)  # (B N, T, D)
         out, logsums = torch.empty_like(flat[0]), flat[0].new_empty(flat[0].shape[:2])
         run_tasks(
             kernel.forward, len(out), _work(out), kernel.HeadArrays(*(tensor.numpy() for tensor in flat)),
@@ -47,15 +47,15 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, by_out: Tensor) -> tuple[Tensor, ...]:
-        *given, out, logsums = ctx.saved_tensors
-        gradients = tuple(torch.empty_like(tensor) for tensor in given)
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, ...]:
+        *inputs, out, logsums = ctx.saved_tensors
+        gradients = tuple(torch.empty_like(tensor) for tensor in inputs)
         run_tasks(
-            kernel.backward, len(out), 2 * _work(out), kernel.HeadArrays(*(tensor.numpy() for tensor in given)),
+            kernel.backward, len(out), 2 * _work(out), kernel.HeadArrays(*(tensor.numpy() for tensor in inputs)),
             1 / math.sqrt(out.shape[-1]), kernel.Attended(out.numpy(), logsums.numpy()),
-            by_out.flatten(0, 1).contiguous().numpy(), kernel.HeadArrays(*(each.numpy() for each in gradients)),
+            grad_out.flatten(0, 1).contiguous().numpy(), kernel.HeadArrays(*(gradient.numpy() for gradient in gradients)),
         )  # fmt: skip
-        return tuple(gradient.view(by_out.shape) for gradient in gradients)
+        return tuple(gradient.view(grad_out.shape) for gradient in gradients)
 
 
 def _work(out: Tensor) -> int:

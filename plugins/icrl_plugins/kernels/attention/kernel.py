@@ -2,8 +2,8 @@
 
     S = Q Kᵀ / √D      P = softmax of S over the keys up to the query      O = P V
 
-A block of `ROWS` queries by `KEYS` keys of S and P fits the first_row-offset cache and is never written out; what is kept is
-a number a query, the logarithm of the sum of its exponentials, from which the way back computes P again. A task is one
+A block of `ROWS` queries by `KEYS` keys of S and P fits the first-level cache and is never written out; what is kept is
+a number a query, the logarithm of the sum of its exponentials, from which the backward pass computes P again. A task is one
 head, so no two threads add to the same gradient.
 
 Letters: H heads of all sequences, T positions, D numbers a head. Within a task numbers are padded to whole vectors (P), and
@@ -58,9 +58,9 @@ class Attended(NamedTuple):
 
 
 @compiled
-def forward(counters, given, scale, attended):
-    """Fills `attended` from the heads `given`."""
-    (queries, keys, values), (out, logsums) = given, attended
+def forward(counters, inputs, scale, attended) -> None:
+    """Fills `attended` from `inputs`."""
+    (queries, keys, values), (out, logsums) = inputs, attended
     heads, steps, size = queries.shape
     padded_size, padded_steps = _rounded(size, lane_count(queries)), _rounded(steps, KEYS)
     number, zero = queries.dtype.type, queries.dtype.type(0.0)
@@ -68,7 +68,7 @@ def forward(counters, given, scale, attended):
     keys_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
     padded_rows = np.zeros(padded_steps * padded_size, queries.dtype)
     query_block, weighted = np.zeros(ROWS * padded_size, queries.dtype), np.empty(ROWS * padded_size, queries.dtype)
-    scores, largest, sums = np.empty(ROWS * KEYS, out.dtype), np.empty(ROWS, out.dtype), np.empty(ROWS, out.dtype)
+    scores, row_maxima, sums = np.empty(ROWS * KEYS, out.dtype), np.empty(ROWS, out.dtype), np.empty(ROWS, out.dtype)
     padding, lanes = new_padding(1, queries), np.empty(lane_count(queries), out.dtype)
     for head in tasks(counters, heads):
         _transpose(keys[head], padded_steps, keys_transposed)
@@ -77,28 +77,28 @@ def forward(counters, given, scale, attended):
             rows = min(ROWS, steps - first_row)
             _pad(queries[head], first_row, rows, padded_size, number(scale) * unit, query_block)
             weighted[:] = zero
-            largest[:] = number(_MASKED)
+            row_maxima[:] = number(_MASKED)
             sums[:] = zero
             for first_key in range(0, first_row + rows, KEYS):
                 left, right = (query_block, 0, padded_size, 1), (keys_transposed, first_key, padded_steps)
                 _score(left, right, scores, first_row, first_key, padding)
-                _weigh(scores, largest, sums, weighted, padded_size, lanes)
+                _weigh(scores, row_maxima, sums, weighted, padded_size, lanes)
                 _mask(scores, first_row, first_key, 0.0)
-                rest = (padded_rows, first_key * padded_size, padded_size)
-                to, shape = (weighted, 0, padded_size), (ROWS, KEYS, padded_size)
-                product((scores, 0, KEYS, 1), rest, BIASED, to, (weighted, 0), shape, padding)
+                right = (padded_rows, first_key * padded_size, padded_size)
+                operand, shape = (weighted, 0, padded_size), (ROWS, KEYS, padded_size)
+                product((scores, 0, KEYS, 1), right, BIASED, operand, (weighted, 0), shape, padding)
             for r in range(rows):
                 share = number(1.0) / sums[r]
-                logsums[head, first_row + r] = largest[r] + np.log(sums[r]) * unit
+                logsums[head, first_row + r] = row_maxima[r] + np.log(sums[r]) * unit
                 for d in range(size):
                     out[head, first_row + r, d] = weighted[r * padded_size + d] * share
 
 
 @compiled
-def backward(counters, given, scale, attended, by_out, gradients):
+def backward(counters, inputs, scale, attended, grad_out, gradients) -> None:
     """From the gradient of the outputs (H, T, D) to those of queries, keys and values."""
-    (queries, keys, values), (out, logsums) = given, attended
-    by_queries, by_keys, by_values = gradients
+    (queries, keys, values), (out, logsums) = inputs, attended
+    grad_queries, grad_keys, grad_values = gradients
     heads, steps, size = queries.shape
     padded_size, padded_steps = _rounded(size, lane_count(queries)), _rounded(steps, KEYS)
     number, zero = queries.dtype.type, queries.dtype.type(0.0)
@@ -106,47 +106,47 @@ def backward(counters, given, scale, attended, by_out, gradients):
     keys_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
     values_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
     padded_rows = np.zeros(padded_steps * padded_size, queries.dtype)
-    to_keys = np.empty(padded_steps * padded_size, queries.dtype)
-    to_values = np.empty(padded_steps * padded_size, queries.dtype)
-    query_block, by_block = np.zeros(ROWS * padded_size, queries.dtype), np.zeros(ROWS * padded_size, queries.dtype)
-    to_queries = np.empty(ROWS * padded_size, queries.dtype)
+    padded_grad_keys = np.empty(padded_steps * padded_size, queries.dtype)
+    padded_grad_values = np.empty(padded_steps * padded_size, queries.dtype)
+    query_block, grad_block = np.zeros(ROWS * padded_size, queries.dtype), np.zeros(ROWS * padded_size, queries.dtype)
+    padded_grad_queries = np.empty(ROWS * padded_size, queries.dtype)
     weights, score_gradients = np.empty(ROWS * KEYS, queries.dtype), np.empty(ROWS * KEYS, queries.dtype)
-    row_logsums, offsets = np.zeros(ROWS, queries.dtype), np.zeros(ROWS, queries.dtype)
+    row_logsums, deltas = np.zeros(ROWS, queries.dtype), np.zeros(ROWS, queries.dtype)
     padding = new_padding(1, queries)
     for head in tasks(counters, heads):
         _transpose(keys[head], padded_steps, keys_transposed)
         _transpose(values[head], padded_steps, values_transposed)
         _pad(keys[head], 0, steps, padded_size, number(1.0), padded_rows)
-        to_keys[:] = zero
-        to_values[:] = zero
+        padded_grad_keys[:] = zero
+        padded_grad_values[:] = zero
         for first_row in range(0, steps, ROWS):
             rows = min(ROWS, steps - first_row)
             _pad(queries[head], first_row, rows, padded_size, number(scale) * unit, query_block)
-            _pad(by_out[head], first_row, rows, padded_size, number(1.0), by_block)
+            _pad(grad_out[head], first_row, rows, padded_size, number(1.0), grad_block)
             row_logsums[rows:] = zero
-            offsets[rows:] = zero
+            deltas[rows:] = zero
             for r in range(rows):
                 row_logsums[r] = logsums[head, first_row + r]
-                offsets[r] = zero
+                deltas[r] = zero
                 for d in range(size):
-                    offsets[r] += by_out[head, first_row + r, d] * out[head, first_row + r, d]
-            to_queries[:] = zero
+                    deltas[r] += grad_out[head, first_row + r, d] * out[head, first_row + r, d]
+            padded_grad_queries[:] = zero
             for first_key in range(0, first_row + rows, KEYS):
                 left, right = (query_block, 0, padded_size, 1), (keys_transposed, first_key, padded_steps)
                 _score(left, right, weights, first_row, first_key, padding)
-                left, right = (by_block, 0, padded_size, 1), (values_transposed, first_key, padded_steps)
+                left, right = (grad_block, 0, padded_size, 1), (values_transposed, first_key, padded_steps)
                 product(left, right, RAW, right, (score_gradients, 0), (ROWS, padded_size, KEYS), padding)
-                _differentiate(weights, score_gradients, row_logsums, offsets)
+                _differentiate(weights, score_gradients, row_logsums, deltas)
                 _mask(weights, first_row, first_key, 0.0)
                 _mask(score_gradients, first_row, first_key, 0.0)
-                _add(weights, by_block, to_values, first_key * padded_size, padded_size, padding)
-                _add(score_gradients, query_block, to_keys, first_key * padded_size, padded_size, padding)
-                rest = (padded_rows, first_key * padded_size, padded_size)
-                to, shape = (to_queries, 0, padded_size), (ROWS, KEYS, padded_size)
-                product((score_gradients, 0, KEYS, 1), rest, BIASED, to, (to_queries, 0), shape, padding)
-            _unpad(to_queries, rows, padded_size, number(scale), by_queries[head], first_row)
-        _unpad(to_keys, steps, padded_size, number(1.0) / unit, by_keys[head], 0)
-        _unpad(to_values, steps, padded_size, number(1.0), by_values[head], 0)
+                _add(weights, grad_block, padded_grad_values, first_key * padded_size, padded_size, padding)
+                _add(score_gradients, query_block, padded_grad_keys, first_key * padded_size, padded_size, padding)
+                right = (padded_rows, first_key * padded_size, padded_size)
+                operand, shape = (padded_grad_queries, 0, padded_size), (ROWS, KEYS, padded_size)
+                product((score_gradients, 0, KEYS, 1), right, BIASED, operand, (padded_grad_queries, 0), shape, padding)
+            _unpad(padded_grad_queries, rows, padded_size, number(scale), grad_queries[head], first_row)
+        _unpad(padded_grad_keys, steps, padded_size, number(1.0) / unit, grad_keys[head], 0)
+        _unpad(padded_grad_values, steps, padded_size, number(1.0), grad_values[head], 0)
 
 
 @njit(**JIT)
@@ -164,18 +164,18 @@ def _transpose(rows, padded_steps, transposed):
 
 
 @njit(**JIT)
-def _pad(given, first_row, rows, padded_size, factor, padded):
+def _pad(source, first_row, rows, padded_size, factor, padded):
     """Rows of (T, D) from `first_row` on, times `factor` → (≥ rows, P); rows beyond them become zero."""
-    size = given.shape[1]
+    size = source.shape[1]
     for r in range(rows):
         for d in range(size):
-            padded[r * padded_size + d] = given[first_row + r, d] * factor
+            padded[r * padded_size + d] = source[first_row + r, d] * factor
     padded[rows * padded_size :] = 0
 
 
 @njit(**JIT)
 def _unpad(padded, rows, padded_size, factor, out, first_row):
-    """The way back of `_pad`."""
+    """The inverse of `_pad`."""
     size = out.shape[1]
     for r in range(rows):
         for d in range(size):
@@ -199,45 +199,45 @@ def _mask(score_block, first_row, first_key, value):
 
 
 @njit(**JIT)
-def _weigh(scores, largest, sums, weighted, padded_size, lanes):
+def _weigh(scores, row_maxima, sums, weighted, padded_size, lanes):
     """Scores → exponentials relative to each row's largest score so far; what was summed before follows a new one."""
     step = lane_count(scores)
     for r in range(ROWS):
-        at = r * KEYS
-        top = load(scores, at)
+        offset = r * KEYS
+        lane_maxima = load(scores, offset)
         for j in range(step, KEYS, step):
-            top = maximum(top, load(scores, at + j))
-        store(lanes, 0, top)
-        most = largest[r]
+            lane_maxima = maximum(lane_maxima, load(scores, offset + j))
+        store(lanes, 0, lane_maxima)
+        maximum_so_far = row_maxima[r]
         for lane in range(step):
-            most = max(most, lanes[lane])
+            maximum_so_far = max(maximum_so_far, lanes[lane])
         total = splat(scores.dtype.type(0.0))
         for j in range(0, KEYS, step):
-            weight = decay(load(scores, at + j) - splat(most))
-            store(scores, at + j, weight)
+            weight = decay(load(scores, offset + j) - splat(maximum_so_far))
+            store(scores, offset + j, weight)
             total = total + weight
-        if most > largest[r]:
-            shrunk = decay(largest[r] - most)
-            sums[r] *= shrunk
+        if maximum_so_far > row_maxima[r]:
+            rescale = decay(row_maxima[r] - maximum_so_far)
+            sums[r] *= rescale
             for d in range(0, padded_size, step):
-                store(weighted, r * padded_size + d, load(weighted, r * padded_size + d) * splat(shrunk))
-            largest[r] = most
+                store(weighted, r * padded_size + d, load(weighted, r * padded_size + d) * splat(rescale))
+            row_maxima[r] = maximum_so_far
         sums[r] += lane_sum(total)
 
 
 @njit(**JIT)
-def _differentiate(weights, score_gradients, row_logsums, offsets):
+def _differentiate(weights, score_gradients, row_logsums, deltas):
     """Scores → P, and gradients of P → those of the scores, P ∘ (dP - Σ dO ∘ O)."""
     for r in range(ROWS):
-        row_logsum, offset = splat(row_logsums[r]), splat(offsets[r])
-        for at in range(r * KEYS, (r + 1) * KEYS, lane_count(weights)):
-            weight = decay(load(weights, at) - row_logsum)
-            store(weights, at, weight)
-            store(score_gradients, at, weight * (load(score_gradients, at) - offset))
+        row_logsum, delta = splat(row_logsums[r]), splat(deltas[r])
+        for offset in range(r * KEYS, (r + 1) * KEYS, lane_count(weights)):
+            weight = decay(load(weights, offset) - row_logsum)
+            store(weights, offset, weight)
+            store(score_gradients, offset, weight * (load(score_gradients, offset) - delta))
 
 
 @njit(**JIT)
-def _add(block, rows, totals, at, padded_size, padding):
-    """totals, from `at` on, += blockᵀ (KEYS, ROWS) · rows (ROWS, P)."""
-    right, to, shape = (rows, 0, padded_size), (totals, at, padded_size), (KEYS, ROWS, padded_size)
-    product((block, 0, 1, KEYS), right, BIASED, to, (totals, at), shape, padding)
+def _add(block, rows, totals, offset, padded_size, padding):
+    """totals, from `offset` on, += blockᵀ (KEYS, ROWS) · rows (ROWS, P)."""
+    right, operand, shape = (rows, 0, padded_size), (totals, offset, padded_size), (KEYS, ROWS, padded_size)
+    product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), shape, padding)

@@ -45,7 +45,7 @@ class _ConvSilu(torch.autograd.Function):
         tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)
         run_tasks(
             kernel.forward, tasks, 4 * x.numel(),
-            kernel.InputArrays(*rows(x), before.numpy()), kernel.Filters(taps.numpy(), bias.numpy()), out.numpy(),
+            kernel.InputArrays(*rows(x), before.numpy()), kernel.FilterArrays(taps.numpy(), bias.numpy()), out.numpy(),
         )  # fmt: skip
         ctx.save_for_backward(x, taps, bias, before)
         return out
@@ -61,7 +61,7 @@ class _ConvSilu(torch.autograd.Function):
         totals = tuple(total.view(-1).numpy() for total in (grad_taps, grad_bias))
         run_tasks(
             kernel.backward, tasks + num_sums(totals), 8 * x.numel(),
-            kernel.InputArrays(*rows(x), before.numpy()), kernel.Filters(taps.numpy(), bias.numpy()),
+            kernel.InputArrays(*rows(x), before.numpy()), kernel.FilterArrays(taps.numpy(), bias.numpy()),
             grad_out.contiguous().numpy(), kernel.InputGradients(grad_x.numpy(), grad_before.numpy()),
             kernel.FilterGradients(partials, totals),
         )  # fmt: skip

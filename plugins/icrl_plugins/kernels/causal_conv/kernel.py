@@ -31,7 +31,7 @@ class InputArrays(NamedTuple):
     before: Array
 
 
-class Filters(NamedTuple):
+class FilterArrays(NamedTuple):
     """taps (W, P) and bias (P), padded with zeros."""
 
     taps: Array
@@ -56,12 +56,12 @@ class FilterGradients(NamedTuple):
 def _load_rows(inputs, b, begin, end, rows):
     """rows[i] = the input at step begin - (W - 1) + i, for steps up to `end`."""
     x, column, before = inputs
-    early, channels = before.shape[1], before.shape[2]
-    for t in range(begin - early, end):
-        row = rows[t - begin + early]
-        given = before[b, t + early] if t < 0 else x[b, t, column : column + channels]
+    num_before, channels = before.shape[1], before.shape[2]
+    for t in range(begin - num_before, end):
+        row = rows[t - begin + num_before]
+        source = before[b, t + num_before] if t < 0 else x[b, t, column : column + channels]
         for e in range(channels):
-            row[e] = given[e]
+            row[e] = source[e]
 
 
 @njit(**JIT)
@@ -77,7 +77,7 @@ def _convolve(rows, taps, bias, count, gated, c):
 
 
 @compiled
-def forward(counters, inputs, filters, out):
+def forward(counters, inputs, filters, out) -> None:
     """Fills out (b, T, E)."""
     taps, bias = filters
     batch, steps, channels = out.shape
@@ -92,67 +92,67 @@ def forward(counters, inputs, filters, out):
         _load_rows(inputs, b, begin, end, rows)
         _convolve(rows, taps, bias, end - begin, True, c)
         for t in range(begin, end):
-            to, row = out[b, t], c[t - begin]
+            target, row = out[b, t], c[t - begin]
             for e in range(channels):
-                to[e] = row[e]
+                target[e] = row[e]
 
 
 @njit(**JIT)
-def _derivatives(grad_out, b, begin, end, gc):
+def _derivatives(grad_out, b, begin, end, grad_c):
     """gc[i], which holds c at step begin + i, becomes dLoss/dc there."""
-    one = splat(gc.dtype.type(1))
-    padded = gc.shape[1]
-    row = np.zeros(padded, gc.dtype)
+    one = splat(grad_c.dtype.type(1))
+    padded = grad_c.shape[1]
+    row = np.zeros(padded, grad_c.dtype)
     for t in range(begin, end):
-        given = grad_out[b, t]
-        for e in range(given.size):
-            row[e] = given[e]
-        for v in range(0, padded, lane_count(gc)):
-            at = (t - begin) * padded + v
-            c = load(gc, at)
+        source = grad_out[b, t]
+        for e in range(source.size):
+            row[e] = source[e]
+        for v in range(0, padded, lane_count(grad_c)):
+            offset = (t - begin) * padded + v
+            c = load(grad_c, offset)
             s = sigmoid(c)
-            store(gc, at, load(row, v) * s * (one + c * (one - s)))
+            store(grad_c, offset, load(row, v) * s * (one + c * (one - s)))
 
 
 @njit(**JIT)
-def _parameter_gradients(rows, gc, count, grad_taps, grad_bias):
+def _parameter_gradients(rows, grad_c, count, grad_taps, grad_bias):
     """Sums over the first `count` steps: grad_taps[j] = sum_i gc[i] rows[i + j], grad_bias = sum_i gc[i]."""
     padded = rows.shape[1]
     for v in range(0, padded, lane_count(rows)):
         bias = splat(rows.dtype.type(0))
         for i in range(count):
-            bias += load(gc, i * padded + v)
+            bias += load(grad_c, i * padded + v)
         store(grad_bias, v, bias)
         for j in range(grad_taps.shape[0]):
             tap = splat(rows.dtype.type(0))
             for i in range(count):
-                tap += load(gc, i * padded + v) * load(rows, (i + j) * padded + v)
+                tap += load(grad_c, i * padded + v) * load(rows, (i + j) * padded + v)
             store(grad_taps, j * padded + v, tap)
 
 
 @njit(**JIT)
-def _input_gradient(gc, taps, step, available, gx):
+def _input_gradient(grad_c, taps, step, available, grad_row):
     """gx (P) = sum_j taps[j] gc[step + (W - 1) - j] over the rows 0 … available - 1 that gc has."""
     width, padded = taps.shape
-    for v in range(0, padded, lane_count(gc)):
-        total = splat(gx.dtype.type(0))
+    for v in range(0, padded, lane_count(grad_c)):
+        total = splat(grad_row.dtype.type(0))
         for j in range(width):
             row = step + width - 1 - j
             if 0 <= row < available:
-                total += load(taps, j * padded + v) * load(gc, row * padded + v)
-        store(gx, v, total)
+                total += load(taps, j * padded + v) * load(grad_c, row * padded + v)
+        store(grad_row, v, total)
 
 
 @compiled
-def backward(counters, inputs, filters, grad_out, by_inputs, by_filters):
+def backward(counters, inputs, filters, grad_out, grad_inputs, grad_filters) -> None:
     """From grad_out (b, T, E) to the gradients of inputs and filters."""
-    (taps, bias), (grad_x, grad_before), (partials, totals) = filters, by_inputs, by_filters
+    (taps, bias), (grad_x, grad_before), (partials, totals) = filters, grad_inputs, grad_filters
     batch, steps, channels = grad_out.shape
     width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
     rows = np.zeros((ROWS + 2 * (width - 1), padded), grad_out.dtype)
-    gc = np.zeros((ROWS + width - 1, padded), grad_out.dtype)
-    gx = np.empty(padded, grad_out.dtype)
+    grad_c = np.zeros((ROWS + width - 1, padded), grad_out.dtype)
+    grad_row = np.empty(padded, grad_out.dtype)
     grad_taps = partials[0].reshape((batch * chunks, width, padded))
     for task in tasks(counters, batch * chunks + num_sums(totals)):
         if task >= batch * chunks:
@@ -163,11 +163,11 @@ def backward(counters, inputs, filters, grad_out, by_inputs, by_filters):
         end = min(begin + ROWS, steps)
         beyond = min(end + width - 1, steps)  # the last inputs of this task also reach these outputs
         _load_rows(inputs, b, begin, beyond, rows)
-        _convolve(rows, taps, bias, beyond - begin, False, gc)
-        _derivatives(grad_out, b, begin, beyond, gc)
-        _parameter_gradients(rows, gc, end - begin, grad_taps[task], partials[1][task])
+        _convolve(rows, taps, bias, beyond - begin, False, grad_c)
+        _derivatives(grad_out, b, begin, beyond, grad_c)
+        _parameter_gradients(rows, grad_c, end - begin, grad_taps[task], partials[1][task])
         for t in range(begin if begin > 0 else 1 - width, end):
-            _input_gradient(gc, taps, t - begin, beyond - begin, gx)
-            to = grad_before[b, t + width - 1] if t < 0 else grad_x[b, t]
+            _input_gradient(grad_c, taps, t - begin, beyond - begin, grad_row)
+            target = grad_before[b, t + width - 1] if t < 0 else grad_x[b, t]
             for e in range(channels):
-                to[e] = gx[e]
+                target[e] = grad_row[e]

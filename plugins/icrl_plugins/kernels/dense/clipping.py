@@ -15,17 +15,17 @@ def _square_sum(values, first, size):
     lanes = lane_count(values)
     whole = first + size // lanes * lanes
     sums = splat(values.dtype.type(0.0))
-    for at in range(first, whole, lanes):
-        part = load(values, at)
+    for offset in range(first, whole, lanes):
+        part = load(values, offset)
         sums = sums + part * part
     total = lane_sum(sums)
-    for at in range(whole, first + size):
-        total += values[at] * values[at]
+    for offset in range(whole, first + size):
+        total += values[offset] * values[offset]
     return total
 
 
 @compiled
-def clip(gradients, sizes, num_tasks, max_norm):
+def clip(gradients, sizes, num_tasks, max_norm) -> None:
     """gradients flat: of every parameter, of every task, `sizes` numbers."""
     number = gradients.dtype.type
     for task in range(num_tasks):

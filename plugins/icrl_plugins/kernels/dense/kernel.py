@@ -17,7 +17,15 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from icrl_plugins.kernels.dense.normalisation import Affine, Kept, Rows, drop, normalise, normalise_backwards, rectify
+from icrl_plugins.kernels.dense.normalisation import (
+    Affine,
+    RowBlock,
+    SavedRows,
+    drop,
+    normalise,
+    normalise_backwards,
+    relu_in_place,
+)
 from icrl_plugins.kernels.dense.product import (
     BIASED,
     BIASED_RELU,
@@ -61,14 +69,14 @@ class Kinds(NamedTuple):
     """An entry a layer: the activation, the scale of what dropout keeps, the normalisation's epsilon."""
 
     activations: Array
-    kept_scales: Array
+    dropout_scales: Array
     epsilons: Array
 
 
-class Passed(NamedTuple):
+class Intermediates(NamedTuple):
     """What a pass leaves, an array a layer: outputs (N, B, J), normalised (N, B, J), one over their deviations (N, B).
 
-    An array with room for one network alone (a leading 1) is written over by each: enough where there is no way back.
+    An array with room for one network alone (a leading 1) is written over by each: enough where there is no backward pass.
     """
 
     outputs: tuple[Array, ...]
@@ -76,7 +84,7 @@ class Passed(NamedTuple):
     deviations: tuple[Array, ...]
 
 
-class Wanted(NamedTuple):
+class RequestedGradients(NamedTuple):
     """Which gradients: the parameters' in `layers`, if `parameters`; the inputs' (N, B, C) from `first_input` on.
 
     If the parameters' are not wanted, only the arrays for normalisation are written, and mean nothing. `inputs` may be empty.
@@ -89,108 +97,111 @@ class Wanted(NamedTuple):
 
 
 #: What is applied to a layer's outputs; the derivatives of both follow from what came out.
-NOTHING, RELU, TANH = 0, 1, 2
+IDENTITY, RELU, TANH = 0, 1, 2
 
 
 @compiled
-def forward(inputs, layers, kinds, masks, passed):
-    """Fills `passed`; the networks' outputs are the last layer's."""
+def forward(inputs, layers, kinds, masks, intermediates) -> None:
+    """Fills `intermediates`; the networks' outputs are the last layer's."""
     x, row_length, column, copies = inputs
     weights, biases, norm_weights, norm_biases = layers
-    activations, kept_scales, epsilons = kinds
-    outputs, normalised, deviations = passed
+    activations, dropout_scales, epsilons = kinds
+    outputs, normalised, deviations = intermediates
     networks, rows, _ = outputs[-1].shape
-    padding = new_padding(_tallest(weights, rows), x)
+    padding = new_padding(_largest_axis(weights, rows), x)
     for n in range(networks):
         a, origin, row = x, n // copies * rows * row_length + column, row_length
         for k in range(len(weights)):
             _, size_in, size = weights[k].shape
-            out, at = outputs[k].reshape(-1), n % len(outputs[k]) * rows * size
-            weight, bias, place = weights[k].reshape(-1), biases[k].reshape(-1), n * size
-            drops, norms = masks[k].size > 0, norm_weights[k].size > 0
-            finish = BIASED
-            if not (drops or norms) and activations[k] != NOTHING:
-                finish = BIASED_RELU if activations[k] == RELU else BIASED_TANH
-            if size == 1 and finish == BIASED:
-                _dot_rows((a, origin, row), (weight, n * size_in, bias[n]), (out, at), rows, size_in)
+            out, offset = outputs[k].reshape(-1), n % len(outputs[k]) * rows * size
+            weight, bias, bias_offset = weights[k].reshape(-1), biases[k].reshape(-1), n * size
+            has_dropout, has_norm = masks[k].size > 0, norm_weights[k].size > 0
+            epilogue = BIASED
+            if not (has_dropout or has_norm) and activations[k] != IDENTITY:
+                epilogue = BIASED_RELU if activations[k] == RELU else BIASED_TANH
+            if size == 1 and epilogue == BIASED:
+                _dot_rows((a, origin, row), (weight, n * size_in, bias[n]), (out, offset), rows, size_in)
             else:
-                right = (weight, place * size_in, size)
+                right = (weight, bias_offset * size_in, size)
                 shape = (rows, size_in, size)
-                product((a, origin, row, 1), right, finish, (bias, place, 0), (out, at), shape, padding)
-            if drops:
-                drop(out, at, masks[k][n], kept_scales[k])
-            if norms:
-                held, inverses = normalised[k].reshape(-1), deviations[k].reshape(-1)
-                slot = n % len(normalised[k]) * rows
-                affine = Affine(norm_weights[k].reshape(-1), norm_biases[k].reshape(-1), place)
-                normalise(Rows(out, at, rows, size), affine, epsilons[k], Kept(held, slot * size, inverses, slot))
-            elif drops:
-                rectify(out, at, rows * size)
-            a, origin, row = out, at, size
+                product((a, origin, row, 1), right, epilogue, (bias, bias_offset, 0), (out, offset), shape, padding)
+            if has_dropout:
+                drop(out, offset, masks[k][n], dropout_scales[k])
+            if has_norm:
+                normalised_rows, inverse_deviations = normalised[k].reshape(-1), deviations[k].reshape(-1)
+                first_row = n % len(normalised[k]) * rows
+                affine = Affine(norm_weights[k].reshape(-1), norm_biases[k].reshape(-1), bias_offset)
+                saved = SavedRows(normalised_rows, first_row * size, inverse_deviations, first_row)
+                normalise(RowBlock(out, offset, rows, size), affine, epsilons[k], saved)
+            elif has_dropout:
+                relu_in_place(out, offset, rows * size)
+            a, origin, row = out, offset, size
 
 
 @compiled
-def backward(inputs, layers, kinds, masks, passed, gradients, wanted):
+def backward(inputs, layers, kinds, masks, intermediates, gradients, requested) -> None:
     """From the gradients of the outputs (N, B, J) to those of the parameters and of some inputs."""
-    with_parameters, by_layers, first_input, by_inputs = wanted
+    with_parameters, grad_layers, first_input, grad_inputs = requested
     x, row_length, column, copies = inputs
     weights, _, norm_weights, _ = layers
-    activations, kept_scales, _ = kinds
-    outputs, normalised, deviations = passed
-    by_weights, by_biases, by_norm_weights, by_norm_biases = by_layers
+    activations, dropout_scales, _ = kinds
+    outputs, normalised, deviations = intermediates
+    grad_weights, grad_biases, grad_norm_weights, grad_norm_biases = grad_layers
     networks, rows, last_size = gradients.shape
-    tallest = _tallest(weights, rows)
-    padding, panel = new_padding(tallest, x), _aligned(_largest(weights), x)
-    spares = _aligned(rows * tallest, x), _aligned(rows * tallest, x)
+    largest_axis = _largest_axis(weights, rows)
+    padding, panel = new_padding(largest_axis, x), _aligned_buffer(_largest_matrix(weights), x)
+    gradient_buffers = _aligned_buffer(rows * largest_axis, x), _aligned_buffer(rows * largest_axis, x)
     for n in range(networks):
-        gradient, at = gradients.reshape(-1), n * rows * last_size
+        gradient, offset = gradients.reshape(-1), n * rows * last_size
         for k in range(len(weights) - 1, -1, -1):
             _, size_in, size = weights[k].shape
             if norm_weights[k].size > 0:
-                kept = Kept(normalised[k].reshape(-1), n * rows * size, deviations[k].reshape(-1), n * rows)
-                by_affine = Affine(by_norm_weights[k].reshape(-1), by_norm_biases[k].reshape(-1), n * size)
-                normalise_backwards(Rows(gradient, at, rows, size), norm_weights[k].reshape(-1), kept, by_affine)
+                saved = SavedRows(normalised[k].reshape(-1), n * rows * size, deviations[k].reshape(-1), n * rows)
+                grad_affine = Affine(grad_norm_weights[k].reshape(-1), grad_norm_biases[k].reshape(-1), n * size)
+                gradients_of_rows = RowBlock(gradient, offset, rows, size)
+                normalise_backwards(gradients_of_rows, norm_weights[k].reshape(-1), saved, grad_affine)
             if masks[k].size > 0:
-                drop(gradient, at, masks[k][n], kept_scales[k])
+                drop(gradient, offset, masks[k][n], dropout_scales[k])
             if with_parameters:
                 left = (x, n // copies * rows * row_length + column, 1, row_length)
                 if k > 0:
                     left = (outputs[k - 1].reshape(-1), n * rows * size_in, 1, size_in)
-                _parameter_gradients(left, gradient, at, rows, by_weights[k], by_biases[k], n, padding)
-            weight, place = weights[k].reshape(-1), n * size_in * size
+                _parameter_gradients(left, gradient, offset, rows, grad_weights[k], grad_biases[k], n, padding)
+            weight, weight_offset = weights[k].reshape(-1), n * size_in * size
             if k > 0:
                 if size > 1:
-                    _transpose(weight, place, size_in, size, panel)
-                    weight, place = panel, 0
-                finish = RELU_DERIVATIVE if activations[k - 1] == RELU else TANH_DERIVATIVE
-                before, to = (outputs[k - 1].reshape(-1), n * rows * size_in, size_in), spares[k % 2]
-                right = (weight, place, size_in)
-                product((gradient, at, size, 1), right, finish, before, (to, 0), (rows, size, size_in), padding)
-                gradient, at = to, 0
-            elif by_inputs.size > 0:
-                columns = by_inputs.shape[2]
-                _transpose(weight, place + first_input * size, columns, size, panel)
-                chosen = (panel, 0, columns)
-                result = (by_inputs.reshape(-1), n * rows * columns)
-                product((gradient, at, size, 1), chosen, RAW, chosen, result, (rows, size, columns), padding)
+                    _transpose(weight, weight_offset, size_in, size, panel)
+                    weight, weight_offset = panel, 0
+                epilogue = RELU_DERIVATIVE if activations[k - 1] == RELU else TANH_DERIVATIVE
+                previous = (outputs[k - 1].reshape(-1), n * rows * size_in, size_in)
+                next_gradient, shape = gradient_buffers[k % 2], (rows, size, size_in)
+                right = (weight, weight_offset, size_in)
+                product((gradient, offset, size, 1), right, epilogue, previous, (next_gradient, 0), shape, padding)
+                gradient, offset = next_gradient, 0
+            elif grad_inputs.size > 0:
+                columns = grad_inputs.shape[2]
+                _transpose(weight, weight_offset + first_input * size, columns, size, panel)
+                right = (panel, 0, columns)
+                result = (grad_inputs.reshape(-1), n * rows * columns)
+                product((gradient, offset, size, 1), right, RAW, right, result, (rows, size, columns), padding)
 
 
 @njit(**JIT)
-def _parameter_gradients(left, gradient, at, rows, by_weights, by_biases, n, padding):
-    """Of a layer of network n; `left` is its inputs transposed, the gradients of its outputs begin at `at`."""
+def _parameter_gradients(left, gradient, offset, rows, grad_weights, grad_biases, n, padding):
+    """Of a layer of network n; `left` is its inputs transposed, the gradients of its outputs begin at `offset`."""
     (a, origin, _, row), one = left, np.ones(1, gradient.dtype)
-    _, size_in, size = by_weights.shape
-    by_weight, place = by_weights.reshape(-1), n * size_in * size
-    _sum_rows((gradient, at, size), (one, 0, 0), (by_biases.reshape(-1), n * size), rows, size)
+    _, size_in, size = grad_weights.shape
+    grad_weight, weight_offset = grad_weights.reshape(-1), n * size_in * size
+    _sum_rows((gradient, offset, size), (one, 0, 0), (grad_biases.reshape(-1), n * size), rows, size)
     if size == 1:
-        _sum_rows((a, origin, row), (gradient, at, 1), (by_weight, place), rows, size_in)
+        _sum_rows((a, origin, row), (gradient, offset, 1), (grad_weight, weight_offset), rows, size_in)
     else:
-        right = (gradient, at, size)
-        product(left, right, RAW, right, (by_weight, place), (size_in, rows, size), padding)
+        right = (gradient, offset, size)
+        product(left, right, RAW, right, (grad_weight, weight_offset), (size_in, rows, size), padding)
 
 
 @compiled
-def sum_over_rows(values, out):
+def sum_over_rows(values, out) -> None:
     """values (N, B, J) → out (N, 1, J)."""
     networks, rows, size = values.shape
     flat, one = values.reshape(-1), np.ones(1, values.dtype)
@@ -199,16 +210,16 @@ def sum_over_rows(values, out):
 
 
 @njit(**JIT)
-def _tallest(weights, rows):
+def _largest_axis(weights, rows):
     """The largest number of rows, inputs or outputs."""
-    tallest = rows
+    largest_axis = rows
     for weight in weights:
-        tallest = max(tallest, weight.shape[1], weight.shape[2])
-    return tallest
+        largest_axis = max(largest_axis, weight.shape[1], weight.shape[2])
+    return largest_axis
 
 
 @njit(**JIT)
-def _largest(weights):
+def _largest_matrix(weights):
     """The numbers in the largest of one network's matrices."""
     largest = 0
     for weight in weights:
@@ -217,61 +228,61 @@ def _largest(weights):
 
 
 @njit(**JIT)
-def _aligned(size, like):
+def _aligned_buffer(size, like):
     """Room for `size` numbers that begins where a cache line does."""
     lanes = lane_count(like)
-    room = np.empty(size + lanes, like.dtype)
-    skipped = (-room.ctypes.data) % 64 // room.itemsize
-    return room[skipped : skipped + size]
+    buffer = np.empty(size + lanes, like.dtype)
+    skipped = (-buffer.ctypes.data) % 64 // buffer.itemsize
+    return buffer[skipped : skipped + size]
 
 
 @njit(**JIT)
-def _transpose(matrix, at, rows, columns, panel):
+def _transpose(matrix, offset, rows, columns, panel):
     """panel[c, r] = matrix[r, c], tile by tile, so that neither side jumps through memory."""
     for r0 in range(0, rows, 16):
         for c0 in range(0, columns, 16):
             for r in range(r0, min(r0 + 16, rows)):
                 for c in range(c0, min(c0 + 16, columns)):
-                    panel[c * rows + r] = matrix[at + r * columns + c]
+                    panel[c * rows + r] = matrix[offset + r * columns + c]
 
 
 @njit(**JIT)
 def _dot_rows(left, layer, result, rows, size):
     """A layer with one output: each row of x times the weights, plus the bias."""
-    (x, origin, row), (weight, place, bias), (out, at) = left, layer, result
+    (x, origin, row), (weight, weight_offset, bias), (out, offset) = left, layer, result
     lanes = lane_count(weight)
     whole = size // lanes * lanes
     for b in range(rows):
-        here = origin + b * row
+        row_offset = origin + b * row
         sums = splat(weight.dtype.type(0.0))
         for i in range(0, whole, lanes):
-            sums = sums + load(x, here + i) * load(weight, place + i)
+            sums = sums + load(x, row_offset + i) * load(weight, weight_offset + i)
         total = lane_sum(sums) + bias
         for i in range(whole, size):
-            total += x[here + i] * weight[place + i]
-        out[at + b] = total
+            total += x[row_offset + i] * weight[weight_offset + i]
+        out[offset + b] = total
 
 
 @njit(**JIT)
 def _sum_rows(matrix, scales, result, rows, size):
-    """Rows of x, each times its factor, added up; the factors are `apart` from each other, 0: there is one for all."""
-    (x, origin, row), (factors, at, apart), (out, place) = matrix, scales, result
+    """Rows of x, each times its factor, added up; the factors are `stride` from each other, 0: there is one for all."""
+    (x, origin, row), (factors, offset, stride), (out, out_offset) = matrix, scales, result
     lanes, zero = lane_count(x), x.dtype.type(0.0)
     whole, fours = size // lanes * lanes, rows // 4 * 4
     for j in range(0, whole, lanes):
-        here, factor = origin + j, at
+        row_offset, factor_offset = origin + j, offset
         s0, s1, s2, s3 = splat(zero), splat(zero), splat(zero), splat(zero)
         for _ in range(0, fours, 4):
-            s0 = s0 + splat(factors[factor]) * load(x, here)
-            s1 = s1 + splat(factors[factor + apart]) * load(x, here + row)
-            s2 = s2 + splat(factors[factor + 2 * apart]) * load(x, here + 2 * row)
-            s3 = s3 + splat(factors[factor + 3 * apart]) * load(x, here + 3 * row)
-            here, factor = here + 4 * row, factor + 4 * apart
+            s0 = s0 + splat(factors[factor_offset]) * load(x, row_offset)
+            s1 = s1 + splat(factors[factor_offset + stride]) * load(x, row_offset + row)
+            s2 = s2 + splat(factors[factor_offset + 2 * stride]) * load(x, row_offset + 2 * row)
+            s3 = s3 + splat(factors[factor_offset + 3 * stride]) * load(x, row_offset + 3 * row)
+            row_offset, factor_offset = row_offset + 4 * row, factor_offset + 4 * stride
         for b in range(rows - fours):
-            s0 = s0 + splat(factors[factor + b * apart]) * load(x, here + b * row)
-        store(out, place + j, (s0 + s1) + (s2 + s3))
+            s0 = s0 + splat(factors[factor_offset + b * stride]) * load(x, row_offset + b * row)
+        store(out, out_offset + j, (s0 + s1) + (s2 + s3))
     for i in range(whole, size):
         total = zero
         for b in range(rows):
-            total += factors[at + b * apart] * x[origin + b * row + i]
-        out[place + i] = total
+            total += factors[offset + b * stride] * x[origin + b * row + i]
+        out[out_offset + i] = total

@@ -16,8 +16,8 @@ from icrl_plugins.kernels.runtime.vectors import LANES
 Tensor = torch.Tensor
 
 
-def last_state_cpu(windows: Tensor, parameters: GRUWeights, real: Tensor | None = None) -> Tensor:
-    """Windows (K, T, B, F) → the last states (K, B, S), differentiable in the parameters unless `real` is given.
+def last_state_cpu(windows: Tensor, parameters: GRUWeights, mask: Tensor | None = None) -> Tensor:
+    """Windows (K, T, B, F) → the last states (K, B, S), differentiable in the parameters unless `mask` is given.
 
     Args:
         windows: float32 or float64, oldest step first.
@@ -28,54 +28,54 @@ def last_state_cpu(windows: Tensor, parameters: GRUWeights, real: Tensor | None 
     """
     expected, units = (windows.shape[0], windows.shape[3]), parameters[1].shape[1]
     if parameters[0].shape[:2] != expected or parameters[1].shape != (expected[0], units, 3 * units):
-        shapes = [tuple(each.shape) for each in (windows, *parameters)]
+        shapes = [tuple(tensor.shape) for tensor in (windows, *parameters)]
         raise ValueError(f"shapes {shapes}, expected (K, T, B, F), (K, F, 3 S), (K, S, 3 S), (K, 1, 3 S), (K, 1, 3 S)")
-    if real is not None or not torch.is_grad_enabled() or not any(each.requires_grad for each in parameters):
-        return _run(windows, [each.detach() for each in parameters], real, keep=False)[0]
+    if mask is not None or not torch.is_grad_enabled() or not any(tensor.requires_grad for tensor in parameters):
+        return _run(windows, [tensor.detach() for tensor in parameters], mask, keep=False)[0]
     last: Tensor = _LastState.apply(windows, *parameters)
     return last
 
 
 def _run(
-    windows: Tensor, parameters: list[Tensor] | tuple[Tensor, ...], real: Tensor | None, keep: bool
+    windows: Tensor, parameters: list[Tensor] | tuple[Tensor, ...], mask: Tensor | None, keep: bool
 ) -> tuple[Tensor, Tensor]:
-    """The last states, and what the way back needs."""
+    """The last states, and what the backward pass needs."""
     networks, steps, batch = windows.shape[:3]
     units = parameters[1].shape[1]
     last = windows.new_empty(networks, batch, units)
     padded = -(-units // LANES) * LANES  # a multiple of what a vector holds in either precision
-    kept = windows.new_empty(networks * batch * steps * kernel.KEPT * padded if keep else 0)
+    saved = windows.new_empty(networks * batch * steps * kernel.SAVED * padded if keep else 0)
     masks = (
         windows.new_empty(0, 0, 0)
-        if real is None
-        else real[..., 0].to(windows.dtype).expand(windows.shape[:3]).contiguous()
+        if mask is None
+        else mask[..., 0].to(windows.dtype).expand(windows.shape[:3]).contiguous()
     )
     run_tasks(
         kernel.forward, networks * _blocks(batch), _work(windows, units),
-        windows.detach().contiguous().numpy(), masks.numpy(), kernel.GRUArrays(*(each.numpy() for each in parameters)),
-        last.numpy(), kept.numpy(),
+        windows.detach().contiguous().numpy(), masks.numpy(), kernel.GRUArrays(*(tensor.numpy() for tensor in parameters)),
+        last.numpy(), saved.numpy(),
     )  # fmt: skip
-    return last, kept
+    return last, saved
 
 
 class _LastState(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, windows: Tensor, *parameters: Tensor) -> Tensor:
-        last, kept = _run(windows, parameters, None, keep=True)
-        ctx.save_for_backward(windows, kept, *parameters)
+        last, saved = _run(windows, parameters, None, keep=True)
+        ctx.save_for_backward(windows, saved, *parameters)
         return last
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, by_last: Tensor) -> tuple[Tensor | None, ...]:
-        windows, kept, *parameters = ctx.saved_tensors
-        gradients = [torch.empty_like(each) for each in parameters]
+    def backward(ctx: Any, grad_last: Tensor) -> tuple[Tensor | None, ...]:
+        windows, saved, *parameters = ctx.saved_tensors
+        gradients = [torch.empty_like(tensor) for tensor in parameters]
         totals = tuple(gradient.view(-1).numpy() for gradient in gradients)
         blocks = _blocks(windows.shape[2])
-        partials = tuple(windows.new_empty(blocks, each.numel()).numpy() for each in gradients)
+        partials = tuple(windows.new_empty(blocks, tensor.numel()).numpy() for tensor in gradients)
         run_tasks(
-            kernel.backward, len(windows) * blocks + num_sums(totals), 2 * _work(windows, by_last.shape[2]),
-            windows.detach().contiguous().numpy(), parameters[1].numpy(), kept.numpy(), by_last.contiguous().numpy(),
+            kernel.backward, len(windows) * blocks + num_sums(totals), 2 * _work(windows, grad_last.shape[2]),
+            windows.detach().contiguous().numpy(), parameters[1].numpy(), saved.numpy(), grad_last.contiguous().numpy(),
             kernel.GRUGradients(partials, totals),
         )  # fmt: skip
         return None, *gradients

@@ -22,8 +22,8 @@ from icrl_plugins.kernels.runtime.vectors import JIT, LANES, lane_count, load, s
 from icrl_registry.contracts import Array
 
 ROWS = 32  # rows of a task
-#: What a step leaves for the way back, P numbers each: the state before it, r, z, n, and U h + b' of the candidate.
-KEPT = 5
+#: What a step leaves for the backward pass, P numbers each: the state before it, r, z, n, and U h + b' of the candidate.
+SAVED = 5
 
 
 class GRUArrays(NamedTuple):
@@ -43,64 +43,67 @@ class GRUGradients(NamedTuple):
 
 
 @compiled
-def forward(counters, windows, real, weights, last, kept):
+def forward(counters, windows, mask, weights, last, saved) -> None:
     """windows (K, T, B, F) → last (K, B, S), from the zero state.
 
-    `real` is (K, T, B), what the states are multiplied by, or
-    empty. `kept` is flat, K · B · T · `KEPT` · P numbers for the way back, or empty: a task's rows, step after step.
+    `mask` is (K, T, B), what the states are multiplied by, or
+    empty. `saved` is flat, K · B · T · `SAVED` · P numbers for the backward pass, or empty: a task's rows, step after step.
     """
     weight_input, weight_hidden, bias_input, bias_hidden = weights
     networks, steps, batch, features = windows.shape
     units, blocks = last.shape[2], (batch + ROWS - 1) // ROWS
     padded = _padded(units)
     inputs, recurrent = np.empty(ROWS * 3 * padded, windows.dtype), np.empty(ROWS * 3 * padded, windows.dtype)
-    by_input, by_state = np.zeros((features, 3 * padded), windows.dtype), np.zeros((padded, 3 * padded), windows.dtype)
+    padded_input_weights, padded_hidden_weights = (
+        np.zeros((features, 3 * padded), windows.dtype),
+        np.zeros((padded, 3 * padded), windows.dtype),
+    )
     biases = np.zeros((2, 3 * padded), windows.dtype)
     states = np.empty((2, ROWS * padded), windows.dtype)
     padding = new_padding(max(ROWS, features, padded), windows)
-    flat, unkept = windows.reshape(-1), np.empty(ROWS * KEPT * padded, windows.dtype)
+    flat, unsaved = windows.reshape(-1), np.empty(ROWS * SAVED * padded, windows.dtype)
     for task in tasks(counters, networks * blocks):
         k, first = task // blocks, task % blocks * ROWS
         rows = min(ROWS, batch - first)
-        _pad_gates(weight_input[k], units, by_input)
-        _pad_gates(weight_hidden[k], units, by_state)
+        _pad_gates(weight_input[k], units, padded_input_weights)
+        _pad_gates(weight_hidden[k], units, padded_hidden_weights)
         _pad_gates(bias_input[k], units, biases[:1])
         _pad_gates(bias_hidden[k], units, biases[1:])
-        state, following = states[0], states[1]
+        state, next_state = states[0], states[1]
         state[:] = 0
         for t in range(steps):
             origin = ((k * steps + t) * batch + first) * features
-            _affine(flat, origin, features, by_input, biases[0], inputs, rows, padding)
-            _affine(state, 0, padded, by_state, biases[1], recurrent, rows, padding)
-            to, at = unkept, 0
-            if kept.size > 0:
-                to, at = kept.reshape(-1), ((k * batch + first) * steps + t * rows) * KEPT * padded
-            _cells(inputs, recurrent, state, following, rows, padded, to, at)
-            if real.size > 0:
+            _affine(flat, origin, features, padded_input_weights, biases[0], inputs, rows, padding)
+            _affine(state, 0, padded, padded_hidden_weights, biases[1], recurrent, rows, padding)
+            target, offset = unsaved, 0
+            if saved.size > 0:
+                target, offset = saved.reshape(-1), ((k * batch + first) * steps + t * rows) * SAVED * padded
+            _cells(inputs, recurrent, state, next_state, rows, padded, target, offset)
+            if mask.size > 0:
                 for b in range(rows):
-                    following[b * padded : (b + 1) * padded] *= real[k, t, first + b]
-            state, following = following, state
+                    next_state[b * padded : (b + 1) * padded] *= mask[k, t, first + b]
+            state, next_state = next_state, state
         for b in range(rows):
             last[k, first + b] = state[b * padded : b * padded + units]
 
 
 @compiled
-def backward(counters, windows, weight_hidden, kept, by_last, by_weights):
+def backward(counters, windows, weight_hidden, saved, grad_last, grad_weights) -> None:
     """From the gradient of the last state (K, B, S) to those of the parameters, by backpropagation through time.
 
-    windows (K, T, B, F), weight_hidden (K, S, 3 S) and `kept` are those of `forward`.
+    windows (K, T, B, F), weight_hidden (K, S, 3 S) and `saved` are those of `forward`.
     """
-    partials, totals = by_weights
+    partials, totals = grad_weights
     networks, steps, batch, features = windows.shape
-    units, blocks = by_last.shape[2], (batch + ROWS - 1) // ROWS
+    units, blocks = grad_last.shape[2], (batch + ROWS - 1) // ROWS
     padded = _padded(units)
-    by_state = np.zeros((padded, 3 * padded), windows.dtype)
+    padded_hidden_weights = np.zeros((padded, 3 * padded), windows.dtype)
     transposed = np.empty(3 * padded * padded, windows.dtype)
     inputs = np.empty(steps * ROWS * features, windows.dtype)
     derivatives = np.empty(steps * ROWS * 4 * padded, windows.dtype)
     gradient, carried = np.empty(ROWS * padded, windows.dtype), np.empty(ROWS * padded, windows.dtype)
     gathered = np.empty(max(features, padded) * 3 * padded, windows.dtype)
-    padding, flat = new_padding(max(ROWS, padded), windows), kept.reshape(-1)
+    padding, flat = new_padding(max(ROWS, padded), windows), saved.reshape(-1)
     for task in tasks(counters, networks * blocks + num_sums(totals)):
         if task >= networks * blocks:
             add_up(counters, networks * blocks, task - networks * blocks, partials, totals)
@@ -108,19 +111,19 @@ def backward(counters, windows, weight_hidden, kept, by_last, by_weights):
         k, block = task // blocks, task % blocks
         first = block * ROWS
         rows = min(ROWS, batch - first)
-        _pad_gates(weight_hidden[k], units, by_state)
+        _pad_gates(weight_hidden[k], units, padded_hidden_weights)
         for gate in range(3 * padded):
             for unit in range(padded):
-                transposed[gate * padded + unit] = by_state[unit, gate]
+                transposed[gate * padded + unit] = padded_hidden_weights[unit, gate]
         gradient[:] = 0
         for b in range(rows):
-            gradient[b * padded : b * padded + units] = by_last[k, first + b]
-        origin = (k * batch + first) * steps * KEPT * padded
+            gradient[b * padded : b * padded + units] = grad_last[k, first + b]
+        origin = (k * batch + first) * steps * SAVED * padded
         for t in range(steps - 1, -1, -1):
-            at, place = t * rows * 4 * padded, origin + t * rows * KEPT * padded
-            _derivatives(flat, place, gradient, carried, rows, padded, derivatives, at)
+            offset, saved_start = t * rows * 4 * padded, origin + t * rows * SAVED * padded
+            _derivatives(flat, saved_start, gradient, carried, rows, padded, derivatives, offset)
             product(
-                (derivatives, at + padded, 4 * padded, 1), (transposed, 0, padded), BIASED, (carried, 0, padded),
+                (derivatives, offset + padded, 4 * padded, 1), (transposed, 0, padded), BIASED, (carried, 0, padded),
                 (gradient, 0), (rows, 3 * padded, padded), padding,
             )  # fmt: skip
         _gather(windows, k, first, rows, inputs)
@@ -128,7 +131,9 @@ def backward(counters, windows, weight_hidden, kept, by_last, by_weights):
         product((inputs, 0, 1, features), gates, RAW, gates, (gathered, 0), (features, depth, 3 * padded), padding)
         _unpad(gathered, features, units, padded, 1, partials[0][block], k)
         gates = (derivatives, padded, 4 * padded)  # r, z, n for the state
-        product((flat, origin, 1, KEPT * padded), gates, RAW, gates, (gathered, 0), (units, depth, 3 * padded), padding)
+        product(
+            (flat, origin, 1, SAVED * padded), gates, RAW, gates, (gathered, 0), (units, depth, 3 * padded), padding
+        )
         _unpad(gathered, units, units, padded, 0, partials[1][block], k)
         _sum_rows(derivatives, 0, depth, padded, gathered)
         _unpad(gathered, 1, units, padded, 1, partials[2][block], k)
@@ -142,24 +147,24 @@ def _padded(units):
 
 
 @njit(**JIT)
-def _pad_gates(given, units, padded):
+def _pad_gates(source, units, padded):
     """(…, 3 S) → (≥ …, 3 P)."""
     padded_units = padded.shape[1] // 3
-    for row in range(given.shape[0]):
+    for row in range(source.shape[0]):
         for gate in range(3):
             for unit in range(units):
-                padded[row, gate * padded_units + unit] = given[row, gate * units + unit]
+                padded[row, gate * padded_units + unit] = source[row, gate * units + unit]
 
 
 @njit(**JIT)
 def _unpad(gathered, rows, units, padded, rotated, partial, network):
     """(…, 3 P) → the part (…, 3 S) of one network; gates that were `rotated` came as n, r, z."""
-    at = network * rows * 3 * units
+    offset = network * rows * 3 * units
     for row in range(rows):
         for gate in range(3):
-            given = (gate + rotated) % 3
+            source_gate = (gate + rotated) % 3
             for unit in range(units):
-                partial[at + (row * 3 + gate) * units + unit] = gathered[(row * 3 + given) * padded + unit]
+                partial[offset + (row * 3 + gate) * units + unit] = gathered[(row * 3 + source_gate) * padded + unit]
 
 
 @njit(**JIT)
@@ -173,42 +178,46 @@ def _affine(values, origin, width, weight, bias, out, rows, padding):
 
 
 @njit(**JIT)
-def _cells(inputs, recurrent, state, following, rows, padded, kept, at):
+def _cells(inputs, recurrent, state, next_state, rows, padded, saved, offset):
     """The gates and the next state of every row."""
     one, two = splat(state.dtype.type(1.0)), splat(state.dtype.type(2.0))
     for b in range(rows):
-        here, gates, to = b * padded, b * 3 * padded, at + b * KEPT * padded
+        row_offset, gates, saved_offset = b * padded, b * 3 * padded, offset + b * SAVED * padded
         for j in range(0, padded, lane_count(state)):
             reset = sigmoid(load(inputs, gates + j) + load(recurrent, gates + j))
             update = sigmoid(load(inputs, gates + padded + j) + load(recurrent, gates + padded + j))
-            again = load(recurrent, gates + 2 * padded + j)
-            candidate = two * sigmoid(two * (load(inputs, gates + 2 * padded + j) + reset * again)) - one  # tanh
-            before = load(state, here + j)
-            store(following, here + j, candidate + update * (before - candidate))
-            store(kept, to + j, before)
-            store(kept, to + padded + j, reset)
-            store(kept, to + 2 * padded + j, update)
-            store(kept, to + 3 * padded + j, candidate)
-            store(kept, to + 4 * padded + j, again)
+            recurrent_candidate = load(recurrent, gates + 2 * padded + j)
+            candidate = (
+                two * sigmoid(two * (load(inputs, gates + 2 * padded + j) + reset * recurrent_candidate)) - one
+            )  # tanh
+            previous = load(state, row_offset + j)
+            store(next_state, row_offset + j, candidate + update * (previous - candidate))
+            store(saved, saved_offset + j, previous)
+            store(saved, saved_offset + padded + j, reset)
+            store(saved, saved_offset + 2 * padded + j, update)
+            store(saved, saved_offset + 3 * padded + j, candidate)
+            store(saved, saved_offset + 4 * padded + j, recurrent_candidate)
 
 
 @njit(**JIT)
-def _derivatives(kept, place, gradient, carried, rows, padded, derivatives, at):
+def _derivatives(saved, saved_start, gradient, carried, rows, padded, derivatives, offset):
     """The gradients of a step's pre-activations: n, r, z, and of U h + b' of n; `carried` is what z lets through."""
     one = splat(gradient.dtype.type(1.0))
     for b in range(rows):
-        here, held, to = b * padded, place + b * KEPT * padded, at + b * 4 * padded
+        row_offset, saved_offset, out_offset = b * padded, saved_start + b * SAVED * padded, offset + b * 4 * padded
         for j in range(0, padded, lane_count(gradient)):
-            before, reset = load(kept, held + j), load(kept, held + padded + j)
-            update, candidate = load(kept, held + 2 * padded + j), load(kept, held + 3 * padded + j)
-            given = load(gradient, here + j)
-            by_candidate = given * (one - update) * (one - candidate * candidate)
-            by_reset = by_candidate * load(kept, held + 4 * padded + j) * reset * (one - reset)
-            store(derivatives, to + j, by_candidate)
-            store(derivatives, to + padded + j, by_reset)
-            store(derivatives, to + 2 * padded + j, given * (before - candidate) * update * (one - update))
-            store(derivatives, to + 3 * padded + j, by_candidate * reset)
-            store(carried, here + j, given * update)
+            previous, reset = load(saved, saved_offset + j), load(saved, saved_offset + padded + j)
+            update, candidate = load(saved, saved_offset + 2 * padded + j), load(saved, saved_offset + 3 * padded + j)
+            grad_state = load(gradient, row_offset + j)
+            grad_candidate = grad_state * (one - update) * (one - candidate * candidate)
+            grad_reset = grad_candidate * load(saved, saved_offset + 4 * padded + j) * reset * (one - reset)
+            store(derivatives, out_offset + j, grad_candidate)
+            store(derivatives, out_offset + padded + j, grad_reset)
+            store(
+                derivatives, out_offset + 2 * padded + j, grad_state * (previous - candidate) * update * (one - update)
+            )
+            store(derivatives, out_offset + 3 * padded + j, grad_candidate * reset)
+            store(carried, row_offset + j, grad_state * update)
 
 
 @njit(**JIT)

@@ -9,7 +9,7 @@ from icrl_plugins.kernels.gru.reference import GRUWeights, last_state_reference
 Tensor = torch.Tensor
 
 
-def last_state(windows: Tensor, weights: GRUWeights, real: Tensor | None = None) -> Tensor:
+def last_state(windows: Tensor, weights: GRUWeights, mask: Tensor | None = None) -> Tensor:
     """Windows (K, T, B, F), oldest step first → the last states (K, B, S), differentiable in the weights.
 
     Args:
@@ -22,6 +22,6 @@ def last_state(windows: Tensor, weights: GRUWeights, real: Tensor | None = None)
     if windows.device.type == "cpu" and windows.dtype in (torch.float32, torch.float64):
         from icrl_plugins.kernels.gru.fused import last_state_cpu
 
-        return last_state_cpu(windows, weights, real)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and real is None):
-        return last_state_reference(windows, weights, real)
+        return last_state_cpu(windows, weights, mask)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and mask is None):
+        return last_state_reference(windows, weights, mask)

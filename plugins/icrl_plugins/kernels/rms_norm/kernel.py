@@ -18,7 +18,7 @@ ROWS = 64  # rows of a task
 
 
 @compiled
-def forward(counters, x, weight, epsilon, out, scale):
+def forward(counters, x, weight, epsilon, out, scale) -> None:
     """x (M, D), weight (D) → out (M, D) and the rows' r as scale (M)."""
     count, size = x.shape
     lanes = lane_count(x)
@@ -36,7 +36,7 @@ def forward(counters, x, weight, epsilon, out, scale):
 
 
 @compiled
-def backward(counters, x, weight, scale, grad_out, grad_x, partials, totals):
+def backward(counters, x, weight, scale, grad_out, grad_x, partials, totals) -> None:
     """grad_x (M, D); totals: the gradient of weight (D). partials: scratch of it, (⌈M / ROWS⌉, D), which begins at zero."""
     count, size = x.shape
     lanes = lane_count(x)
@@ -51,11 +51,13 @@ def backward(counters, x, weight, scale, grad_out, grad_x, partials, totals):
             r = scale[row]
             products = splat(zero)
             for v in range(0, size, lanes):
-                at = row * size + v
-                scaled = load(grad_out, at) * load(x, at)
+                offset = row * size + v
+                scaled = load(grad_out, offset) * load(x, offset)
                 products += scaled * load(weight, v)
                 store(grad_weight, task * size + v, load(grad_weight, task * size + v) + scaled * splat(r))
             pull = x.dtype.type(lane_sum(products) * r * r * r / size)
             for v in range(0, size, lanes):
-                at = row * size + v
-                store(grad_x, at, splat(r) * load(weight, v) * load(grad_out, at) - splat(pull) * load(x, at))
+                offset = row * size + v
+                store(
+                    grad_x, offset, splat(r) * load(weight, v) * load(grad_out, offset) - splat(pull) * load(x, offset)
+                )

@@ -34,8 +34,8 @@ def _refuse(*arguments: Any) -> None:
 
 @compiled
 def _double(values):
-    for at in range(0, values.size, lane_count(values)):
-        store(values, at, load(values, at) * splat(values.dtype.type(2.0)))
+    for offset in range(0, values.size, lane_count(values)):
+        store(values, offset, load(values, offset) * splat(values.dtype.type(2.0)))
 
 
 def probe() -> str:

@@ -16,7 +16,7 @@ COLUMNS = 1024  # columns of a task
 
 
 @register_jitable
-def num_sums(totals):
+def num_sums(totals) -> int:
     """How many tasks `add_up` makes of these totals; from Python or from a kernel."""
     count = 0
     for total in totals:
@@ -25,17 +25,17 @@ def num_sums(totals):
 
 
 @njit(**JIT)
-def add_up(counters, parts, task, partials, totals):
+def add_up(counters, parts, task, partials, totals) -> None:
     """Adds `COLUMNS` columns, once the `parts` tasks before are done: totals[i] (M) = the rows of partials[i] (P, M).
 
     Accumulated in float64. The tasks 0 … num_sums(totals) - 1 fill all totals.
     """
     wait_for(counters, parts)
-    which = 0
-    while task * COLUMNS >= totals[which].size:
-        task -= (totals[which].size + COLUMNS - 1) // COLUMNS
-        which += 1
-    partial, total = partials[which], totals[which]
+    index = 0
+    while task * COLUMNS >= totals[index].size:
+        task -= (totals[index].size + COLUMNS - 1) // COLUMNS
+        index += 1
+    partial, total = partials[index], totals[index]
     first = task * COLUMNS
     last = min(first + COLUMNS, total.size)
     sums = np.zeros(COLUMNS, np.float64)

@@ -6,6 +6,7 @@ results do not depend on the number of threads. A thread that starts late, or ru
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -31,15 +32,15 @@ def _fetch_add(typing_context: Any, counters: Any, index: Any, amount: Any) -> A
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        place = builder.gep(array.data, [arguments[1]])
+        address = builder.gep(array.data, [arguments[1]])
         added = builder.sext(arguments[2], ir.IntType(64)) if arguments[2].type.width < 64 else arguments[2]
-        return builder.atomic_rmw("add", place, added, "seq_cst")
+        return builder.atomic_rmw("add", address, added, "seq_cst")
 
     return types.int64(counters, types.intp, types.int64), generate
 
 
 @njit(**JIT)
-def tasks(counters, total):
+def tasks(counters, total) -> Iterator[int]:
     """The numbers of the tasks that this thread is to do."""
     task = _fetch_add(counters, _TAKEN, 1)
     while task < total:
@@ -49,13 +50,13 @@ def tasks(counters, total):
 
 
 @njit(**JIT)
-def wait_for(counters, parts):
+def wait_for(counters, parts) -> None:
     """Returns when the first `parts` tasks are done; only for a task after them, which no other waits for."""
     while _fetch_add(counters, _DONE, 0) < parts:
         pass
 
 
-def look_for_the_end(counters, total):
+def look_for_the_end(counters, total) -> bool:
     """Whether all tasks are done by now or very soon: waking a sleeping thread takes longer than many a task."""
     for _ in range(_LOOKS):  # noqa: SIM110 (numba knows no any() of a generator)
         if _fetch_add(counters, _DONE, 0) >= total:

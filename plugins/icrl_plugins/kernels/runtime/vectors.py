@@ -66,7 +66,7 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(element, vector.lanes))
 
 
-def _place(context: Any, builder: Any, signature: Any, arguments: Any, vector: Vector) -> tuple[Any, int]:
+def _address(context: Any, builder: Any, signature: Any, arguments: Any, vector: Vector) -> tuple[Any, int]:
     """Where element `index` of a C-contiguous array lies, as a pointer to a vector, and its guaranteed alignment."""
     array = context.make_array(signature.args[0])(context, builder, arguments[0])
     pointer = builder.gep(array.data, [arguments[1]])
@@ -79,7 +79,7 @@ def load(typing_context: Any, array: Any, index: Any) -> Any:
     vector = Vector(array.dtype)
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer, alignment = _place(context, builder, signature, arguments, vector)
+        pointer, alignment = _address(context, builder, signature, arguments, vector)
         return builder.load(pointer, align=alignment)
 
     return vector(array, types.intp), generate
@@ -90,7 +90,7 @@ def store(typing_context: Any, array: Any, index: Any, vector: Any) -> Any:
     """Writes a vector at flat index `index` of a C-contiguous array and on."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        pointer, alignment = _place(context, builder, signature, arguments, vector)
+        pointer, alignment = _address(context, builder, signature, arguments, vector)
         builder.store(arguments[2], pointer, align=alignment)
         return context.get_dummy_value()
 
@@ -104,11 +104,11 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         own = context.make_array(signature.args[0])(context, builder, arguments[0])
         byte, integer = ir.IntType(8).as_pointer(), ir.IntType(32)
-        place = builder.bitcast(builder.gep(own.data, [arguments[1]]), byte)
+        address = builder.bitcast(builder.gep(own.data, [arguments[1]]), byte)
         kind = ir.FunctionType(ir.VoidType(), [byte, integer, integer, integer])
         function = builder.module.declare_intrinsic("llvm.prefetch", [byte], kind)
         to_read, keep, data = (ir.Constant(integer, value) for value in (0, 3, 1))
-        builder.call(function, [place, to_read, keep, data])
+        builder.call(function, [address, to_read, keep, data])
         return context.get_dummy_value()
 
     return types.void(array, types.intp), generate

@@ -85,8 +85,8 @@ class _History(NamedTuple):
 class _Adjoint(NamedTuple):
     """dLoss/dy (CHUNK, BLOCK), and dLoss/dh (N, BLOCK) of the step before, which is carried."""
 
-    by_y: Array
-    by_state: Array
+    grad_y: Array
+    grad_state: Array
 
 
 class _StepSums(NamedTuple):
@@ -110,8 +110,8 @@ def _expect_border(borders, b, block, chunk):
     """Asks for the state before a chunk, which comes next."""
     size = borders.shape[3] * BLOCK
     first = ((b * borders.shape[1] + block) * borders.shape[2] + chunk) * size
-    for at in range(0, size, LINE_BYTES // borders.itemsize):
-        prefetch(borders, first + at)
+    for offset in range(0, size, LINE_BYTES // borders.itemsize):
+        prefetch(borders, first + offset)
 
 
 @njit(**JIT)
@@ -128,11 +128,11 @@ def _recompute_chunk(sequence, span, a, sizes, history, ys):
             dt_x = load(du, i * BLOCK + v)
             y = splat(ys.dtype.type(0))
             for n in range(a.shape[0]):
-                at = n * BLOCK + v
-                factor = decay(dt * load(a, at))
-                state = factor * load(h, i * stride + at) + dt_x * splat(B[b, t, n])
-                store(decays, i * stride + at, factor)
-                store(h, (i + 1) * stride + at, state)
+                offset = n * BLOCK + v
+                factor = decay(dt * load(a, offset))
+                state = factor * load(h, i * stride + offset) + dt_x * splat(B[b, t, n])
+                store(decays, i * stride + offset, factor)
+                store(h, (i + 1) * stride + offset, state)
                 y += state * splat(C[b, t, n])
             store(ys, i * BLOCK + v, y)
 
@@ -140,10 +140,10 @@ def _recompute_chunk(sequence, span, a, sizes, history, ys):
 @njit(**JIT)
 def _adjoint_chunk(sequence, span, a, sizes, history, adjoint, sums, parts):
     """The adjoint recurrence back over a chunk; sums over channels are kept by lane until a step is done."""
-    (_, _, B, C), (ds, du), (h, decays), (gs, gh) = sequence, sizes, history, adjoint
+    (_, _, B, C), (ds, du), (h, decays), (grad_ys, grad_h) = sequence, sizes, history, adjoint
     (sum_b, sum_d), (grad_a, grad_B, grad_C, by_lane) = sums, parts
     b, block, begin, end = span
-    lanes = lane_count(gs)
+    lanes = lane_count(grad_ys)
     num_states = a.shape[0]
     stride = num_states * BLOCK
     for t in range(end - 1, begin - 1, -1):
@@ -151,25 +151,25 @@ def _adjoint_chunk(sequence, span, a, sizes, history, adjoint, sums, parts):
         for v in range(0, BLOCK, lanes):
             dt = load(ds, i * BLOCK + v)
             dt_x = load(du, i * BLOCK + v)
-            g = load(gs, i * BLOCK + v)
-            b_sum = splat(gs.dtype.type(0))
-            d_sum = splat(gs.dtype.type(0))
+            grad_y = load(grad_ys, i * BLOCK + v)
+            b_sum = splat(grad_ys.dtype.type(0))
+            d_sum = splat(grad_ys.dtype.type(0))
             for n in range(num_states):
-                at = n * BLOCK + v
-                q = load(gh, at) + g * splat(C[b, t, n])
+                offset = n * BLOCK + v
+                q = load(grad_h, offset) + grad_y * splat(C[b, t, n])
                 b_sum += q * splat(B[b, t, n])
-                of_b = q * dt_x
-                of_c = g * load(h, (i + 1) * stride + at)
+                share_of_B = q * dt_x
+                share_of_C = grad_y * load(h, (i + 1) * stride + offset)
                 if v > 0:
-                    of_b += load(by_lane, n * LANES)
-                    of_c += load(by_lane, (num_states + n) * LANES)
-                store(by_lane, n * LANES, of_b)
-                store(by_lane, (num_states + n) * LANES, of_c)
-                carried = q * load(decays, i * stride + at)
-                store(gh, at, carried)
-                w = carried * load(h, i * stride + at)
-                d_sum += w * load(a, at)
-                store(grad_a, at, load(grad_a, at) + w * dt)
+                    share_of_B += load(by_lane, n * LANES)
+                    share_of_C += load(by_lane, (num_states + n) * LANES)
+                store(by_lane, n * LANES, share_of_B)
+                store(by_lane, (num_states + n) * LANES, share_of_C)
+                carried = q * load(decays, i * stride + offset)
+                store(grad_h, offset, carried)
+                w = carried * load(h, i * stride + offset)
+                d_sum += w * load(a, offset)
+                store(grad_a, offset, load(grad_a, offset) + w * dt)
             store(sum_b, i * BLOCK + v, b_sum)
             store(sum_d, i * BLOCK + v, d_sum)
         for n in range(num_states):
@@ -178,28 +178,28 @@ def _adjoint_chunk(sequence, span, a, sizes, history, adjoint, sums, parts):
 
 
 @njit(**JIT)
-def _through_gate(skip, has_z, xs, zs, count, ys, gs, grad_skip):
+def _through_gate(skip, has_gate, xs, zs, count, ys, grad_ys, grad_skip):
     """From dLoss/dout in gs to dLoss/dy in gs and dLoss/dz in ys; adds to grad_skip."""
     one = splat(ys.dtype.type(1))
     for v in range(0, BLOCK, lane_count(ys)):
         total = load(grad_skip, v)
         for i in range(count):
-            at = i * BLOCK + v
-            x = load(xs, at)
-            g = load(gs, at)
-            if has_z:
-                z = load(zs, at)
+            offset = i * BLOCK + v
+            x = load(xs, offset)
+            grad_y = load(grad_ys, offset)
+            if has_gate:
+                z = load(zs, offset)
                 s = sigmoid(z)
-                y = load(ys, at) + load(skip, v) * x
-                store(ys, at, g * y * s * (one + z * (one - s)))
-                g = g * z * s
-                store(gs, at, g)
-            total += g * x
+                y = load(ys, offset) + load(skip, v) * x
+                store(ys, offset, grad_y * y * s * (one + z * (one - s)))
+                grad_y = grad_y * z * s
+                store(grad_ys, offset, grad_y)
+            total += grad_y * x
         store(grad_skip, v, total)
 
 
 @njit(**JIT)
-def _through_inputs(skip, unscale, inputs, by_y, count, sums, grad_bias):
+def _through_inputs(skip, unscale, inputs, grad_y, count, sums, grad_bias):
     """Turns the sums with decays into dLoss/dpre and those with B into dLoss/dx; adds to grad_bias.
 
     inputs: x, dt before softplus, and dt, (CHUNK, BLOCK) each.
@@ -208,17 +208,17 @@ def _through_inputs(skip, unscale, inputs, by_y, count, sums, grad_bias):
     for v in range(0, BLOCK, lane_count(xs)):
         total = load(grad_bias, v)
         for i in range(count):
-            at = i * BLOCK + v
-            b_sum = load(sum_b, at)
-            derivative = (load(sum_d, at) * splat(unscale) + b_sum * load(xs, at)) * sigmoid(load(pre, at))
-            store(sum_d, at, derivative)
-            store(sum_b, at, b_sum * load(ds, at) + load(by_y, at) * load(skip, v))
+            offset = i * BLOCK + v
+            b_sum = load(sum_b, offset)
+            derivative = (load(sum_d, offset) * splat(unscale) + b_sum * load(xs, offset)) * sigmoid(load(pre, offset))
+            store(sum_d, offset, derivative)
+            store(sum_b, offset, b_sum * load(ds, offset) + load(grad_y, offset) * load(skip, v))
             total += derivative
         store(grad_bias, v, total)
 
 
 @compiled
-def backward(counters, sequence, gate, weights, borders, upstream, gradients, sums):
+def backward(counters, sequence, gate, weights, borders, upstream, gradients, sums) -> None:
     """Fills `gradients` and `sums`; sequence, gate, weights and borders are those of `forward`."""
     x, A, (partials, totals) = sequence.x, weights.A, sums
     batch, steps, channels = x.shape
@@ -229,14 +229,14 @@ def backward(counters, sequence, gate, weights, borders, upstream, gradients, su
     grad_C = partials[2].reshape((blocks, batch, steps, num_states))
     grad_D, grad_bias = partials[3], partials[4]
     unscale = A.dtype.type(1) / decay_scale(A[0, 0])
-    a, gh, ga = np.empty((3, num_states, BLOCK), x.dtype)
+    a, grad_h, grad_rates = np.empty((3, num_states, BLOCK), x.dtype)
     h = np.empty((CHUNK + 1, num_states, BLOCK), x.dtype)
     decays = np.empty((CHUNK, num_states, BLOCK), x.dtype)
     by_lane = np.empty((2, num_states, LANES), x.dtype)
-    xs, pre, zs, gs, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
-    bias, skip, gbias, gskip = np.empty((4, BLOCK), x.dtype)
-    sizes, history, adjoint = StepSizes(ds, du), _History(h, decays), _Adjoint(gs, gh)
-    step_sums, parts = _StepSums(sum_b, sum_d), _Parts(ga, grad_B, grad_C, by_lane)
+    xs, pre, zs, grad_ys, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
+    bias, skip, block_grad_bias, block_grad_skip = np.empty((4, BLOCK), x.dtype)
+    sizes, history, adjoint = StepSizes(ds, du), _History(h, decays), _Adjoint(grad_ys, grad_h)
+    step_sums, parts = _StepSums(sum_b, sum_d), _Parts(grad_rates, grad_B, grad_C, by_lane)
     for task in tasks(counters, batch * blocks + num_sums(totals)):
         if task >= batch * blocks:
             add_up(counters, batch * blocks, task - batch * blocks, partials, totals)
@@ -245,14 +245,14 @@ def backward(counters, sequence, gate, weights, borders, upstream, gradients, su
         block = task % blocks
         first = block * BLOCK
         width = min(BLOCK, channels - first)
-        for rows in (xs, pre, zs, gs, ga):
+        for rows in (xs, pre, zs, grad_ys, grad_rates):
             rows[:, :] = 0
-        for row in (bias, skip, gbias, gskip):
+        for row in (bias, skip, block_grad_bias, block_grad_skip):
             row[:] = 0
         bias[:width] = weights.dt_bias[first : first + width]
         skip[:width] = weights.D[first : first + width]
         load_rates(A, first, width, a)
-        load_states(upstream.last, b, first, width, gh)
+        load_states(upstream.last, b, first, width, grad_h)
         for chunk in range((steps - 1) // CHUNK, -1, -1):
             begin = chunk * CHUNK
             span = Span(b, block, begin, min(begin + CHUNK, steps))
@@ -261,19 +261,19 @@ def backward(counters, sequence, gate, weights, borders, upstream, gradients, su
             _expect_border(borders, b, block, chunk - 1)
             load_rows(x, first, span, width, xs, -1)
             load_rows(sequence.dt, first, span, width, pre, -1)
-            load_rows(upstream.out, first, span, width, gs, -1)
-            if gate.given:
+            load_rows(upstream.out, first, span, width, grad_ys, -1)
+            if gate.present:
                 load_rows(gate.z, gate.column + first, span, width, zs, -1)
             find_step_sizes(pre, bias, xs, count, sizes)
             _recompute_chunk(sequence, span, a, sizes, history, ys)
-            _through_gate(skip, gate.given, xs, zs, count, ys, gs, gskip)
-            if gate.given:
+            _through_gate(skip, gate.present, xs, zs, count, ys, grad_ys, block_grad_skip)
+            if gate.present:
                 store_rows(ys, span, first, width, gradients.z)
             _adjoint_chunk(sequence, span, a, sizes, history, adjoint, step_sums, parts)
-            _through_inputs(skip, unscale, (xs, pre, ds), gs, count, step_sums, gbias)
+            _through_inputs(skip, unscale, (xs, pre, ds), grad_ys, count, step_sums, block_grad_bias)
             store_rows(sum_d, span, first, width, gradients.dt)
             store_rows(sum_b, span, first, width, gradients.x)
-        grad_D[b, first : first + width] = gskip[:width]
-        grad_bias[b, first : first + width] = gbias[:width]
-        store_states(ga, b, first, width, grad_A)
-        store_states(gh, b, first, width, gradients.initial)
+        grad_D[b, first : first + width] = block_grad_skip[:width]
+        grad_bias[b, first : first + width] = block_grad_bias[:width]
+        store_states(grad_rates, b, first, width, grad_A)
+        store_states(grad_h, b, first, width, gradients.initial)

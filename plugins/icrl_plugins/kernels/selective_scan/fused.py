@@ -13,22 +13,22 @@ from icrl_plugins.kernels.runtime.column_ranges import rows
 from icrl_plugins.kernels.runtime.partial_sums import num_sums
 from icrl_plugins.kernels.runtime.threads import run_tasks
 from icrl_plugins.kernels.selective_scan import backward_kernel, kernel
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights
 
 Tensor = torch.Tensor
-Grad = Tensor | None
+Gradient = Tensor | None
 
 
-def scan_cpu(sequence: Sequence, weights: Weights, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def scan_cpu(sequence: ScanInputs, weights: ScanWeights, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Arguments and results as `selective_scan` has them; float32 or float64, other dtypes are computed in float32."""
     x, (A, D, dt_bias) = sequence.x, weights
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
-    given = [
+    inputs = [
         tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
         for tensor in (x, sequence.dt, A, sequence.B, sequence.C, D, sequence.z, dt_bias, initial_state)
     ]
-    keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in given)
-    out, last = _FusedScan.apply(keep, *given)
+    keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs)
+    out, last = _FusedScan.apply(keep, *inputs)
     return (out if out.dtype == x.dtype else out.to(x.dtype)), last
 
 
@@ -53,9 +53,9 @@ class _FusedScan(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, keep: bool, *given: Tensor | None) -> tuple[Tensor, Tensor]:
-        tensors = [tensor.contiguous() for tensor in given[:6] if tensor is not None]
-        z, dt_bias, initial = given[6:]
+    def forward(ctx: Any, keep: bool, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        tensors = [tensor.contiguous() for tensor in inputs[:6] if tensor is not None]
+        z, dt_bias, initial = inputs[6:]
         x, dt, A, B, C, D = _arrays(*tensors)
         batch, steps, channels = x.shape
         blocks = -(-channels // kernel.BLOCK)
@@ -74,9 +74,9 @@ class _FusedScan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_out: Tensor | None, grad_last: Tensor | None) -> tuple[Grad, ...]:
-        *tensors, z, dt_bias, kept = ctx.saved_tensors
-        (x, dt, A, B, C, D), borders = _arrays(*tensors), kept.numpy()
+    def backward(ctx: Any, grad_out: Tensor | None, grad_last: Tensor | None) -> tuple[Gradient, ...]:
+        *tensors, z, dt_bias, saved = ctx.saved_tensors
+        (x, dt, A, B, C, D), borders = _arrays(*tensors), saved.numpy()
         batch, blocks = borders.shape[:2]
         weights = kernel.WeightArrays(A, D, _or_zeros(dt_bias, x, *D.shape))
         gradients = backward_kernel.Gradients(

@@ -53,11 +53,11 @@ class SequenceArrays(NamedTuple):
 
 
 class Gate(NamedTuple):
-    """z (b, T, ≥ column + E), which may be a column range of wider rows; a placeholder unless it is `given`."""
+    """z (b, T, ≥ column + E), which may be a column range of wider rows; a placeholder unless it is `present`."""
 
     z: Array
     column: int
-    given: bool
+    present: bool
 
 
 class WeightArrays(NamedTuple):
@@ -93,7 +93,7 @@ class StepSizes(NamedTuple):
 
 
 @njit(**JIT)
-def load_rates(A, first, width, a):
+def load_rates(A, first, width, a) -> None:
     """a[n, e] = A[first + e, n], scaled for `decay`; zero past the last channel."""
     a[:, :] = 0
     for e in range(width):
@@ -102,7 +102,7 @@ def load_rates(A, first, width, a):
 
 
 @njit(**JIT)
-def load_states(states, b, first, width, h):
+def load_states(states, b, first, width, h) -> None:
     """h[n, e] = states[b, first + e, n]; zero past the last channel."""
     h[:, :] = 0
     for e in range(width):
@@ -111,7 +111,7 @@ def load_states(states, b, first, width, h):
 
 
 @njit(**JIT)
-def store_states(h, b, first, width, states):
+def store_states(h, b, first, width, states) -> None:
     """states[b, first + e, n] = h[n, e]."""
     for e in range(width):
         for n in range(states.shape[2]):
@@ -119,7 +119,7 @@ def store_states(h, b, first, width, states):
 
 
 @njit(**JIT)
-def load_rows(source, column, span, width, rows, ahead):
+def load_rows(source, column, span, width, rows, ahead) -> None:
     """rows[i, e] = source[b, begin + i, column + e]; asks for the rows of the chunk after (ahead = 1) or before (-1)."""
     b, begin, end = span.sequence, span.begin, span.end
     for t in range(begin, end):
@@ -131,7 +131,7 @@ def load_rows(source, column, span, width, rows, ahead):
 
 
 @njit(**JIT)
-def store_rows(rows, span, first, width, target):
+def store_rows(rows, span, first, width, target) -> None:
     """target[b, begin + i, first + e] = rows[i, e]."""
     b, begin, end = span.sequence, span.begin, span.end
     for t in range(begin, end):
@@ -140,7 +140,7 @@ def store_rows(rows, span, first, width, target):
 
 
 @njit(**JIT)
-def find_step_sizes(pre, bias, xs, count, sizes):
+def find_step_sizes(pre, bias, xs, count, sizes) -> None:
     """Adds the bias to pre (dt before softplus), then dt = softplus(pre) and dt_x = dt xs."""
     ds, du = sizes
     for i in range(count):
@@ -161,28 +161,28 @@ def _scan_chunk(sequence, span, a, sizes, h, ys):
             dt_x = load(sizes.dt_x, row + v)
             y = splat(ys.dtype.type(0))
             for n in range(a.shape[0]):
-                at = n * BLOCK + v
-                state = decay(dt * load(a, at)) * load(h, at) + dt_x * splat(B[b, t, n])
-                store(h, at, state)
+                offset = n * BLOCK + v
+                state = decay(dt * load(a, offset)) * load(h, offset) + dt_x * splat(B[b, t, n])
+                store(h, offset, state)
                 y += state * splat(C[b, t, n])
             store(ys, row + v, y)
 
 
 @njit(**JIT)
-def _skip_and_gate(skip, has_z, xs, zs, count, ys):
+def _skip_and_gate(skip, has_gate, xs, zs, count, ys):
     """ys becomes (ys + skip xs) silu(zs)."""
     for i in range(count):
         for v in range(0, BLOCK, lane_count(ys)):
-            at = i * BLOCK + v
-            y = load(ys, at) + load(skip, v) * load(xs, at)
-            if has_z:
-                z = load(zs, at)
+            offset = i * BLOCK + v
+            y = load(ys, offset) + load(skip, v) * load(xs, offset)
+            if has_gate:
+                z = load(zs, offset)
                 y = y * z * sigmoid(z)
-            store(ys, at, y)
+            store(ys, offset, y)
 
 
 @compiled
-def forward(counters, sequence, gate, weights, initial, keep, outputs):
+def forward(counters, sequence, gate, weights, initial, keep, outputs) -> None:
     """Fills `outputs` from the state `initial` (b, E, N) on; the states at the borders of chunks only if `keep`."""
     x = sequence.x
     batch, steps, channels = x.shape
@@ -213,10 +213,10 @@ def forward(counters, sequence, gate, weights, initial, keep, outputs):
                 outputs.borders[b, block, begin // CHUNK] = h
             load_rows(x, first, span, width, xs, 1)
             load_rows(sequence.dt, first, span, width, pre, 1)
-            if gate.given:
+            if gate.present:
                 load_rows(gate.z, gate.column + first, span, width, zs, 1)
             find_step_sizes(pre, bias, xs, count, sizes)
             _scan_chunk(sequence, span, a, sizes, h, ys)
-            _skip_and_gate(skip, gate.given, xs, zs, count, ys)
+            _skip_and_gate(skip, gate.present, xs, zs, count, ys)
             store_rows(ys, span, first, width, outputs.out)
         store_states(h, b, first, width, outputs.last)

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from icrl_plugins.kernels import Kernel
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights, scan_reference
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights, scan_reference
 from icrl_registry.errors import PluginError
 
 Tensor = torch.Tensor
@@ -32,7 +32,7 @@ def kernel_name(device: torch.device | str, kernel: Kernel = "auto") -> str:
 
 
 def selective_scan(
-    sequence: Sequence, weights: Weights, initial_state: Tensor | None = None, kernel: Kernel = "auto"
+    sequence: ScanInputs, weights: ScanWeights, initial_state: Tensor | None = None, kernel: Kernel = "auto"
 ) -> tuple[Tensor, Tensor]:
     """Mamba's recurrence over a whole sequence (arXiv 2312.00752, algorithm 2), differentiable in every argument.
 
@@ -61,7 +61,7 @@ def selective_scan(
     return scan_reference(sequence, weights, initial_state)
 
 
-def _scan_cuda(sequence: Sequence, weights: Weights, initial_state: Tensor | None) -> tuple[Tensor, Tensor]:
+def _scan_cuda(sequence: ScanInputs, weights: ScanWeights, initial_state: Tensor | None) -> tuple[Tensor, Tensor]:
     """mamba-ssm's kernel, which wants the time axis last and begins at zero; a state is added by linearity."""
     (x, dt, B, C, z), (A, D, dt_bias) = sequence, weights
     try:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 Tensor = torch.Tensor
 
 
-class Sequence(NamedTuple):
+class ScanInputs(NamedTuple):
     """What a scan reads at every step, all of it time-major."""
 
     x: Tensor  # (B, T, E) inputs, E inner channels
@@ -27,7 +27,7 @@ class Sequence(NamedTuple):
     z: Tensor | None = None  # (B, T, E) gate before SiLU, or None for no gate
 
 
-class Weights(NamedTuple):
+class ScanWeights(NamedTuple):
     """What all steps share."""
 
     A: Tensor  # (E, N), negative
@@ -35,7 +35,9 @@ class Weights(NamedTuple):
     dt_bias: Tensor | None = None  # (E), added to dt once
 
 
-def scan_reference(sequence: Sequence, weights: Weights, initial_state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def scan_reference(
+    sequence: ScanInputs, weights: ScanWeights, initial_state: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Outputs (B, T, E) and the last state (B, E, N), from `initial_state` (B, E, N) or zeros on."""
     (x, dt, B, C, z), (A, D, dt_bias) = sequence, weights
     dt = F.softplus(dt if dt_bias is None else dt + dt_bias)  # (B, T, E)

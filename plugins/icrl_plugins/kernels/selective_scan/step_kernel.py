@@ -77,7 +77,7 @@ def _scan(state, next_state, rates, dt, x, BC, y):
 
 
 @compiled
-def step(xz, before, convolution, projections, A_log, D, out, after):
+def step(xz, before, convolution, projections, A_log, D, out, after) -> None:
     """One step for a batch: xz (b, 2E) and the state `before` → out (b, E) and the state `after`; A_log (E, N), D (E)."""
     (conv_state, state), (next_conv, next_state) = before, after
     (conv_weight, conv_bias), (x_proj, dt_proj, dt_bias) = convolution, projections

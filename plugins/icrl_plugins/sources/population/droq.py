@@ -56,7 +56,7 @@ class DroQLearner(SACLearner):
     def updates_policy(self) -> bool:
         return self.num_updates % (self.config.policy_delay or self.config.gradient_steps) == 0
 
-    def critics_share(self, q_values: torch.Tensor) -> torch.Tensor:
+    def objective_gradients(self, q_values: torch.Tensor) -> torch.Tensor:
         """The mean's derivative: both critics take half."""
         return torch.full_like(q_values, 1.0 / q_values.shape[1])
 

@@ -170,7 +170,7 @@ class PPOLearner(PopulationLearner):
             for column in (recorder.observations, recorder.next_observations)
         )
         deviations = (actions - self.policies.forward(observations)) * torch.exp(-self.log_std)
-        densities = gaussian_log_density(deviations, self.log_std)  # (K, S·R)
+        log_probs = gaussian_log_prob(deviations, self.log_std)  # (K, S·R)
         values, next_values = (  # (K·S, R)
             self.values.forward(rows).reshape(recorder.num_rows, -1).numpy() for rows in (observations, following)
         )
@@ -184,31 +184,31 @@ class PPOLearner(PopulationLearner):
             config.gae_lambda,
         )
         columns = (torch.from_numpy(rows).reshape(self.num_tasks, -1, 1) for rows in (advantages, advantages + values))
-        parts = [observations, actions, densities.unsqueeze(-1), *columns]
+        parts = [observations, actions, log_probs.unsqueeze(-1), *columns]
         return torch.cat(parts, dim=-1)
 
     @torch.no_grad()
     def update(self, minibatch: torch.Tensor) -> None:
         """One step of Adam on a minibatch of every task, (K, B, columns of `rollout`)."""
         config = self.config
-        observations, actions, old_densities, advantages, returns = minibatch.split(self.columns, dim=-1)
+        observations, actions, old_log_probs, advantages, returns = minibatch.split(self.columns, dim=-1)
         tape = Tape()
         inverse_std = torch.exp(-self.log_std)
         deviations = (actions - self.policies.forward(observations, tape)) * inverse_std  # (K, B, A)
-        densities = gaussian_log_density(deviations, self.log_std).unsqueeze(-1)
-        by_density = surrogate_gradients(densities - old_densities, advantages, config.clip_range)  # (K, B, 1)
-        by_log_std = self.log_std.grad
-        assert by_log_std is not None
-        sum_over_rows((by_density * (deviations.square() - 1.0)).numpy(), by_log_std.numpy())
-        by_log_std.sub_(config.entropy_coefficient)  # the entropy is Σ log σ + constants
-        self.policies.backward(tape, by_density * deviations * inverse_std)
+        log_probs = gaussian_log_prob(deviations, self.log_std).unsqueeze(-1)
+        grad_log_prob = surrogate_gradients(log_probs - old_log_probs, advantages, config.clip_range)  # (K, B, 1)
+        grad_log_std = self.log_std.grad
+        assert grad_log_std is not None
+        sum_over_rows((grad_log_prob * (deviations.square() - 1.0)).numpy(), grad_log_std.numpy())
+        grad_log_std.sub_(config.entropy_coefficient)  # the entropy is Σ log σ + constants
+        self.policies.backward(tape, grad_log_prob * deviations * inverse_std)
         tape = Tape()
         errors = self.values.forward(observations, tape).sub_(returns)
         self.values.backward(tape, errors.mul_(2.0 * config.value_coefficient / errors.shape[1]))
         self.parameters.clip_gradient_of_each_task(config.max_grad_norm)
         self.optimiser.step()
 
-    # --- keeping ---
+    # --- saving ---
 
     def policy_tensors(self, index: int) -> dict[str, Array]:
         """Named and shaped as those of `sb3-ppo`."""
@@ -236,8 +236,8 @@ class PPOLearner(PopulationLearner):
     def _named_tensors(self, index: int) -> dict[str, torch.Tensor]:
         """Views of one task's parameters, by stable-baselines3's names."""
         named = {"policy.log_std": self.log_std.data[index, 0]}
-        heads = {"policy_net": "action_net", "value_net": "value_net"}
-        for network, (body, head) in zip((self.policy, self.value), heads.items(), strict=True):
+        head_names = {"policy_net": "action_net", "value_net": "value_net"}
+        for network, (body, head) in zip((self.policy, self.value), head_names.items(), strict=True):
             for position, layer in enumerate(network):
                 if not isinstance(layer, StackedLinear):
                     continue
@@ -283,7 +283,7 @@ class PPO(PopulationSource):
         return PPOLearner(spec, self.config, self.total_steps(), seeds)
 
 
-def gaussian_log_density(deviations: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
+def gaussian_log_prob(deviations: torch.Tensor, log_std: torch.Tensor) -> torch.Tensor:
     """Of independent Gaussians at mean + σ·deviations: (K, B, A) and (K, 1, A) → (K, B)."""
     constants = log_std.sum(dim=-1) + HALF_LOG_2PI * log_std.shape[-1]  # (K, 1)
     return deviations.square().sum(dim=-1).mul_(-0.5).sub_(constants)
@@ -295,9 +295,9 @@ def surrogate_gradients(log_ratios: torch.Tensor, advantages: torch.Tensor, clip
         deviation, mean = torch.std_mean(advantages, dim=1, keepdim=True)  # (K, 1, 1)
         advantages = (advantages - mean) / (deviation + ADVANTAGE_EPSILON)
     ratios = log_ratios.exp()
-    gains = ratios * advantages
-    unclipped = gains <= ratios.clamp(1.0 - clip_range, 1.0 + clip_range).mul_(advantages)
-    return gains.mul_(unclipped).mul_(-1.0 / advantages.shape[1])
+    surrogates = ratios * advantages
+    unclipped = surrogates <= ratios.clamp(1.0 - clip_range, 1.0 + clip_range).mul_(advantages)
+    return surrogates.mul_(unclipped).mul_(-1.0 / advantages.shape[1])
 
 
 def generalised_advantages(
@@ -315,10 +315,10 @@ def generalised_advantages(
     stable-baselines3 gets by adding the last value to the reward.
     """
     errors = rewards + np.float32(discount) * next_values * ~terminated - values
-    carried = np.float32(discount * gae_lambda) * ~(terminated | truncated)
+    decays = np.float32(discount * gae_lambda) * ~(terminated | truncated)
     advantages = np.empty_like(values)
     following = np.zeros_like(values[:, 0])
     for step in range(values.shape[1] - 1, -1, -1):
-        following = errors[:, step] + carried[:, step] * following
+        following = errors[:, step] + decays[:, step] * following
         advantages[:, step] = following
     return advantages

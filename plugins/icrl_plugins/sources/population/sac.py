@@ -17,6 +17,7 @@ from torch import nn
 
 from icrl_plugins.networks.adam import Adam
 from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
+from icrl_plugins.networks.flat_parameters import FlatParameters
 from icrl_plugins.networks.module_tensors import load_module, module_tensors
 from icrl_plugins.networks.squashed_gaussian import squashed_sample, squashed_sample_gradients
 from icrl_plugins.networks.stacked_layers import polyak_update, stacked_mlp
@@ -64,7 +65,7 @@ class SACBatch(NamedTuple):
     next_noise: torch.Tensor  # (K, B, A)
 
 
-def smaller(q_values: torch.Tensor) -> torch.Tensor:
+def smaller_critic(q_values: torch.Tensor) -> torch.Tensor:
     """(K, 2, B, 1) → (K, B, 1): the pessimistic one of the two critics (Fujimoto et al., 2018)."""
     return q_values.amin(dim=1)
 
@@ -75,7 +76,7 @@ def sac_update(
     config: SACConfig,
     target_entropy: float,
     updates_policy: bool = True,
-    policy_value: Callable[[torch.Tensor], torch.Tensor] = smaller,
+    policy_value: Callable[[torch.Tensor], torch.Tensor] = smaller_critic,
 ) -> dict[str, torch.Tensor]:
     """One gradient step of K tasks in plain autograd: the specification of `SACLearner.update`, which is held to it.
 
@@ -103,7 +104,7 @@ def sac_update(
     # Critics (equation 5): y = r + γ(1 − d)·(min Q' − α·log π)
     with torch.no_grad():
         next_actions, next_log_prob = networks.sample(batch.next_observations, batch.next_noise)
-        soft_values = smaller(q_values(networks.targets, batch.next_observations, next_actions))
+        soft_values = smaller_critic(q_values(networks.targets, batch.next_observations, next_actions))
         soft_values -= temperature * next_log_prob
         target = batch.rewards * config.reward_scale + (1 - batch.terminated) * config.discount * soft_values
     errors = q_values(networks.critics, batch.observations, batch.actions) - target.unsqueeze(1)
@@ -164,12 +165,14 @@ class SACLearner(PopulationLearner):
 
     def _make_optimisers(self) -> None:
         """To be called again after the parameters changed their type."""
-        named = dict(self.networks.named_parameters())
-        self.actor_optimiser, self.critic_optimiser, self.temperature_optimiser = self.optimisers = tuple(
-            Adam({name: of for name, of in named.items() if name.startswith(part)}, self.config.learning_rate)
-            for part in ("actor.", "critics.", "log_temperature")
+        actor, critics, targets = (
+            FlatParameters([network]).flat for network in (self.actor, self.critics, self.targets)
         )
-        self._followed = list(self.critics.parameters()), list(self.targets.parameters())
+        stepped = {"actor": actor, "critics": critics, "log_temperature": self.log_temperature}
+        self.actor_optimiser, self.critic_optimiser, self.temperature_optimiser = self.optimisers = tuple(
+            Adam({name: parameter}, self.config.learning_rate) for name, parameter in stepped.items()
+        )
+        self._critic_parameters, self._target_parameters = critics, targets
 
     # --- what DroQ does otherwise ---
 
@@ -181,7 +184,7 @@ class SACLearner(PopulationLearner):
         """Whether this update, the `num_updates`-th, is also one of policy and temperature."""
         return True
 
-    def critics_share(self, q_values: torch.Tensor) -> torch.Tensor:
+    def objective_gradients(self, q_values: torch.Tensor) -> torch.Tensor:
         """(K, 2, B, 1) → the derivative of what the policy maximises, here the smaller one, by each of the two."""
         first_is_smaller = (q_values[:, :1] <= q_values[:, 1:]).to(q_values.dtype)
         return torch.cat([first_is_smaller, 1.0 - first_is_smaller], dim=1)
@@ -251,7 +254,7 @@ class SACLearner(PopulationLearner):
         self._update_critics(transitions, columns, noise[:, 1], temperature)
         if sample is not None:
             self._update_policy(observations, sample, temperature)
-        polyak_update(*self._followed, self.config.tau)
+        polyak_update([self._critic_parameters], [self._target_parameters], self.config.tau)
 
     def _sample_policy(self, observations: torch.Tensor, noise: torch.Tensor) -> PolicySample:
         tape = Tape()
@@ -270,7 +273,7 @@ class SACLearner(PopulationLearner):
         next_observations = transitions[..., columns.next_observations]
         next_actions, next_log_prob = squashed_sample(*self._policy(next_observations), noise)
         pairs = torch.cat([next_observations, next_actions], dim=-1)
-        next_q_values = self._for_each_task(self._target_passes.forward(pairs))  # (K, 2, B, 1)
+        next_q_values = self._by_task(self._target_passes.forward(pairs))  # (K, 2, B, 1)
         soft_values = next_q_values.amin(dim=1) - temperature * next_log_prob
         rewards = transitions[..., columns.reward, None] * self.config.reward_scale
         return rewards + (1 - transitions[..., columns.terminated, None]) * self.config.discount * soft_values
@@ -282,7 +285,7 @@ class SACLearner(PopulationLearner):
         target = self.target_q_values(transitions, columns, noise, temperature)
         tape = Tape()
         pairs = transitions[..., columns.observations_and_actions]
-        q_values = self._for_each_task(self._critic_passes.forward(pairs, tape))
+        q_values = self._by_task(self._critic_passes.forward(pairs, tape))
         gradients = (q_values - target[:, None]) / transitions.shape[1]
         self._critic_passes.backward(tape, gradients.flatten(0, 1))
         self.critic_optimiser.step()
@@ -292,24 +295,24 @@ class SACLearner(PopulationLearner):
         batch_size = observations.shape[1]
         tape = Tape()
         pairs = torch.cat([observations, sample.actions], dim=-1)
-        q_values = self._for_each_task(self._critic_passes.forward(pairs, tape))
-        gradients = self.critics_share(q_values).div_(-batch_size)  # (K, 2, B, 1)
+        q_values = self._by_task(self._critic_passes.forward(pairs, tape))
+        gradients = self.objective_gradients(q_values).div_(-batch_size)  # (K, 2, B, 1)
         columns = slice(self.observation_size, self.observation_size + self.action_size)
-        by_critic = self._critic_passes.backward(tape, gradients.flatten(0, 1), parameters=False, inputs=columns)
-        assert by_critic is not None
-        action_gradients = self._for_each_task(by_critic).sum(dim=1)  # (K, B, A)
+        grad_pairs = self._critic_passes.backward(tape, gradients.flatten(0, 1), parameters=False, inputs=columns)
+        assert grad_pairs is not None
+        action_gradients = self._by_task(grad_pairs).sum(dim=1)  # (K, B, A)
         mean_and_log_std = squashed_sample_gradients(
             sample.actions, sample.log_std, sample.noise, action_gradients, temperature / batch_size
         )
         self._actor_passes.backward(sample.tape, torch.cat(mean_and_log_std, dim=-1))
         self.actor_optimiser.step()
 
-    def _for_each_task(self, stacked: torch.Tensor) -> torch.Tensor:
+    def _by_task(self, stacked: torch.Tensor) -> torch.Tensor:
         """(K·2, …) → (K, 2, …)."""
-        by_task: torch.Tensor = stacked.unflatten(0, (self.num_tasks, NUM_CRITICS))
-        return by_task
+        grouped: torch.Tensor = stacked.unflatten(0, (self.num_tasks, NUM_CRITICS))
+        return grouped
 
-    # --- keeping ---
+    # --- saving ---
 
     def policy_tensors(self, index: int) -> dict[str, Array]:
         return {f"policy.{name}": values[index].detach().numpy().copy() for name, values in self._actor_tensors()}

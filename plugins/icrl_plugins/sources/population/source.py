@@ -18,7 +18,7 @@ import torch
 from pydantic import Field
 
 from icrl_plugins.randomness.seeds import integer_seeds
-from icrl_plugins.sources.evaluation import GreedyPolicy, population_returns, require_finite_policy
+from icrl_plugins.sources.evaluation import population_returns, require_finite_policy
 from icrl_plugins.sources.hyperparameters import SourceConfig
 from icrl_plugins.sources.population.recorded import RecordedPopulation
 from icrl_plugins.sources.recording import HistoryRecorder
@@ -29,12 +29,13 @@ from icrl_registry.contracts import (
     Environment,
     EnvironmentSpec,
     FloatArray,
+    GreedyPolicy,
     Source,
     SourceRun,
     Task,
 )
 
-#: Progress is reported, and kept if that is due, every so many steps of every stream.
+#: Progress is reported, and saved if that is due, every so many steps of every stream.
 STEPS_PER_REPORT = 20
 
 
@@ -136,8 +137,8 @@ class PopulationSource(Source):
                 returns = population_returns(  # (K, E)
                     environment, tasks, learner.act_greedily, config.evaluation_episodes, evaluation_seeds
                 )
-                for row, found in zip(statistics, returns, strict=True):
-                    row["greedy_return"] = float(found.mean())
+                for row, task_returns in zip(statistics, returns, strict=True):
+                    row["greedy_return"] = float(task_returns.mean())
         for index in range(len(tasks)):
             yield SourceRun(population.history(index), policies[index], statistics[index])
 
@@ -162,14 +163,14 @@ def _train(
     report_steps: Callable[[int], None],
     checkpoints: CheckpointStore | None,
 ) -> None:
-    """Until all streams are full, from kept progress if there is some."""
+    """Until all streams are full, from saved progress if there is some."""
     recorder = population.recorder
-    kept = None if checkpoints is None else checkpoints.load()
-    if kept is None:
+    saved = None if checkpoints is None else checkpoints.load()
+    if saved is None:
         population.begin()
     else:
-        learner.restore(kept.tensors, kept.state["learner"])
-        population.restore(kept.tensors, kept.state["population"])
+        learner.restore(saved.tensors, saved.state["learner"])
+        population.restore(saved.tensors, saved.state["population"])
     unreported = 0
     while recorder.steps_taken < recorder.num_steps:
         step = recorder.steps_taken
@@ -184,10 +185,10 @@ def _train(
             report_steps(unreported)
             unreported = 0
             if checkpoints is not None and checkpoints.due():
-                _keep(learner, population, checkpoints)
+                _save_progress(learner, population, checkpoints)
 
 
-def _keep(learner: PopulationLearner, population: RecordedPopulation, checkpoints: CheckpointStore) -> None:
+def _save_progress(learner: PopulationLearner, population: RecordedPopulation, checkpoints: CheckpointStore) -> None:
     saved = population.save()
     if saved is None:  # an environment that cannot be saved in the midst of an episode: a kill costs the whole group
         return

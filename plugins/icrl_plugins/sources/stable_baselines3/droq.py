@@ -74,7 +74,7 @@ class DroQPolicy(SACPolicy):
         return {**super()._get_constructor_parameters(), "dropout": self.dropout, "layer_norm": self.layer_norm}
 
 
-class DroQ(SAC):
+class DroQAlgorithm(SAC):
     """SAC whose policy and temperature are updated at every `policy_delay`-th gradient step of the critics."""
 
     policy: DroQPolicy
@@ -150,7 +150,7 @@ class Sb3DroQ(Sb3SAC):
 
     Config = Sb3DroQConfig
     policy_type = DroQPolicy
-    algorithm_type = DroQ
+    algorithm_type = DroQAlgorithm
     config: Sb3DroQConfig
 
     def __init__(self, config: Sb3DroQConfig) -> None:

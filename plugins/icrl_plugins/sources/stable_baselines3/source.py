@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from icrl_plugins.randomness.global_generators import isolated_global_generators
 from icrl_plugins.randomness.seeds import integer_seeds
-from icrl_plugins.sources.evaluation import GreedyPolicy, episode_returns, require_finite_policy
+from icrl_plugins.sources.evaluation import episode_returns, require_finite_policy
 from icrl_plugins.sources.hyperparameters import SourceConfig
 from icrl_plugins.sources.recording import HistoryRecorder
 from icrl_plugins.sources.stable_baselines3.vector_environment import (
@@ -35,6 +35,7 @@ from icrl_registry.contracts import (
     Environment,
     EnvironmentSpec,
     FloatArray,
+    GreedyPolicy,
     Source,
     SourceRun,
     Task,

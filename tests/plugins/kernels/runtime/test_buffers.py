@@ -13,7 +13,7 @@ import torch
 
 from icrl_plugins.kernels.runtime import buffers
 from icrl_plugins.kernels.selective_scan.fused import scan_cpu
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights
 
 KIND = np.dtype(np.float32)
 SHAPE = (4, 64, 512)
@@ -181,7 +181,7 @@ def test_a_scan_leaves_nothing_taken(pool):
         B, C = torch.randn(2, 2, 300, 4, generator=generator).unbind()
         leaves = [t.clone().requires_grad_() for t in (x, dt, -torch.rand(64, 4), B, C, torch.ones(64))]
         x, dt, A, B, C, D = leaves
-        out, _ = scan_cpu(Sequence(x, dt, B, C), Weights(A, D))
+        out, _ = scan_cpu(ScanInputs(x, dt, B, C), ScanWeights(A, D))
         out.sum().backward()
         return [leaf.grad.clone() for leaf in leaves]
 

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from icrl_plugins.kernels.selective_scan import fused, reference
 from icrl_plugins.kernels.selective_scan import operation as door
 from icrl_plugins.kernels.selective_scan.operation import kernel_name
-from icrl_plugins.kernels.selective_scan.reference import Sequence, Weights
+from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights
 from icrl_registry.errors import PluginError
 
 NAMES = ("x", "dt", "A", "B", "C", "D", "z", "dt_bias", "initial_state")
@@ -24,7 +24,7 @@ def by_name(scan):
     """A scan that takes each of `NAMES` by its name."""
 
     def named(x, dt, A, B, C, D, z=None, dt_bias=None, initial_state=None, **others):
-        return scan(Sequence(x, dt, B, C, z), Weights(A, D, dt_bias), initial_state, **others)
+        return scan(ScanInputs(x, dt, B, C, z), ScanWeights(A, D, dt_bias), initial_state, **others)
 
     return named
 
