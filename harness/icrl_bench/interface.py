@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.runs.record import RunRecord
     from icrl_leaderboards.runs.scores import RunScores
-    from icrl_registry.contracts import FloatArray, LearningHistory, Split, Track
+    from icrl_registry.contracts import LearningHistory, Split, Track
+    from icrl_registry.policies import LoadedAgent
     from icrl_registry.testing.conformance import CheckResult
 
 Settings = Mapping[str, Any]
@@ -138,43 +139,6 @@ def load_histories(
     return [collect.read(store).history(task) for task in made.tasks[split]]
 
 
-@dataclass
-class LoadedAgent:
-    """A trained method that acts in any loop: one task at a time, or K side by side."""
-
-    agent: Any
-    num_tasks: int
-
-    def act(self, observations: Any) -> FloatArray:
-        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1]."""
-        import numpy as np
-
-        rows = np.asarray(observations, dtype=np.float32).reshape(self.num_tasks, -1)
-        actions = np.clip(np.asarray(self.agent.act(rows), dtype=np.float32), -1.0, 1.0)
-        return cast("FloatArray", actions[0] if np.ndim(observations) == 1 else actions)
-
-    def observe(
-        self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any, truncated: Any
-    ) -> None:
-        """What one step of every task brought; shapes as `act` has them, numbers where there is one task."""
-        import numpy as np
-
-        from icrl_registry.contracts import Transitions
-
-        count = self.num_tasks
-        self.agent.observe(
-            Transitions(
-                observations=np.asarray(observation, dtype=np.float32).reshape(count, -1),
-                actions=np.asarray(action, dtype=np.float32).reshape(count, -1),
-                rewards=np.asarray(reward, dtype=np.float32).reshape(count),
-                next_observations=np.asarray(next_observation, dtype=np.float32).reshape(count, -1),
-                terminated=np.asarray(terminated, dtype=np.bool_).reshape(count),
-                truncated=np.asarray(truncated, dtype=np.bool_).reshape(count),
-                active=np.ones(count, dtype=np.bool_),
-            )
-        )
-
-
 def load_agent(
     method: str,
     env: str,
@@ -200,6 +164,7 @@ def load_agent(
     from icrl_bench.stages.train import Train
     from icrl_registry.contracts import AdaptationSetting
     from icrl_registry.errors import UsageError
+    from icrl_registry.policies import LoadedAgent
 
     made, store = plan(method, env, protocol=protocol, settings=settings), _store(home)
     train = Train(made, seed)
