@@ -21,8 +21,18 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from icrl_registry.contracts import AdaptationSetting, Checkpoint, EnvironmentSpec, FloatArray, Method, Transitions
+from icrl_registry.actions import action_numbers, executed, one_hot
+from icrl_registry.contracts import (
+    AdaptationSetting,
+    Agent,
+    Array,
+    Checkpoint,
+    EnvironmentSpec,
+    Method,
+    Transitions,
+)
 from icrl_registry.discovery import Plugin, load
 from icrl_registry.errors import DamagedArtefactError, UsageError
 
@@ -57,22 +67,45 @@ Needed: {distributions}. Weights are in `checkpoint.safetensors`, everything els
 
 @dataclass(frozen=True)
 class LoadedAgent:
-    """A trained method that acts in any loop: one task at a time, or K side by side."""
+    """A trained method that acts in any loop: one task at a time, or K side by side.
 
-    agent: Any
+    >>> agent = icrl_bench.load_agent("ad-mamba", "reacher-goal", protocol="smoke", num_tasks=4)
+    >>> agent.act(observations).shape  # observations (4, O)
+    (4, 2)
+    """
+
+    agent: Agent
     num_tasks: int
+    spec: EnvironmentSpec
 
-    def act(self, observations: Any) -> FloatArray:
-        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1]."""
+    def act(self, observations: ArrayLike) -> Array:
+        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1]. Discrete ones are numbers, () and (K,).
+
+        >>> action = agent.act(observation)
+        """
         rows = np.asarray(observations, dtype=np.float32).reshape(self.num_tasks, -1)
-        actions = np.clip(np.asarray(self.agent.act(rows), dtype=np.float32), -1.0, 1.0)
-        return cast("FloatArray", actions[0] if np.ndim(observations) == 1 else actions)
+        actions: Any = executed(np.asarray(self.agent.act(rows), dtype=np.float32), self.spec)
+        if self.spec.actions == "discrete":
+            actions = action_numbers(actions)
+        return cast("Array", actions[0] if np.ndim(observations) == 1 else actions)
 
     def observe(
-        self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any, truncated: Any
+        self,
+        observation: ArrayLike,
+        action: ArrayLike,
+        reward: ArrayLike,
+        next_observation: ArrayLike,
+        terminated: ArrayLike,
+        truncated: ArrayLike,
     ) -> None:
-        """What one step of every task brought; shapes as `act` has them, numbers where there is one task."""
+        """What one step of every task brought; shapes as `act` has them, numbers where there is one task.
+
+        >>> following, reward, terminated, truncated, _ = environment.step(action)
+        >>> agent.observe(observation, action, reward, following, terminated, truncated)
+        """
         count = self.num_tasks
+        if self.spec.actions == "discrete":
+            action = one_hot(np.asarray(action), self.spec.action_size)
         self.agent.observe(
             Transitions(
                 observations=np.asarray(observation, dtype=np.float32).reshape(count, -1),
@@ -177,7 +210,7 @@ def load_policy(
         raise DamagedArtefactError(f"{folder / DESCRIPTION} is incomplete: {error!r}", _again(folder)) from error
     agent = method.agent(checkpoint, spec, device)
     agent.begin(AdaptationSetting(num_tasks, episodes, "online", seed))
-    return LoadedAgent(agent, num_tasks)
+    return LoadedAgent(agent, num_tasks, spec)
 
 
 def _read_description(folder: Path) -> dict[str, Any]:

@@ -89,6 +89,10 @@ def film(
         BenchError: the plan or the checkpoint is not there.
     """
     plan = plan_of_agent(record, protocol)
+    if plan.adapt.switch_task:
+        raise UsageError(
+            "the row changes its task half-way, which is not filmed", "watch a row without adapt.switch_task"
+        )
     episodes = chosen_episodes(wish, record)
     row = chosen_task(wish, record, episodes)
     train = checkpoint_of(store, plan, record)

@@ -12,7 +12,7 @@ import re
 from functools import cached_property
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
 
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.errors import UsageError
@@ -57,6 +57,18 @@ class AdaptConfig(ComponentConfig):
         "true",
         description="reward shown to the agent: true; shuffled, another task's; or zero (whoever learns from it then fails)",
     )
+    switch_task: bool = Field(
+        False,
+        description="play another test task for the first half of the episodes, then, unannounced, the row's own",
+    )
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """`switch_task` stands here only where it is on: rows of older versions keep their addresses."""
+        values: dict[str, Any] = serialise(self)
+        if not self.switch_task:
+            values.pop("switch_task", None)
+        return values
 
 
 class CertificatePlan(_Frozen):
@@ -96,6 +108,9 @@ class Protocol(_Frozen):
     summary: str
     seeds: tuple[int, ...] = Field(min_length=1)
     data_seed: int = 0
+    default: bool = Field(
+        False, description="whether the environments that it names are run under it when no protocol is asked for"
+    )
     environments: dict[str, EnvironmentPlan]
     other_environments: EnvironmentPlan | None = Field(
         None, description="for environments that the protocol doesn't name: third parties'"
@@ -115,6 +130,10 @@ class Protocol(_Frozen):
         found = [re.fullmatch(re.escape(environment) + r"-v(\d+)", known) for known in self.environments]
         versions = [int(match[1]) for match in found if match]
         return f"{environment}-v{max(versions)}" if versions else environment
+
+    def names(self, environment: str) -> bool:
+        """Whether it has a plan of the environment's own, which may be given without its version."""
+        return self.full_name(environment) in self.environments
 
     def plan_for(self, environment_id: str) -> EnvironmentPlan:
         """The environment's own plan, or the one for environments that the protocol doesn't name.
@@ -151,7 +170,7 @@ class Protocol(_Frozen):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates and of a
-        grid has the hash that it had before there were any."""
-        unsaid = {"certificate", "grid"} - self.model_fields_set
+        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates, of a grid
+        and of being a default has the hash that it had before there were any."""
+        unsaid = {"certificate", "grid", "default"} - self.model_fields_set
         return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()

@@ -16,7 +16,7 @@ import pytest
 from icrl_registry import __version__
 
 Run = Callable[..., Any]
-HEAVY = ("torch", "mujoco", "pandas", "stable_baselines3", "matplotlib", "numba", "sqlalchemy")
+HEAVY = ("torch", "ray", "mujoco", "pandas", "stable_baselines3", "matplotlib", "numba", "sqlalchemy")
 ENVIRONMENTS = ("reacher-goal", "pusher-goal", "half-cheetah-vel", "ant-dir")
 COUNTS = {"reacher-goal": 70, "pusher-goal": 35, "half-cheetah-vel": 15, "ant-dir": 30}
 
@@ -25,7 +25,9 @@ def start(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["plugins", "list", "--no-load"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["grid", "--help"], ["plugins", "list", "--no-load"], ["--version"]]
+)
 def test_nothing_heavy_is_imported(arguments: list[str]):
     code = (
         "import sys\nfrom icrl_bench.cli.main import main\n"
