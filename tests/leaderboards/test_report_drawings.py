@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from icrl_leaderboards.analysis.steps import smoothed, step_rewards
 from icrl_leaderboards.analysis.summary import group_runs, tables_of
 from icrl_leaderboards.drawing import COLOURS, drawing_style, palette
 from icrl_leaderboards.report.figures import KINDS, FigureData, make_figures
@@ -206,6 +207,30 @@ def test_no_two_texts_of_a_figure_touch(make_record, kind):
                 assert box.x0 >= -1, text
                 assert box.x1 <= drawn.bbox.x1 + 1, text
             assert "…" not in " ".join(text for text, _ in boxes)
+
+
+# --- Steps within the first episodes -----------------------------------------------------------------------------------
+
+
+def test_rewards_by_step_are_means_over_seeds_and_the_steps_before():
+    rewards = np.array([[1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 6.0, 0.0]])
+    assert smoothed(rewards, 2).tolist() == [[1.0, 1.5, 2.5, 3.5], [0.0, 0.0, 3.0, 3.0]]
+    assert smoothed(rewards, 9)[0].tolist() == [1.0, 1.5, 2.0, 2.5]
+
+
+def test_the_first_episodes_are_drawn_from_the_seeds_that_know_them(make_record):
+    first, second = [[-3.0, -2.0], [-1.0, -1.0]], [[-1.0, -2.0], [-1.0, 0.0]]
+    records = [
+        make_record(seed=seed, step_rewards=rewards, num_episodes=2)
+        for seed, rewards in enumerate((first, second, None))
+    ]
+    np.testing.assert_allclose(step_rewards(records), [[-2.0, -2.0], [-1.0, -0.5]])
+    *_, within = figures_of("curves", table_of(*records), records)
+    assert within.name == "figure-within"
+    assert "ad-mamba" in texts_of(within)
+    numbers = [line.split(",") for line in within.numbers.as_csv().splitlines()]
+    assert [float(value) for _, value in numbers[1:]] == [-2.0, -2.0, -1.0, -0.75]
+    assert all(figure.name != "figure-within" for figure in figures_of("curves", table_of(records[2]), records[2:]))
 
 
 # --- Adaptation curves -------------------------------------------------------------------------------------------------

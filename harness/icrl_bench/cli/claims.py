@@ -30,7 +30,9 @@ def claims(
     json_: JsonFlag = False,
 ) -> None:
     """Hold the seed paper's claims, and those of plugins, to the recorded rows: reproduced, contradicted or undecided."""
+    from icrl_bench.planning import control_label
     from icrl_leaderboards.analysis.claims import PAPER_CLAIMS
+    from icrl_leaderboards.analysis.claims.controls import control_claim
     from icrl_leaderboards.analysis.claims.speed import speed_claim
     from icrl_leaderboards.wording.claims import findings_as_markdown, print_findings
     from icrl_registry.protocols.loading import list_protocols, load_protocol
@@ -40,9 +42,10 @@ def claims(
     with place.open() as board:
         known = set(board.names("protocol"))
         chosen = protocol if protocol in known or protocol in list_protocols() else load_protocol(protocol).id
-        runs = board.scores(protocol=chosen)
+        runs, shuffled = board.scores(protocol=chosen), board.scores(protocol=control_label(chosen))
         location = board.place
-    findings = [claim.judge(runs) for claim in (*PAPER_CLAIMS, speed_claim(speed), *_of_plugins())]
+    controls = [control_claim(shuffled)] if shuffled else []
+    findings = [claim.judge(runs) for claim in (*PAPER_CLAIMS, speed_claim(speed), *controls, *_of_plugins())]
     if json_:
         document = {"leaderboard": location, "protocol": chosen, "claims": [each.as_json() for each in findings]}
         typer.echo(json.dumps(document, allow_nan=False))

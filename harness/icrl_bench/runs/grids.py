@@ -11,15 +11,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from icrl_bench.planning import Plan, Request, make_plan
+from icrl_bench.executors.contract import Executor, Key
+from icrl_bench.planning import CONTROL, Plan, Request, make_plan
 from icrl_bench.runs.certificates import require_passed
+from icrl_bench.runs.dispatch import make_all
+from icrl_bench.runs.execution import run_ids
+from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
+from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track
 from icrl_registry.errors import BenchError, UsageError
 from icrl_registry.protocols.model import Protocol
 
+SHUFFLED = ", rewards shuffled"  # behind the name of a row's control
 OFFLINE = "@offline"  # behind a method's name: its row on the offline track
 
 
@@ -76,8 +82,12 @@ def plan_grid(
     overrides: Mapping[str, Mapping[str, Any]] | None = None,
     device: str = "cpu",
     certify: bool = True,
+    controls: bool = False,
 ) -> Grid:
     """Plans every row before any of them runs. What isn't given is the protocol's: its environments, grid and seeds.
+
+    With `controls` each row of a method that acts is followed by its control: the same checkpoint, adapting to rewards of
+    another task. What stays of a row's score there was not learned from rewards.
 
     Raises:
         UsageError, UnknownNameError, PluginError: as `make_plan`; or the protocol has no grid and no methods are given.
@@ -94,6 +104,11 @@ def plan_grid(
             of_row = plan.default_seeds if seeds is None else list(seeds)[: 1 if plan.replays_source else None]
             for seed in of_row:  # of a replayed source every seed would give the same row
                 rows.append(GridRow(plan.environment_id, method, seed, plan))
+            if controls and not plan.replays_source:
+                shuffled = make_plan(
+                    Request(name, environment, protocol, merge(overrides or {}, CONTROL), device, track)
+                )
+                rows += [GridRow(plan.environment_id, method + SHUFFLED, seed, shuffled) for seed in of_row]
     grid = Grid(protocol, rows)
     if certify and protocol.certificate.demands_anything:
         for row in rows:
@@ -105,11 +120,12 @@ def run_grid(grid: Grid, context: Context) -> Grid:
     """Makes what is missing. A stage that fails takes with it what needs it; everything else goes on."""
     rows = {row.record.key: row for row in grid.rows}
     failed: dict[tuple[str, ...], str] = {}  # key of a stage → why it isn't there
-    stages, said = grid.stages(), ""
+    stages, said, ids = grid.stages(), "", run_ids([row.record for row in grid.rows])
     for number, stage in enumerate(stages):
         row = rows.get(stage.key)
         if stage.is_shown and said != (said := _of(stage)):
             context.progress.message(f"{said} (stage {number + 1} of {len(stages)})")
+        context.progress.run_id = ids.get(stage.key, "")  # a certificate is no run's
         reason = _why_not(stage, failed, grid)
         if reason is None:
             try:
@@ -126,6 +142,35 @@ def run_grid(grid: Grid, context: Context) -> Grid:
             if row is not None:
                 row.error = reason
     return grid
+
+
+def run_grid_together(grid: Grid, context: Context, executor: Executor, overview: Overview) -> Grid:
+    """As `run_grid`, with everything that has its inputs side by side in an executor."""
+    failed = make_all(
+        grid.stages(),
+        executor,
+        context,
+        overview,
+        made=lambda stage: _hold_to_protocol(stage, grid, context),
+        also_after=_after_certificates(grid),
+    )
+    for environment, certificate in grid.certificates.items():
+        if certificate.key in failed:
+            grid.refused[environment] = failed[certificate.key].text
+    for row in grid.rows:
+        if row.record.key in failed:
+            row.error = failed[row.record.key].text
+    return grid
+
+
+def _after_certificates(grid: Grid) -> dict[Key, list[Key]]:
+    """An environment's rows wait for its certificate, in all but what the certificate itself is made from."""
+    waits: dict[Key, list[Key]] = {}
+    for environment, certificate in grid.certificates.items():
+        before = {stage.key for stage in in_order([certificate])}
+        rows = in_order([row.record for row in grid.rows if row.environment == environment])
+        waits |= {stage.key: [certificate.key] for stage in rows if stage.key not in before}
+    return waits
 
 
 def _of(stage: Stage[Any]) -> str:

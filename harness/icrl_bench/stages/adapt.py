@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.provenance import collect_provenance
 from icrl_bench.planning import Plan
 from icrl_bench.seeding import agent_seed, reset_seed
 from icrl_bench.stages.floors import Floors
 from icrl_bench.stages.rollout import Meter, MeteredBatch, rollout
 from icrl_bench.stages.source_runs import replay_source_runs
 from icrl_bench.stages.stage import Context, Stage
+from icrl_bench.stages.switching import SwitchingBatch, first_tasks
 from icrl_bench.stages.train import Train
-from icrl_registry.contracts import AdaptationSetting
+from icrl_registry.contracts import AdaptationSetting, BatchedEnvironment, Environment, Task
 from icrl_registry.errors import DamagedArtefactError
+from icrl_registry.protocols.model import AdaptConfig
 
 FILE = "returns.json"
+PROVENANCE = "provenance"  # in the manifest
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class AdaptationResult:
     seconds: float
     diagnostics: dict[str, float]
     success: list[list[float]] | None = None  # (K, E) in [0, 1]; None where it isn't measured
+    step_rewards: list[list[float]] | None = None  # (3 or fewer, H), mean over the tasks; None in older adaptations
 
 
 class Adapt(Stage[AdaptationResult]):
@@ -67,7 +74,7 @@ class Adapt(Stage[AdaptationResult]):
 
     def make(self, context: Context) -> None:
         adaptation = self.run(context)
-        about = {"checkpoint": self.train.address, "seed": self.seed}
+        about = {"checkpoint": self.train.address, "seed": self.seed, PROVENANCE: provenance_of(self.plan)}
         with context.store.write(self.folder, self.address, about) as folder:
             (folder / FILE).write_text(json.dumps(asdict(adaptation), allow_nan=False) + "\n", encoding="utf-8")
 
@@ -87,7 +94,7 @@ class Adapt(Stage[AdaptationResult]):
             offline = [self.train.collect.read(context.store).history(task) for task in tasks]
         setting = AdaptationSetting(len(tasks), plan.adapt.episodes, plan.request.track, agent_seed(self.seed), offline)
         meter = Meter()
-        batch = MeteredBatch(environment.make_batch(tasks), meter)
+        batch = MeteredBatch(_trial(environment, tasks, plan.adapt), meter)
         data_seed = plan.request.protocol.data_seed
         started = time.monotonic()
         total = len(tasks) * plan.adapt.episodes * environment.spec.horizon
@@ -112,6 +119,7 @@ class Adapt(Stage[AdaptationResult]):
             seconds=round(time.monotonic() - started, 3),
             diagnostics={name: float(value) for name, value in agent.diagnostics().items()},
             success=None if np.isnan(result.successes).any() else result.successes.tolist(),
+            step_rewards=_shortened(result.step_rewards),
         )
 
     def _replay(self, context: Context) -> AdaptationResult:
@@ -127,6 +135,38 @@ class Adapt(Stage[AdaptationResult]):
             seconds=round(time.monotonic() - started, 3),
             diagnostics=runs.diagnostics,
         )
+
+
+def provenance_of(plan: Plan) -> dict[str, Any]:
+    """What this process computes a plan with: versions, hardware, revision, and the kernel of the backbone."""
+    return collect_provenance(plan.request.device, _kernel(plan))
+
+
+def kept_provenance(store: Store, run_id: str) -> dict[str, Any] | None:
+    """With what an adaptation was made, maybe on another machine; None of one that was made before this was noted."""
+    found = store.manifest(Adapt.folder, run_id).get(PROVENANCE)
+    return dict(found) if isinstance(found, dict) else None
+
+
+def _kernel(plan: Plan) -> str:
+    """Which implementation computes the backbone on this device; empty for methods without a backbone."""
+    if plan.backbone is None:
+        return ""
+    backbone = plan.backbone.plugin.component(plan.backbone.config, context_length=1)
+    return str(getattr(backbone.to(plan.request.device), "kernel", "torch"))
+
+
+def _shortened(numbers: NDArray[np.float64] | None) -> list[list[float]] | None:
+    """Six significant digits: what a curve needs, in a third of the bytes."""
+    return None if numbers is None else [[float(f"{value:.6g}") for value in row] for row in numbers]
+
+
+def _trial(environment: Environment, tasks: Sequence[Task], adapt: AdaptConfig) -> BatchedEnvironment:
+    """The test tasks as the agent meets them."""
+    batch = environment.make_batch(tasks)
+    if not adapt.switch_task:
+        return batch
+    return SwitchingBatch(environment.make_batch(first_tasks(tasks)), batch, adapt.episodes // 2)
 
 
 def has_adaptation(store: Store, run_id: str) -> bool:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from icrl_registry.actions import executed
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,
@@ -28,6 +29,9 @@ from icrl_registry.contracts import (
     Transitions,
 )
 from icrl_registry.errors import NumericalError, PluginError
+
+#: Episodes whose rewards are kept step by step: what a sequence model learns of a task, it learns mostly within the first one.
+TRACED_EPISODES = 3
 
 RewardView = Literal["true", "shuffled", "zero"]
 
@@ -56,12 +60,15 @@ class Meter:
 class RolloutResult:
     """What the agent achieved in every episode, (K, E): undiscounted return, length, and success in [0, 1].
 
-    `successes` is NaN where the environment measured none, in all episodes if it has no measure.
+    `successes` is NaN where the environment measured none, in all episodes if it has no measure. `step_rewards` are those of
+    the first `TRACED_EPISODES` episodes, step by step, as means over the tasks: 0 counts for a task whose episode is over, so
+    that a row sums to the mean return of its episode; None where nobody looked.
     """
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
     successes: NDArray[np.float64]
+    step_rewards: NDArray[np.float64] | None = None  # (min(E, TRACED_EPISODES), H)
 
 
 class MeteredBatch(BatchedEnvironment):
@@ -112,6 +119,7 @@ def rollout(
     result = RolloutResult(
         np.zeros((count, episodes)), np.zeros((count, episodes), dtype=np.int64), np.full((count, episodes), np.nan)
     )
+    traced = np.zeros((min(episodes, TRACED_EPISODES), spec.horizon))
     episode = np.zeros(count, dtype=np.int64)
     active = np.ones(count, dtype=np.bool_)
     where = _Place(tasks, episode, result.lengths)
@@ -119,12 +127,13 @@ def rollout(
     observations = np.stack([batch.reset(row, reset_seed(task, 0)) for row, task in enumerate(tasks)])  # (K, O)
     where.check("reset observation", observations, active)
     while active.any():
-        actions = _checked_actions(agent.act(observations), (count, spec.action_size), where, active)
+        actions = _checked_actions(agent.act(observations), count, spec, where, active)
         step = batch.step(actions, active)
         where.check("observation", step.observations, active)
         where.check("reward", step.rewards, active)
         rows = np.flatnonzero(active)
         result.returns[rows, episode[rows]] += step.rewards[rows].astype(np.float64)
+        _trace(traced, step.rewards[rows], episode[rows], result.lengths[rows, episode[rows]])
         result.lengths[rows, episode[rows]] += 1
         shown = _shown_rewards(step.rewards, rewards, active)
         ended = active & (step.terminated | step.truncated)
@@ -142,7 +151,13 @@ def rollout(
             if active[row]:
                 observations[row] = batch.reset(row, reset_seed(tasks[row], int(episode[row])))
         where.check("reset observation", observations, active)
-    return result
+    return replace(result, step_rewards=traced / count)
+
+
+def _trace(traced: NDArray[np.float64], rewards: FloatArray, episodes: Array, steps: Array) -> None:
+    """Adds rewards, each of one task in its episode and step (from 0), to `traced`, where it has a place for them."""
+    kept = (episodes < traced.shape[0]) & (steps < traced.shape[1])
+    np.add.at(traced, (episodes[kept], steps[kept]), rewards[kept].astype(np.float64))
 
 
 @dataclass(frozen=True)
@@ -166,7 +181,9 @@ class _Place:
             )
 
 
-def _checked_actions(chosen: Any, shape: tuple[int, int], where: _Place, active: BoolArray) -> FloatArray:
+def _checked_actions(chosen: Any, count: int, spec: EnvironmentSpec, where: _Place, active: BoolArray) -> FloatArray:
+    """What is executed of what an agent returned, (K, A)."""
+    shape = (count, spec.action_size)
     try:
         actions = np.asarray(chosen, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:  # a ragged list, or a tensor that still needs its gradient
@@ -178,7 +195,7 @@ def _checked_actions(chosen: Any, shape: tuple[int, int], where: _Place, active:
             f"the agent returned actions of shape {actions.shape}, expected {shape}", "act must return (K, A)"
         )
     where.check("action", actions, active)
-    return np.clip(actions, -1.0, 1.0)
+    return executed(actions, spec)
 
 
 def _shown_rewards(rewards: FloatArray, view: RewardView, active: BoolArray) -> FloatArray:

@@ -28,14 +28,19 @@ from sqlalchemy.engine import URL, make_url
 
 from icrl_leaderboards.database.migrations import migrate
 from icrl_leaderboards.database.schema import SCHEMA_VERSION, Base, SchemaVersionRow
-from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
+from icrl_leaderboards.database.second_look import look_again
+from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError, refused_by_the_machine
 
 BUSY_TIMEOUT_MS = 30_000
+#: Options of a URL that nobody but the server may see.
+SECRETS = frozenset({"password", "sslpassword"})
 PATIENCE = 120.0  # seconds for which a write is tried again while others hold the database
 #: PostgreSQL: serialisation failure, deadlock, lock not available.
 _CONFLICT_STATES = frozenset({"40001", "40P01", "55P03"})
 _BUSY = ("locked", "busy")
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "corrupt")
+#: What SQLite calls a page that can't be read.
+_UNREADABLE = ("malformed", "not a database", "corrupt", "disk I/O error")
 
 Result = TypeVar("Result")
 
@@ -66,6 +71,11 @@ def parse_location(location: str | Path) -> URL:
     except exc.ArgumentError as error:
         hint = "write it as postgresql://user@host/name or sqlite:////absolute/path.sqlite"
         raise UsageError("cannot read the leaderboard's URL", hint) from error
+
+
+def has_password(url: URL) -> bool:
+    """Whether a URL carries a password, in its place before the host or among its options."""
+    return bool(url.password) or any(name in SECRETS for name in url.query)
 
 
 def open_engine(url: URL) -> Engine:
@@ -218,6 +228,8 @@ def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchErr
         hint = "check that the server runs and that --leaderboard is right"
         return LeaderboardError(f"the leaderboard {place} failed: {said}", hint)
     elsewhere = "or give --leaderboard another file"
+    if any(word in said for word in _UNREADABLE) and (failure := _failure_of_the_disk(path, said)):
+        return failure
     if any(word in said for word in _DAMAGED):
         hint = f"`mv {path} {path}.damaged`; the same run commands record their rows again"
         return DamagedArtefactError(f"the leaderboard {path} is damaged: {said}", hint)
@@ -232,6 +244,17 @@ def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchErr
         hint = f"wait for that process to end, {elsewhere}"
         return LeaderboardError(f"the leaderboard {path} is held by another process", hint)
     return LeaderboardError(f"the leaderboard {path} failed: {said}", f"try again, {elsewhere}")
+
+
+def _failure_of_the_disk(path: Path, said: str) -> BenchError | None:
+    """What SQLite calls damage where the disk failed: nothing may be moved or discarded because of it."""
+    found = look_again(path)
+    if isinstance(found, OSError):
+        return refused_by_the_machine(found, f"the leaderboard {path}")
+    if found is True:
+        hint = "run the same command again; if it fails again: `df` tells of a full disk, `dmesg` of a failing one"
+        return LeaderboardError(f"could not use the leaderboard {path}, which is whole: {said}", hint)
+    return None
 
 
 # --- The schema ------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ DAMAGED_HINT = "move the leaderboard aside; the same run commands record their r
 
 #: The fields of a run that are columns of `runs`.
 _COLUMNS = tuple(name for name in HEAD_FIELDS if name in RunRow.__table__.c)
-_OWN_COLUMNS = ("config", "protocol_content")
+_OWN_COLUMNS = ("config", "protocol_content", "step_rewards")
 
 
 def load_scores(connection: Connection, conditions: Conditions) -> list[RunScores]:

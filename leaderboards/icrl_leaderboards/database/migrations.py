@@ -76,7 +76,13 @@ def _add_success_ceilings_and_protocols(connection: Connection) -> None:
     metadata.create_all(connection, checkfirst=False)
 
 
+def _add_step_rewards(connection: Connection) -> None:
+    """3 → 4: the rewards of the first episodes, step by step."""
+    connection.execute(text("ALTER TABLE runs ADD COLUMN step_rewards JSON"))
+
+
 STEPS: dict[int, Callable[[Connection], None]] = {
     1: _add_studies_and_source_curves,
     2: _add_success_ceilings_and_protocols,
+    3: _add_step_rewards,
 }

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 #: Raised whenever a table changes, with a step in `migrations`; a database with a newer one is refused.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 RETURN_TYPE = np.dtype("<f8")
 LENGTH_TYPE = np.dtype("<i4")
@@ -73,6 +73,7 @@ class RunRow(Base):
     variant: Mapped[dict[str, Any]] = mapped_column(JSON)
     config: Mapped[dict[str, Any]] = mapped_column(JSON)
     protocol_content: Mapped[str | None] = mapped_column(Text)  # the protocol's TOML
+    step_rewards: Mapped[list[list[float]] | None] = mapped_column(JSON(none_as_null=True))  # of the first episodes
     created_at: Mapped[str] = mapped_column(String(40))  # ISO 8601, UTC
 
 

@@ -20,9 +20,12 @@ from icrl_leaderboards.exchange.aggregates import aggregates
 from icrl_leaderboards.runs.record import OPTIONAL, RunRecord
 
 FORMAT = "icrl-bench/run"
-#: Form 1 has what every run has. A run with any of the optional fields is written in form 2, so that older readers say that
-#: they are too old rather than that the file is broken; every other run keeps the bytes that it always had.
-VERSIONS = (1, 2)
+#: Form 1 has what every run has. A run with any of the optional fields is written in form 2, or in the form that brought the
+#: field, so that older readers say that they are too old rather than that the file is broken; every other run keeps the bytes
+#: that it always had.
+VERSIONS = (1, 2, 3)
+#: The form that brought an optional field, where that is a later one than form 2.
+_BROUGHT_BY = {"step_rewards": 3}
 FIELDS = ("aggregates", "format", "run", "sha256", "version")
 #: Levels below the top that get lines of their own: the document's fields, the run's fields, rows and entries of those.
 _EXPANDED = {"run": 2, "aggregates": 1, "sha256": 1}
@@ -42,7 +45,12 @@ def to_document(run: RunRecord) -> dict[str, Any]:
 
 def version_of(run: RunRecord) -> int:
     """The form in which a run is written: the oldest that has all its fields."""
-    return 2 if any(getattr(run, name) is not None for name in OPTIONAL) else 1
+    return max((form_of(name) for name in OPTIONAL if getattr(run, name) is not None), default=1)
+
+
+def form_of(field: str) -> int:
+    """The first form that may have a field of the run."""
+    return _BROUGHT_BY.get(field, 2) if field in OPTIONAL else 1
 
 
 def schema_file(version: int) -> str:

@@ -1,7 +1,7 @@
 """The JSON schema of published files, generated from `RunRecord`. `python -m icrl_leaderboards.exchange.schema` writes it.
 
 The schemas lie beside this module as files, one a form, for readers without this package; a test holds them current. Form 1
-has the fields that every run has; form 2 may have the optional ones besides.
+has the fields that every run has; later forms may have the optional ones that they brought, and those before, besides.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from icrl_leaderboards.exchange.aggregates import MEASURES
-from icrl_leaderboards.exchange.document import FIELDS, FORMAT, VERSIONS, schema_file
+from icrl_leaderboards.exchange.document import FIELDS, FORMAT, VERSIONS, form_of, schema_file
 from icrl_leaderboards.runs.record import OPTIONAL, RunHead, RunRecord
 
 _DESCRIPTION = (
@@ -36,7 +36,7 @@ def json_schema(version: int) -> dict[str, Any]:
     run["properties"] = {
         name: _known(each) if name in OPTIONAL else each
         for name, each in run["properties"].items()
-        if version > 1 or name not in OPTIONAL
+        if version >= form_of(name)
     }
     run["required"] = sorted(set(run["properties"]) - OPTIONAL)  # a file has what a constructor may fill in
     measure = {

@@ -32,6 +32,7 @@ from icrl_leaderboards.runs.types import (
     PerEpisode,
     PerEpisodeFractions,
     PerEpisodeLengths,
+    PerStep,
     PerTaskReference,
     RecordError,
     RunId,
@@ -171,6 +172,9 @@ class RunRecord(RunHead):
     """The most that a policy blind to the task can return, per test task."""
     protocol_content: OptionalText = None
     """The protocol's TOML, so that whoever verifies the run needs no file besides it."""
+    step_rewards: PerStep = None
+    """Reward at each step of the first episodes, one row an episode: mean over the test tasks, where 0 stands for a task whose
+    episode is over, so that a row's sum is the mean return of its episode."""
 
     @model_validator(mode="after")
     def _agree_on_axes(self) -> Self:

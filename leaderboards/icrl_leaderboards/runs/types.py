@@ -208,6 +208,10 @@ def _curves(rows: Any, place: str) -> list[list[float]]:
     return [_per_task(row, f"{place}[{index}]") for index, row in enumerate(_row(rows, place))]
 
 
+def _matrix_if_known(rows: Any, place: str) -> list[list[float]] | None:
+    return None if rows is None else _numbers(rows, place)
+
+
 _ROW = Field(min_length=1)
 _Numbers = Annotated[list[float], _ROW]
 _Fractions = Annotated[list[Annotated[float, Field(ge=0, le=1)]], _ROW]
@@ -218,6 +222,7 @@ TaskParameters = Annotated[list[_Numbers], _ROW, _checked_by(_numbers), Axes(("K
 PerEpisode = Annotated[list[_Numbers], _ROW, _checked_by(_numbers), Axes(("K", "E"))]
 PerEpisodeLengths = Annotated[list[_Steps], _ROW, _checked_by(_lengths), Axes(("K", "E"))]
 PerEpisodeFractions = Annotated[list[_Fractions] | None, _checked_by(_fractions), Axes(("K", "E"))]
+PerStep = Annotated[list[_Numbers] | None, _checked_by(_matrix_if_known)]
 Floor = Annotated[list[float], _ROW, _checked_by(_per_task), Axes(("K",)), PerTaskReference()]
 Ceiling = Annotated[list[float | None], _ROW, _checked_by(_per_task_or_none), Axes(("K",)), PerTaskReference()]
 OptionalFloor = Annotated[list[float] | None, _checked_by(_per_task_if_known), Axes(("K",)), PerTaskReference()]

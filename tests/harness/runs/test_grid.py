@@ -41,6 +41,21 @@ def test_all_rows_of_a_protocol_and_nothing_twice(grid, tmp_path):
         assert {run.run_id: run for run in board.runs()} == recorded
 
 
+def test_controls_are_the_same_agents_on_other_rewards(grid, tmp_path):
+    plain = grid("--methods", "toy-method", "--seeds", "0", "--json")
+    found = grid("--methods", "toy-method", "--seeds", "0", "--controls", "--json")
+    assert found.code == 0, found.err
+    row, control = found.document["rows"]
+    assert (row["run_id"], control["method"]) == (plain.document["rows"][0]["run_id"], "toy-method, rewards shuffled")
+    with Leaderboard(tmp_path / "home" / "leaderboard.sqlite") as board:
+        (own,), (shuffled,) = board.runs(run_ids=[row["run_id"]]), board.runs(run_ids=[control["run_id"]])
+    assert shuffled.checkpoint == own.checkpoint  # nothing was trained for it
+    assert shuffled.config["adapt"]["rewards"] == "shuffled"
+    assert shuffled.method == own.method
+    assert shuffled.protocol != own.protocol  # it ranks by itself
+    assert shuffled.blind_ceiling == own.blind_ceiling is not None
+
+
 def test_a_row_is_the_one_that_run_makes(grid, cli, toy):
     found = grid("--methods", "toy-method", "--seeds", "1", "--json")
     alone = cli(

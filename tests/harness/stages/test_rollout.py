@@ -101,6 +101,17 @@ def test_returns_and_lengths_are_exact():
     assert outcome.lengths.tolist() == LENGTHS
 
 
+def test_the_rewards_of_the_first_episodes_stand_step_by_step():
+    """By hand: task 0 plays 2, 3 and 1 steps, task 1 5, 1 and 4, task 2 one step an episode; three tasks share each sum."""
+    outcome = play(Listener(), ScriptedBatch())
+    first = [(1 + 101 + 201) / 3, (2 + 102) / 3, 103 / 3, 104 / 3, 105 / 3]
+    second = [(11 + 111 + 211) / 3, 12 / 3, 13 / 3, 0, 0]
+    third = [(21 + 121 + 221) / 3, 122 / 3, 123 / 3, 124 / 3, 0]
+    np.testing.assert_allclose(outcome.step_rewards, [first, second, third], rtol=1e-12)
+    np.testing.assert_allclose(outcome.step_rewards.sum(axis=1), outcome.returns.mean(axis=0), rtol=1e-12)
+    assert play(Listener(), ScriptedBatch(), episodes=2).step_rewards.shape == (2, 5)
+
+
 def test_the_meter_counts_every_step_of_active_tasks_and_no_other():
     meter, batch, reported = Meter(), ScriptedBatch(), []
     play(Listener(), MeteredBatch(batch, meter), report_steps=reported.append)
@@ -269,3 +280,21 @@ def test_reset_seeds_are_everybodys():
     assert reset_seed(0, TASKS[1], 2) == seeds[(0, "test", 1, 2)]
     assert reset_seed(0, Task((9.0,), "test", 1), 2) == seeds[(0, "test", 1, 2)]
     assert all(0 <= seed < 2**32 for seed in seeds.values())
+
+
+def test_of_discrete_actions_the_largest_is_executed_and_shown():
+    class Scores:
+        def begin(self, setting):
+            self.shown = []
+
+        def act(self, observations):
+            return np.array([[0.2, 7.0], [-1.0, -3.0], [0.5, 0.5]])
+
+        def observe(self, transitions):
+            self.shown.append(transitions.actions.copy())
+
+    agent, batch = Scores(), ScriptedBatch()
+    setting = AdaptationSetting(3, 3, "online", np.random.SeedSequence(0))
+    rollout(agent, batch, dataclasses.replace(SPEC, actions="discrete"), TASKS, setting, lambda task, episode: 0)
+    expected = [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
+    assert all(actions.tolist() == expected for actions in [*batch.actions, *agent.shown])

@@ -10,6 +10,7 @@ import pytest
 
 from icrl_leaderboards.analysis.claims import PAPER_CLAIMS, Claim, Evidence
 from icrl_leaderboards.analysis.claims.claim import below_near, better, longer_is_better, near_oracle
+from icrl_leaderboards.analysis.claims.controls import control_claim
 from icrl_leaderboards.analysis.claims.speed import speed_claim
 from icrl_leaderboards.runs.record import REFERENCES
 from icrl_leaderboards.runs.scores import RunScores
@@ -174,3 +175,27 @@ def test_a_table_that_is_none_is_refused(tmp_path):
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(UsageError, match="bench backbones"):
         speed_claim(tmp_path / "x.json")
+
+
+def with_ceiling(runs, ceiling):
+    return [replace(run, references={**run.references, "blind_ceiling": np.full(TASKS, ceiling)}) for run in runs]
+
+
+@pytest.mark.parametrize(
+    ("level", "holds", "verdict"), [(0.3, True, "reproduced"), (0.8, False, "contradicted"), (0.5, None, "undecided")]
+)
+def test_a_control_is_held_to_the_blind_ceiling(level, holds, verdict):
+    """The ceiling is 0.5 and the oracle 1: a score of 0.3 is −0.4 on that scale, one of 0.8 is 0.6."""
+    finding = control_claim(with_ceiling(rows("dpt-mamba", level, noise=0.2), 0.5)).judge([])
+    (evidence,) = finding.evidence
+    assert evidence.holds is holds
+    assert evidence.value == pytest.approx((level - 0.5) / 0.5, abs=0.15)
+    assert finding.verdict == verdict
+
+
+def test_a_control_without_a_ceiling_or_of_other_settings_decides_nothing():
+    (evidence,) = control_claim(rows("dpt-mamba", 0.3)).judge([]).evidence
+    assert (evidence.holds, evidence.missing) == (None, "no blind ceiling known for dpt-mamba")
+    assert control_claim([]).judge([]).verdict == "undecided"
+    changed = with_ceiling(rows("dpt-mamba", 0.9, variant={"method.updates": 9}), 0.5)
+    assert control_claim(changed).judge([]).verdict == "undecided"

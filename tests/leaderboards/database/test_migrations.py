@@ -23,7 +23,7 @@ from icrl_registry.errors import BenchError
 FOLDER = Path(__file__).parent / "schemas"
 #: What records of later versions hold and earlier ones did not.
 ADDED_FIELDS = {1: {"source_curves": []}}
-PAST_STUDIES = {2: ["width"]}
+PAST_STUDIES = {2: ["width"], 3: ["width"]}
 PAST = range(1, SCHEMA_VERSION)
 
 

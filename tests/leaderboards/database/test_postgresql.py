@@ -162,6 +162,7 @@ def test_an_older_schema_is_brought_up_to_date(url, board, make_record):
             "ALTER TABLE tasks DROP COLUMN blind_ceiling",
             "ALTER TABLE episodes DROP COLUMN success",
             "ALTER TABLE runs DROP COLUMN protocol_content",
+            "ALTER TABLE runs DROP COLUMN step_rewards",
             "UPDATE schema_version SET version = 1",
         ):
             connection.execute(text(statement))

@@ -19,7 +19,13 @@ from icrl_leaderboards.exchange.reading import PublishedRunError, read_published
 from icrl_leaderboards.exchange.schema import schema_text
 from icrl_leaderboards.runs.record import RunRecord
 
-OPTIONAL_FIELDS = {"success": [[0.0, 0.5, 1.0]] * 2, "blind_ceiling": [-9.0, -8.5], "protocol_content": 'id = "é"'}
+OPTIONAL_FIELDS = {
+    "success": [[0.0, 0.5, 1.0]] * 2,
+    "blind_ceiling": [-9.0, -8.5],
+    "protocol_content": 'id = "é"',
+    "step_rewards": [[-1.0, -0.5, 0.0], [-0.25, 0.125, 0.0]],
+}
+BROUGHT_BY = {"success": 2, "blind_ceiling": 2, "protocol_content": 2, "step_rewards": 3}
 
 
 def published_schema(version):
@@ -57,7 +63,7 @@ def test_hostile_names_come_back_from_their_file(make_record, hostile_name, tmp_
 def test_the_published_schema_is_that_of_the_record(version):
     said = "`python -m icrl_leaderboards.exchange.schema` writes it"
     assert published_schema(version) == schema_text(version), said
-    optional = set(OPTIONAL_FIELDS) if version > 1 else set()
+    optional = {name for name, form in BROUGHT_BY.items() if form <= version}
     fields = {field.name for field in dataclasses.fields(RunRecord)} - set(OPTIONAL_FIELDS)
     run = json.loads(published_schema(version))["properties"]["run"]
     assert set(run["properties"]) == fields | optional
@@ -65,21 +71,22 @@ def test_the_published_schema_is_that_of_the_record(version):
 
 
 @pytest.mark.parametrize("name", OPTIONAL_FIELDS)
-def test_a_run_with_an_optional_field_is_of_form_2(make_record, tmp_path, name):
+def test_a_run_with_an_optional_field_is_of_the_form_that_brought_it(make_record, tmp_path, name):
+    form = BROUGHT_BY[name]
     record = make_record(num_tasks=2, num_episodes=3, **{name: OPTIONAL_FIELDS[name]})
     document = to_document(record)
-    assert document["version"] == 2
-    jsonschema.validate(document, json.loads(published_schema(2)))
+    assert document["version"] == form
+    jsonschema.validate(document, json.loads(published_schema(form)))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**document, "version": 1}, json.loads(published_schema(1)))
+        jsonschema.validate({**document, "version": form - 1}, json.loads(published_schema(form - 1)))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate({**document, "run": {**document["run"], name: None}}, json.loads(published_schema(2)))
+        jsonschema.validate({**document, "run": {**document["run"], name: None}}, json.loads(published_schema(form)))
     path = tmp_path / "run.json"
     path.write_bytes(to_bytes(record))
     published = read_published(path)
     assert published.record == record
     assert not any(published.mismatches().values())
-    path.write_bytes(to_bytes(record).replace(b'"version": 2', b'"version": 1'))
+    path.write_bytes(to_bytes(record).replace(b'"version": %d' % form, b'"version": 1'))
     assert read_published(path).mismatches()["form"]
 
 
@@ -156,7 +163,7 @@ def test_the_checksum_is_computed_as_the_schema_says(make_record):
 
 def test_a_newer_form_is_refused_with_words(make_record, tmp_path):
     path = tmp_path / "run.json"
-    path.write_bytes(to_bytes(make_record()).replace(b'"version": 1', b'"version": 3'))
+    path.write_bytes(to_bytes(make_record()).replace(b'"version": 1', b'"version": 4'))
     with pytest.raises(PublishedRunError, match="newer icrl-bench") as caught:
         read_published(path)
     assert "upgrade" in caught.value.hint

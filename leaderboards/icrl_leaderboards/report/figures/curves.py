@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from icrl_leaderboards.drawing import AXIS, MUTED
-from icrl_leaderboards.report.figures import FigureData
+from icrl_leaderboards.report.figures import FigureData, within
 from icrl_leaderboards.report.figures.adaptation import (
     Curve,
     CurvePlot,
@@ -24,10 +24,10 @@ _SIZES = {"full": (4.4, 3.0), "small": (3.4, 2.3)}
 
 
 def figures(data: FigureData) -> list[Figure]:
-    """Return by episode and, where the source's curve is known, by environment steps beside it."""
+    """Return by episode; by environment steps, beside the source, and by step within the first episodes, where known."""
     steps = steps_plot(data.table, data.styles, data.records)
     by_episode = curve_figure(episode_plot(data.table, data.styles), data.name)
-    return [by_episode, *([curve_figure(steps, f"{data.name}-steps")] if steps else [])]
+    return [by_episode, *([curve_figure(steps, f"{data.name}-steps")] if steps else []), *within.figures(data)]
 
 
 def curve_figure(plot: CurvePlot, name: str, size: str = "full") -> Figure:
