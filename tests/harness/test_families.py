@@ -80,3 +80,16 @@ def test_more_tasks_than_a_family_has_are_refused_with_what_to_write(third_party
     assert done.code == 2
     assert "two-ends-v1 has 2 tasks, but 45 different ones are asked for" in done.error["message"]
     assert 'validation = "train"' in done.error["hint"]
+
+
+def test_a_run_refuses_what_the_check_refuses_before_anything_is_collected(
+    third_party: None, cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    families = pytest.importorskip("icrl_third_party.families")
+    monkeypatch.setattr(families.SwitchedMotor, "varies", ("reward",))
+    done = cli("run", "-m", "best-so-far", "-e", "switched-motor", "--json")
+    assert done.code == 4
+    assert "breaks its contract (hides_its_task)" in done.error["message"]
+    assert "the task shows" in done.error["message"]
+    assert "icrl-bench plugins check switched-motor-v1" in done.error["hint"]
+    assert not list((tmp_path / "home").rglob("history.safetensors"))
