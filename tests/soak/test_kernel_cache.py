@@ -1,9 +1,13 @@
-"""A compiled kernel's file, damaged in every way: compiled anew with one warning, and the numbers stay the same."""
+"""A compiled kernel's file, damaged in every way: compiled anew with one warning, and the numbers stay the same.
+
+What is loaded is machine code: a file that belongs to another kernel is as bad as one that was changed.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -107,4 +111,15 @@ def test_a_damaged_kernel_is_compiled_anew(kernels: Kernels, size: Size, ledger:
             ledger.note(f"{path.name}, {what}", problem(kernels, None if content in (None, whole) else path))
             path.write_bytes(whole)
     assert kernels.files() == paths, "temporary files stay"
+    ledger.settle()
+
+
+def test_a_kernel_in_anothers_place_is_compiled_anew(kernels: Kernels, ledger: Ledger):
+    kernels.run()
+    first, second = kernels.files()
+    for one, other in ((first, second), (second, first)):
+        whole = one.read_bytes()
+        shutil.copy(other, one)
+        ledger.note(f"{other.name} as {one.name}", problem(kernels, one))
+        one.write_bytes(whole)
     ledger.settle()

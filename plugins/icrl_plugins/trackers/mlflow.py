@@ -1,4 +1,4 @@
-"""MLflow: a run there for each run here, in the experiment `icrl-bench`. `MLFLOW_TRACKING_URI` names a server, or a file is used."""
+"""MLflow: a run there for each run here, in one experiment. `MLFLOW_TRACKING_URI` names a server, or a file is used."""
 
 from __future__ import annotations
 

@@ -10,11 +10,20 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from icrl_registry.configuration import ComponentConfig
+from icrl_registry.contracts import Split
 from icrl_registry.errors import UsageError
 
 
@@ -22,17 +31,38 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SplitPlan(_Frozen):
-    """How the tasks of one environment are drawn, and the hash that the drawn ones must have."""
+Rows = tuple[tuple[float, ...], ...]
+"""Tasks that a protocol lists, each by its parameters."""
 
-    seed: int = Field(description="seed of the draw")
-    train: int = Field(ge=1, description="training tasks")
-    validation: int = Field(5, ge=1, description="validation tasks")
-    test: int = Field(10, ge=1, description="test tasks, never seen before adaptation")
-    minimum_distance: float = Field(
-        0.0, ge=0, description="least distance between any two tasks, in the environment's unit"
+
+class SplitPlan(_Frozen):
+    """The tasks of one environment: how many are drawn, or which they are, and the hash that they must have."""
+
+    seed: int = Field(0, description="seed of the draw")
+    train: Annotated[int, Field(ge=1)] | Rows | Literal["all"] = Field(
+        description="training tasks: how many are drawn, or a list of them, or all of a finite family"
     )
-    sha256: str | None = Field(None, description="hash of the drawn tasks; checked at every load if given")
+    validation: Annotated[int, Field(ge=1)] | Rows | Literal["all", "train"] = Field(
+        5, description="validation tasks: as above, or those of train"
+    )
+    test: Annotated[int, Field(ge=1)] | Rows | Literal["all", "train"] = Field(
+        10, description="test tasks, never seen before adaptation unless they are those of train"
+    )
+    minimum_distance: float = Field(
+        0.0, ge=0, description="least distance of a drawn task from any other, in the environment's unit"
+    )
+    sha256: str | None = Field(None, description="hash of the tasks; checked at every load if given")
+
+    @model_validator(mode="after")
+    def _lists_hold_tasks(self) -> Self:
+        if () in (self.train, self.validation, self.test):
+            raise ValueError("a list of tasks is empty; write each task's parameters, such as [[1.0], [-1.0]]")
+        return self
+
+    def asked_for(self, split: Split) -> int | Rows | str:
+        """What the plan says of one split."""
+        asked: int | Rows | str = getattr(self, split)
+        return asked
 
 
 class CollectConfig(ComponentConfig):

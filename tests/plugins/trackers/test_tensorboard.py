@@ -8,8 +8,9 @@ pytest.importorskip("tensorboard")
 
 
 def test_event_files(follow, tmp_path):
-    from icrl_plugins.trackers.tensorboard import TensorBoard
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from icrl_plugins.trackers.tensorboard import TensorBoard
 
     follow(TensorBoard(tmp_path))
     events = EventAccumulator(str(tmp_path / "0123456789abcdef")).Reload()

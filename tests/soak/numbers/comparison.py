@@ -68,7 +68,9 @@ def values_and_gradients(
     for tensor in tensors[case.fixed :]:
         tensor.requires_grad_()
     out = operation(*tensors)
-    gradients = torch.autograd.grad(out, tensors[case.fixed :], direction.to(out.dtype), allow_unused=True)
+    gradients: tuple[Tensor | None, ...] = (None,) * (len(tensors) - case.fixed)
+    if out.requires_grad:  # of no step at all the state is the zero that it began with
+        gradients = torch.autograd.grad(out, tensors[case.fixed :], direction.to(out.dtype), allow_unused=True)
     zeros = (torch.zeros_like(tensor) for tensor in tensors[case.fixed :])
     return [out.detach(), *(given if zero is None else zero for zero, given in zip(gradients, zeros, strict=True))]
 

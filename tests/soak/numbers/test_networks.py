@@ -18,7 +18,7 @@ from icrl_plugins.networks.stacked_layers import StackedLayerNorm, StackedLinear
 from icrl_plugins.randomness.task_streams import TaskStreams
 
 from ..ledger import Ledger, Size
-from .comparison import LENGTHS, Case, Draw, compare
+from .comparison import Case, Draw, compare
 
 Tensor = torch.Tensor
 KINDS = {"relu": (nn.ReLU, False), "tanh": (nn.Tanh, False), "normalised": (nn.ReLU, True)}
@@ -86,7 +86,7 @@ def dense(kind: str, draw: Draw, batch: int, length: int, width: int) -> Case:
 
 
 def test_gru_as_the_formula(size: Size, ledger: Ledger):
-    compare("gru", gru, size, ledger, lengths=LENGTHS[1:], batches=(1, 2, 31, 33))
+    compare("gru", gru, size, ledger, batches=(0, 1, 2, 31, 33))
 
 
 @pytest.mark.parametrize("kind", KINDS)

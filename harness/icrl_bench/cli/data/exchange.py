@@ -53,7 +53,7 @@ def import_(
     place = store.path(imports.KIND, content)
     covered = _covered(environment, environment_id, chosen, data)
     if json_:
-        document = {"content": content, "environment": environment_id, "path": str(place)}
+        document: dict[str, Any] = {"content": content, "environment": environment_id, "path": str(place)}
         document |= {"histories": len(data.histories), "env_steps": sum(each.num_steps for each in data.histories)}
         typer.echo(json.dumps({**document, "protocol": chosen.id, "tasks": covered}))
         return

@@ -115,8 +115,8 @@ def _find(name: str, kind: str | None) -> tuple[Plugin, Plugin | None]:
         try:
             method, backbone = resolve_method(name)
         except UsageError:
-            method = backbone = None
-        if method is None or backbone is None:
+            backbone = None
+        if backbone is None:
             raise
         return load("method", method.name), load("backbone", backbone.name)
 

@@ -1,4 +1,4 @@
-"""Which plugin a command is about, and tables of plugins."""
+"""Which plugin a command is about."""
 
 from __future__ import annotations
 

@@ -53,6 +53,7 @@ def run(
         typer.echo(_plan_text(description), err=True)
 
     board = place.open()
+    board.reach()
     with (
         stdout_for_the_result(),
         where.hooks(store) as hooks,
