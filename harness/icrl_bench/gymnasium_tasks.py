@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import batch_space
 
+from icrl_registry.actions import executed, one_hot
 from icrl_registry.contracts import Array, Environment, Task
 from icrl_registry.errors import UsageError
 
@@ -101,7 +102,7 @@ class TaskVector(gymnasium.vector.VectorEnv[Any, Any, Any]):
     metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012, Gymnasium's form
 
     def __init__(self, family: Environment, tasks: Sequence[Parameters]) -> None:
-        self.tasks = list(tasks)
+        self.tasks, self._spec = list(tasks), family.spec
         self.num_envs = len(self.tasks)
         single = family.make(Task(self.tasks[0]))
         self.single_observation_space, self.single_action_space = single.observation_space, single.action_space
@@ -128,8 +129,8 @@ class TaskVector(gymnasium.vector.VectorEnv[Any, Any, Any]):
 
     def step(self, actions: Array) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         playing = ~self._ended
-        clipped = np.clip(np.asarray(actions, dtype=np.float32), -1.0, 1.0)
-        step = self._batch.step(clipped, playing)
+        rows = one_hot(actions, self._spec.action_size) if self._spec.actions == "discrete" else np.asarray(actions)
+        step = self._batch.step(executed(rows.astype(np.float32), self._spec), playing)
         observations = np.array(step.observations)
         for row in map(int, np.flatnonzero(self._ended)):
             observations[row] = self._batch.reset(row, self._drawn())

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.runs.record import RunRecord
     from icrl_leaderboards.runs.scores import RunScores
-    from icrl_registry.contracts import FloatArray, LearningHistory, Split, Track
+    from icrl_registry.contracts import LearningHistory, Split, Track
+    from icrl_registry.policies import LoadedAgent
     from icrl_registry.testing.conformance import CheckResult
 
+FrameLibrary = Literal["pandas", "polars"]
 Settings = Mapping[str, Any]
 """Settings by dotted key, as `--set` takes them: `{"method.updates": 100}`."""
 
@@ -34,12 +36,14 @@ def plan(
     method: str,
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     track: Track = "online",
     device: str = "cpu",
     settings: Settings | None = None,
 ) -> Plan:
     """Resolves names, settings and tasks; runs nothing. `plan.config` has every setting, `plan.tasks` every task.
+
+    Without a protocol it is laptop's newest version, or the environment's own where laptop doesn't name it.
 
     >>> icrl_bench.plan("ad-mamba", "reacher-goal", protocol="smoke").environment_id
     'reacher-goal-v1'
@@ -48,16 +52,16 @@ def plan(
         UsageError, UnknownNameError: a name, key or value that does not exist. PluginError: a broken plugin.
     """
     from icrl_bench.planning import Request, make_plan
-    from icrl_registry.protocols.loading import load_protocol
+    from icrl_registry.protocols.loading import protocol_for
 
-    return make_plan(Request(method, env, load_protocol(protocol), _nested(settings), device, track))
+    return make_plan(Request(method, env, protocol_for(env, protocol), _nested(settings), device, track))
 
 
 def run(
     method: str,
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     seeds: Sequence[int] | None = None,
     track: Track = "online",
     device: str = "cpu",
@@ -110,7 +114,7 @@ def grid(
 def load_histories(
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     split: Split = "train",
     settings: Settings | None = None,
     home: Path | str | None = None,
@@ -133,53 +137,16 @@ def load_histories(
     if missing:
         raise UsageError(
             f"{len(missing)} of {len(made.tasks[split])} {split} histories of {made.environment_id} are not there",
-            f"`icrl-bench run --method task-blind --env {env} --protocol {protocol}` collects them",
+            f"`icrl-bench run --method task-blind --env {env} --protocol {made.request.protocol.id}` collects them",
         )
     return [collect.read(store).history(task) for task in made.tasks[split]]
-
-
-@dataclass
-class LoadedAgent:
-    """A trained method that acts in any loop: one task at a time, or K side by side."""
-
-    agent: Any
-    num_tasks: int
-
-    def act(self, observations: Any) -> FloatArray:
-        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1]."""
-        import numpy as np
-
-        rows = np.asarray(observations, dtype=np.float32).reshape(self.num_tasks, -1)
-        actions = np.clip(np.asarray(self.agent.act(rows), dtype=np.float32), -1.0, 1.0)
-        return cast("FloatArray", actions[0] if np.ndim(observations) == 1 else actions)
-
-    def observe(
-        self, observation: Any, action: Any, reward: Any, next_observation: Any, terminated: Any, truncated: Any
-    ) -> None:
-        """What one step of every task brought; shapes as `act` has them, numbers where there is one task."""
-        import numpy as np
-
-        from icrl_registry.contracts import Transitions
-
-        count = self.num_tasks
-        self.agent.observe(
-            Transitions(
-                observations=np.asarray(observation, dtype=np.float32).reshape(count, -1),
-                actions=np.asarray(action, dtype=np.float32).reshape(count, -1),
-                rewards=np.asarray(reward, dtype=np.float32).reshape(count),
-                next_observations=np.asarray(next_observation, dtype=np.float32).reshape(count, -1),
-                terminated=np.asarray(terminated, dtype=np.bool_).reshape(count),
-                truncated=np.asarray(truncated, dtype=np.bool_).reshape(count),
-                active=np.ones(count, dtype=np.bool_),
-            )
-        )
 
 
 def load_agent(
     method: str,
     env: str,
     *,
-    protocol: str = "laptop",
+    protocol: str | None = None,
     seed: int = 0,
     num_tasks: int = 1,
     num_episodes: int | None = None,
@@ -200,65 +167,75 @@ def load_agent(
     from icrl_bench.stages.train import Train
     from icrl_registry.contracts import AdaptationSetting
     from icrl_registry.errors import UsageError
+    from icrl_registry.policies import LoadedAgent
 
     made, store = plan(method, env, protocol=protocol, settings=settings), _store(home)
     train = Train(made, seed)
     if not train.done(store):
         raise UsageError(
             f"{method} was not trained on {made.environment_id} with seed {seed}",
-            f"`icrl-bench run --method {method} --env {env} --protocol {protocol} --seeds {seed}` trains it",
+            f"`icrl-bench run --method {method} --env {env} --protocol {made.request.protocol.id} --seeds {seed}` trains it",
         )
-    agent = made.make_method().agent(train.read(store), made.make_environment().spec, "cpu")
+    spec = made.make_environment().spec
+    agent = made.make_method().agent(train.read(store), spec, "cpu")
     agent.begin(AdaptationSetting(num_tasks, num_episodes or made.adapt.episodes, "online", agent_seed(seed)))
-    return LoadedAgent(agent, num_tasks)
+    return LoadedAgent(agent, num_tasks, spec)
 
 
 @dataclass(frozen=True)
 class Board:
-    """The rows of a leaderboard."""
+    """The rows of a leaderboard.
+
+    >>> board = icrl_bench.leaderboard()
+    >>> [record.method for record in board.records(environment="reacher-goal-v1")]
+    ['ad-gru', …]
+    """
 
     board: Leaderboard
 
     def records(self, **filters: Any) -> list[RunRecord]:
-        """Whole runs; filters are `environment`, `method`, `protocol`, `track`, `seed`."""
+        """Whole runs; filters are `environment`, `method`, `protocol`, `track`, `seed`.
+
+        >>> board.records(method="ad-gru", seed=0)[0].returns
+        [[-12.1, …], …]
+        """
         return self.board.runs(**filters)
 
     def scores(self, **filters: Any) -> list[RunScores]:
-        """The runs' numbers as arrays; filters as `records`."""
+        """The runs' numbers as arrays; filters as `records`.
+
+        >>> board.scores(method="ad-gru")[0].returns.shape
+        (10, 20)
+        """
         return self.board.scores(**filters)
 
-    def frame(self, **filters: Any) -> Any:
-        """Every episode as a pandas data frame: environment, method, protocol, track, seed, task, episode, return, length.
+    def frame(self, library: FrameLibrary = "pandas", **filters: Any) -> Any:
+        """Every episode as a data frame of pandas or Polars; filters as `records`.
+
+        Columns: environment, method, protocol, track, seed, run_id, task, episode, return, length.
+
+        >>> board.frame(environment="reacher-goal").groupby(["method", "episode"])["return"].mean()
+        >>> board.frame("polars").group_by("method", "episode").mean()
 
         Raises:
-            UsageError: pandas is not installed.
+            UsageError: the library is not installed, or is another one.
         """
-        from icrl_registry.errors import UsageError
+        return _frame(_episodes(self.records(**filters)), library)
 
-        try:
-            import pandas as pd
-        except ImportError as error:
-            raise UsageError("a data frame needs pandas", "pip install pandas") from error
-        rows = [
-            (*head, label, episode, value, length)
-            for run in self.records(**filters)
-            for head in [(run.environment, run.method, run.protocol, run.track, run.seed, run.run_id)]
-            for label, returns, lengths in zip(run.task_labels, run.returns, run.episode_lengths, strict=True)
-            for episode, (value, length) in enumerate(zip(returns, lengths, strict=True))
-        ]
-        columns = [
-            "environment",
-            "method",
-            "protocol",
-            "track",
-            "seed",
-            "run_id",
-            "task",
-            "episode",
-            "return",
-            "length",
-        ]
-        return pd.DataFrame(rows, columns=columns)
+    def runs(self, library: FrameLibrary = "pandas", **filters: Any) -> Any:
+        """One row a run as a data frame: what `run --json` prints, without what is longer than a number or a word.
+
+        >>> board.runs().sort_values("normalised_score")[["method", "environment", "seed", "normalised_score"]]
+
+        Raises:
+            UsageError: as `frame`.
+        """
+        from icrl_leaderboards.analysis.summary import summarise_run
+
+        rows = [summarise_run(record) for record in self.records(**filters)]
+        plain = [{name: value for name, value in row.items() if not isinstance(value, list | dict)} for row in rows]
+        names = dict.fromkeys(name for row in plain for name in row)
+        return _frame({name: [row.get(name) for row in plain] for name in names}, library)
 
 
 def leaderboard(location: Path | str | None = None, *, home: Path | str | None = None) -> Board:
@@ -282,6 +259,33 @@ def check(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> li
     from icrl_registry.testing.conformance import run_checks
 
     return run_checks(load(kind, name), settings)
+
+
+def _episodes(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """Every episode of the runs, by column."""
+    names = ("environment", "method", "protocol", "track", "seed", "run_id", "task", "episode", "return", "length")
+    rows = [
+        (*head, label, episode, value, length)
+        for run in records
+        for head in [(run.environment, run.method, run.protocol, run.track, run.seed, run.run_id)]
+        for label, returns, lengths in zip(run.task_labels, run.returns, run.episode_lengths, strict=True)
+        for episode, (value, length) in enumerate(zip(returns, lengths, strict=True))
+    ]
+    return {name: [row[place] for row in rows] for place, name in enumerate(names)}
+
+
+def _frame(columns: Mapping[str, list[Any]], library: str) -> Any:
+    """A data frame of pandas or Polars."""
+    from importlib import import_module
+
+    from icrl_registry.errors import UsageError
+
+    if library not in ("pandas", "polars"):
+        raise UsageError(f"no data frames of {library!r}", 'write "pandas" or "polars"')
+    try:
+        return import_module(library).DataFrame(dict(columns))
+    except ImportError as error:
+        raise UsageError(f"a data frame needs {library}", f"pip install {library}") from error
 
 
 def _store(home: Path | str | None) -> Store:

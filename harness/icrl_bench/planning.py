@@ -8,6 +8,7 @@ older artefacts.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, cast
@@ -15,14 +16,17 @@ from typing import Any, cast
 from icrl_bench.artefacts.store import address_of
 from icrl_registry.configuration import ComponentConfig, build_config, merge
 from icrl_registry.contracts import Backbone, Environment, Method, Source, Split, Task, Track
-from icrl_registry.discovery import Plugin, load, resolve_method
-from icrl_registry.errors import UsageError
+from icrl_registry.discovery import Plugin, list_plugins, load, resolve_method
+from icrl_registry.errors import PluginError, UsageError
 from icrl_registry.protocols.loading import list_protocols
 from icrl_registry.protocols.model import AdaptConfig, CollectConfig, Protocol
 from icrl_registry.protocols.splits import draw_tasks, spread_evenly
 
 #: Settings in these sections change what all methods are measured on, so the row leaves the protocol's ranking.
 PROTOCOL_SECTIONS = ("environment", "source", "collect", "adapt")
+
+#: Settings of the protocol's source that hold for any other one that is put in its place: environment steps a task.
+BUDGET = ("total_steps",)
 
 #: What the control of a row changes: its agents are shown another task's rewards. Training doesn't depend on it.
 CONTROL: dict[str, dict[str, Any]] = {"adapt": {"rewards": "shuffled"}}
@@ -88,6 +92,19 @@ class Plan:
         return cast(Method, self.method.plugin.component(self.method.config, build))
 
     @property
+    def source_note(self) -> str:
+        """In words, what of the protocol's settings holds for a source that is not the protocol's; empty if it is."""
+        plan, name = self.request.protocol.plan_for(self.environment_id), self.source.plugin.entry.name
+        if name == plan.source:
+            return ""
+        own = plan.settings.get("source", {})
+        kept = _kept_settings(own, self.source.plugin)
+        dropped = sorted(set(own) - set(kept))
+        words = ", ".join(f"{key} = {value}" for key, value in kept.items()) or "nothing"
+        rest = f", drops {', '.join(dropped)}" if dropped else ""
+        return f"{name} instead of {plan.source}: keeps {words} of the protocol's settings{rest}"
+
+    @property
     def replays_source(self) -> bool:
         """Whether the row is the source's recorded runs on the test tasks: then no run seed enters it."""
         return bool(self.method.plugin.component.adaptation == "source")
@@ -120,12 +137,22 @@ class Plan:
         """
         protocol = self.request.protocol
         changed: dict[str, Any] = {
-            name: dict(table) for name, table in self.request.overrides.items() if name in PROTOCOL_SECTIONS and table
+            name: self._addressed(name, table)
+            for name, table in self.request.overrides.items()
+            if name in PROTOCOL_SECTIONS and table
         }
         if protocol.id not in list_protocols():
             content = protocol.model_dump(mode="json", include={"data_seed", "method", "backbone"})
             changed["protocol"] = {**content, "plan": protocol.plan_for(self.environment_id).model_dump(mode="json")}
         return _marked(protocol.id, changed)
+
+    def _addressed(self, section: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        """A section's settings without those that say where something lies; what they stand for is in their place."""
+        config = {"environment": self.environment.config, "source": self.source.config}.get(section)
+        places = [name for name, field in type(config).model_fields.items() if field.exclude] if config else []
+        if config is None or not set(places) & set(table):
+            return dict(table)
+        return {**{key: table[key] for key in table if key not in places}, **config.model_dump(mode="json")}
 
     @property
     def variant(self) -> dict[str, Any]:
@@ -176,7 +203,7 @@ def make_plan(request: Request) -> Plan:
     base = protocol.settings_for(environment_id, method_entry.name, backbone_entry.name if backbone_entry else None)
     source_name = str(request.overrides.get("source", {}).get("name", environment_plan.source))
     if source_name != environment_plan.source:
-        base["source"] = {}  # the protocol's settings are for its own source
+        base["source"] = _kept_settings(base.get("source", {}), load("source", source_name))
     settings = merge(base, request.overrides)
     if settings.get("backbone") and backbone_entry is None:
         raise UsageError(
@@ -191,6 +218,7 @@ def make_plan(request: Request) -> Plan:
     method = component("method", load("method", method_entry.name))
     _check_track(request.track, method.plugin)
     source = load("source", source_name)
+    _check_actions(environment_part, method.plugin, source)
     adapt = build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
     _check_interventions(adapt, method, len(tasks["test"]))
     return Plan(
@@ -205,6 +233,11 @@ def make_plan(request: Request) -> Plan:
     )
 
 
+def _kept_settings(settings: Mapping[str, Any], source: Plugin) -> dict[str, Any]:
+    """What another source takes over of the settings of the protocol's own: the budget alone, where it has one."""
+    return {key: settings[key] for key in BUDGET if key in settings and key in source.component.Config.model_fields}
+
+
 def control_label(protocol_id: str) -> str:
     """The protocol label of the rows of `grid --controls`, for a protocol that comes with the package or a plugin."""
     return _marked(protocol_id, CONTROL)
@@ -216,6 +249,29 @@ def _marked(protocol_id: str, changed: Mapping[str, Any]) -> str:
 
 def _component(section: str, plugin: Plugin, settings: Settings) -> Component:
     return Component(plugin, build_config(plugin.component.Config, settings.get(section, {}), section))
+
+
+def _check_actions(environment: Component, method: Plugin, source: Plugin) -> None:
+    """That method and source learn the environment's kind of actions; a method that replays its source learns none."""
+    kind = environment.plugin.component(environment.config).spec.actions
+    learners = [source] if method.component.adaptation == "source" else [method, source]
+    for learner in learners:
+        if kind not in learner.component.action_kinds:
+            able = [name for name, component in _loadable(learner.entry.kind) if kind in component.action_kinds]
+            raise UsageError(
+                f"{environment.plugin.entry.name} has {kind} actions, which the {learner.entry.kind} "
+                f"{learner.entry.name} doesn't learn",
+                f"{learner.entry.kind}s that do: {', '.join(able) or 'none is installed'}",
+            )
+
+
+def _loadable(kind: str) -> list[tuple[str, Any]]:
+    """Names and classes of the installed plugins of a kind, without those that are broken."""
+    found = []
+    for entry in list_plugins(kind):
+        with suppress(PluginError):
+            found.append((entry.name, load(kind, entry.name).component))
+    return found
 
 
 def _check_interventions(adapt: AdaptConfig, method: Component, num_tasks: int) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from icrl_registry.actions import action_numbers, is_discrete
 from icrl_registry.arrays import Array, BoolArray, FloatArray
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class BatchedEnvironment(Protocol):
 
     @abstractmethod
     def step(self, actions: FloatArray, active: BoolArray) -> BatchedStep:
-        """Steps the rows where `active` (K,) holds with `actions` (K, A) in [-1, 1]."""
+        """Steps the rows where `active` (K,) holds with `actions` (K, A) in [-1, 1], or that choose one of A actions."""
 
     @abstractmethod
     def close(self) -> None:
@@ -67,6 +68,7 @@ class SequentialBatch(BatchedEnvironment):
         if shape is None:
             raise ValueError("observations must be a Box")
         self._last = np.zeros((self.num_tasks, *shape), dtype=np.float32)  # (K, O)
+        self._discrete = is_discrete(self.environments[0].action_space)
 
     def reset(self, row: int, seed: int) -> FloatArray:
         observation, _ = self.environments[row].reset(seed=seed)
@@ -78,8 +80,9 @@ class SequentialBatch(BatchedEnvironment):
         terminated = np.zeros(self.num_tasks, dtype=np.bool_)
         truncated = np.zeros(self.num_tasks, dtype=np.bool_)
         successes = np.full(self.num_tasks, np.nan, dtype=np.float32)
+        chosen = action_numbers(actions) if self._discrete else actions
         for row in np.flatnonzero(active):
-            observation, rewards[row], terminated[row], truncated[row], info = self.environments[row].step(actions[row])
+            observation, rewards[row], terminated[row], truncated[row], info = self.environments[row].step(chosen[row])
             self._last[row] = observation
             if terminated[row] or truncated[row]:
                 successes[row] = info.get("success", np.nan)

@@ -49,7 +49,7 @@ def build_config(config_type: type[Config], settings: Mapping[str, Any], section
         field = fields.get(str(first["loc"][0])) if first["loc"] else None
         about = f" ({field.description})" if field is not None and field.description else ""
         raise UsageError(
-            f"{section}.{key} = {first.get('input')!r}: {first['msg']}",
+            f"{section}.{key} = {first.get('input')!r}: {first['msg']}" if key else f"{section}: {first['msg']}",
             f"set it with --set {section}.{key}=VALUE{about}" if key else "check the combination of values",
         ) from error
 

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 
 import numpy as np
 
+from icrl_registry.actions import CONTINUOUS
+from icrl_registry.actions import ActionKind as ActionKind
 from icrl_registry.arrays import Array as Array
 from icrl_registry.arrays import BoolArray as BoolArray
 from icrl_registry.arrays import FloatArray as FloatArray
@@ -57,20 +59,25 @@ class Task:
 
 @dataclass(frozen=True)
 class EnvironmentSpec:
-    """The sizes that a method needs to build its networks. It says nothing about any task."""
+    """What a method needs to know to build its networks. It says nothing about any task."""
 
     id: str
     observation_size: int  # O
-    action_size: int  # A
+    action_size: int  # A: components of a continuous action, or how many discrete ones there are
     horizon: int  # H, the number of steps after which an episode is truncated
+    actions: ActionKind = "continuous"
+    """What a row of A numbers means: a point of [-1, 1]ᴬ, or a choice of one of A actions (`icrl_registry.actions`)."""
+    observation_values: tuple[int, ...] = ()
+    """Of an environment with finitely many observations, how many values each component has, (O,): whole numbers from 0.
+    Empty, the default: real numbers."""
 
 
 @runtime_checkable
 class Environment(Protocol):
     """A family of tasks that share a body. The task is in neither the observation nor `info`: it must be inferred.
 
-    `make` returns a Gymnasium environment with float32 observations `Box(O,)`, actions `Box(-1, 1, (A,))` and a time limit
-    of `spec.horizon` steps; its `reset` never resamples the task.
+    `make` returns a Gymnasium environment with float32 observations `Box(O,)`, actions `Box(-1, 1, (A,))` or, where
+    `spec.actions` says so, `Discrete(A)`, and a time limit of `spec.horizon` steps; its `reset` never resamples the task.
     """
 
     Config: ClassVar[type[ComponentConfig]]
@@ -105,12 +112,22 @@ class Environment(Protocol):
         """A Gymnasium environment of this one task."""
 
     def sample_training_parameters(self, count: int, generator: np.random.Generator) -> Array:
-        """The training tasks, (count, P). Override to stratify; by default `count` independent draws."""
+        """The training tasks, (count, P). Override to stratify; by default `count` independent draws, or draws without
+        repeats of a family that lists its tasks."""
+        every = self.all_task_parameters()
+        if every is not None and count <= len(every):
+            drawn: Array = every[generator.permutation(len(every))[:count]]
+            return drawn
         return np.stack([self.sample_task_parameters(generator) for _ in range(count)])
+
+    def all_task_parameters(self) -> Array | None:
+        """Every task of a finite family, (N, P) float64, each once; None, the default: they cannot be listed."""
+        return None
 
     def num_tasks(self) -> int | None:
         """How many tasks the family has; None, the default: more than can be counted. Draws of a finite one repeat."""
-        return None
+        every = self.all_task_parameters()
+        return None if every is None else len(every)
 
     def task_distance(self, first: Array, second: Array) -> float:
         """How far apart two tasks are, in the unit of the protocol's `minimum_distance`; Euclidean by default."""
@@ -136,7 +153,7 @@ class LearningHistory:
     """All transitions of one source run on one task, in order, as S parallel streams of T steps each.
 
     A stream is what one of the source's parallel environments saw. `next_observations` are the true successors (at the end
-    of an episode the terminal observation, not the next reset), `actions` are those executed, in [-1, 1].
+    of an episode the terminal observation, not the next reset), `actions` are those executed, in [-1, 1] or one-hot.
     """
 
     task: Task
@@ -146,7 +163,9 @@ class LearningHistory:
     next_observations: FloatArray  # (S, T, O)
     terminated: BoolArray  # (S, T), the MDP ended here
     truncated: BoolArray  # (S, T), the time limit cut here
-    policy_means: FloatArray | None = None  # (S, T, A), the source policy's mean action where the source records it
+    policy_means: FloatArray | None = (
+        None  # (S, T, A), the source policy's mean action (of discrete ones: the likeliest)
+    )
 
     @property
     def num_streams(self) -> int:
@@ -179,7 +198,7 @@ class SourceRun:
 
 
 GreedyPolicy = Callable[[FloatArray], FloatArray]
-"""Observations (N, O) → actions (N, A) in [-1, 1], without exploration; it keeps no memory from call to call."""
+"""Observations (N, O) → actions (N, A) in [-1, 1], or one-hot; without exploration and without memory from call to call."""
 
 
 @runtime_checkable
@@ -187,6 +206,9 @@ class Source(Protocol):
     """An RL algorithm that writes learning histories."""
 
     Config: ClassVar[type[ComponentConfig]]
+    is_recorded: ClassVar[bool] = False  # its histories were recorded elsewhere: it trains nothing, and no seed enters
+    action_kinds: ClassVar[tuple[ActionKind, ...]] = CONTINUOUS
+    """The kinds of action that it can learn; an environment of another kind is refused before anything is collected."""
 
     def __init__(self, config: ComponentConfig) -> None: ...
 
@@ -272,7 +294,7 @@ class Transitions:
     """One step of K tasks as the agent saw it. Only rows where `active` holds are real; the others have finished."""
 
     observations: FloatArray  # (K, O), what the action was chosen from
-    actions: FloatArray  # (K, A), as executed, in [-1, 1]
+    actions: FloatArray  # (K, A), as executed, in [-1, 1] or one-hot
     rewards: FloatArray  # (K,)
     next_observations: FloatArray  # (K, O), true successors
     terminated: BoolArray  # (K,)
@@ -300,8 +322,8 @@ class Agent(Protocol):
 
     @abstractmethod
     def act(self, observations: FloatArray) -> FloatArray:
-        """(K, O) → actions (K, A); the harness clips them to [-1, 1] and refuses NaN. At an episode's first step the
-        observation is that of the reset."""
+        """(K, O) → actions (K, A). The harness refuses NaN and clips them to [-1, 1]; of discrete ones it executes the one
+        with a row's largest number. At an episode's first step the observation is that of the reset."""
 
     @abstractmethod
     def observe(self, transitions: Transitions) -> None:
@@ -348,8 +370,8 @@ class TrainingTasks(Protocol):
 
 
 ExpertActions = Callable[[int, FloatArray], FloatArray]
-"""Index i of a training history and observations (N, O) → the actions (N, A) in [-1, 1] of the final greedy policy of the
-source run that wrote `TrainingJob.histories[i]`: the labels of decision-pretrained transformers (Lee et al., 2023)."""
+"""Index i of a training history and observations (N, O) → the actions (N, A), in [-1, 1] or one-hot, of the final greedy policy
+of the source run that wrote `TrainingJob.histories[i]`: the labels of decision-pretrained transformers (Lee et al., 2023)."""
 
 
 @dataclass(frozen=True)
@@ -377,6 +399,8 @@ class Method(Protocol):
 
     Config: ClassVar[type[ComponentConfig]]
     uses_backbone: ClassVar[bool] = False  # if so, `NAME-BACKBONE` runs it with any registered backbone
+    action_kinds: ClassVar[tuple[ActionKind, ...]] = CONTINUOUS
+    """The kinds of action that it can learn; what replays its source's runs takes any."""
     training_data: ClassVar[Literal["histories", "tasks", "none"]] = "histories"
     tracks: ClassVar[tuple[Track, ...]] = ("online",)
     adaptation: ClassVar[Literal["agent", "source"]] = "agent"

@@ -33,6 +33,7 @@ CONTRACT_MEMBERS: dict[str, tuple[str, ...]] = {
         "success",
         "spec",
         "num_tasks",
+        "all_task_parameters",
         "sample_task_parameters",
         "sample_training_parameters",
         "task_distance",
@@ -40,9 +41,18 @@ CONTRACT_MEMBERS: dict[str, tuple[str, ...]] = {
         "make",
         "make_batch",
     ),
-    "source": ("collect", "group_size", "total_steps", "greedy_policy"),
+    "source": ("action_kinds", "is_recorded", "collect", "group_size", "total_steps", "greedy_policy"),
     "backbone": ("forward", "initial_state", "step"),
-    "method": ("uses_backbone", "training_data", "tracks", "adaptation", "train", "agent", "parameter_count"),
+    "method": (
+        "uses_backbone",
+        "action_kinds",
+        "training_data",
+        "tracks",
+        "adaptation",
+        "train",
+        "agent",
+        "parameter_count",
+    ),
 }
 
 
@@ -250,6 +260,8 @@ def _contract_faults(kind: str, component: Any) -> list[str]:
     missing = [name for name in CONTRACT_MEMBERS[kind] if name in abstract or not hasattr(component, name)]
     if missing:
         faults.append(f"missing {', '.join(repr(name) for name in missing)}")
+    if "spec" in missing:
+        faults.append("'spec' is read from the class: write it as a class attribute or a property, not in __init__")
     return faults
 
 

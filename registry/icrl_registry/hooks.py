@@ -17,8 +17,9 @@ as a warning with its distribution's name and never ends a run.
 from __future__ import annotations
 
 import inspect
+import time
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -62,10 +63,18 @@ class HookSpecifications:
 
     @hookspec
     def icrl_progress(self, event: Mapping[str, Any]) -> None:
-        """Called as a run advances, often: return quickly.
+        """Called as a run advances, at every report of every stage: return quickly.
 
-        `event["event"]` is `stage_started` (with `stage`, `total`, `unit`), `stage_progress` (`stage`, `done`, `total`) or
-        `stage_finished` (`stage`, `seconds`).
+        Every event has `event`, `run_id`, `method`, `env`, `protocol`, `track`, `seed` (None where seeds share the stage; the
+        run id is then the first one's that waits for it), `stage` (`collect`, `floors`, `train`, `adapt`, `certify`) and
+        `name` (`train seed 0`). By `event["event"]` it has further:
+
+        - `stage_started`: `total` and `unit`, such as 20000 and "env steps";
+        - `stage_progress`: `done`, `total`, `unit` and `metrics`, such as {"loss": 0.31};
+        - `stage_finished`: `seconds`.
+
+        A module that does not want every `stage_progress` sets the variable `icrl_progress_every` to the least number of
+        seconds between two of one stage; the last one, with `done` equal to `total`, comes in any case.
         """
 
     @hookspec
@@ -100,6 +109,7 @@ class HookManager:
         self._entries = entries_of_group(GROUP, "hooks") if entries is None else list(entries)
         self._pending = True
         self._owners: dict[str, str] = {}  # name in the plugin manager -> distribution
+        self._told: dict[tuple[Any, ...], float] = {}  # (module, run, stage) -> when it last heard of its progress
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(HookSpecifications)
 
@@ -137,8 +147,10 @@ class HookManager:
         self._owners[name] = distribution
 
     def progress(self, event: Mapping[str, Any]) -> None:
-        """Tells every plugin how far a run is."""
-        self._call("icrl_progress", event=event)
+        """Tells every plugin how far a run is, those that asked for fewer reports now and then."""
+        self._register_pending()
+        if self._manager.hook.icrl_progress.get_hookimpls():
+            self._call("icrl_progress", wanted=lambda module: self._is_due(module, event), event=event)
 
     def result(self, record: Mapping[str, Any]) -> None:
         """Tells every plugin that a run is recorded."""
@@ -182,8 +194,21 @@ class HookManager:
             except BenchError as error:
                 self._fail(entry.distribution, "register", f"{error.message} ({error.hint})")
 
-    def _call(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
-        """(distribution, answer) of every plugin that has `hook`; a plugin that fails is left out.
+    def _is_due(self, module: Any, event: Mapping[str, Any]) -> bool:
+        """Whether a module gets an event: all of them, unless it asked for fewer `stage_progress` of a stage."""
+        every = float(getattr(module, "icrl_progress_every", 0.0))
+        if every <= 0 or event.get("event") != "stage_progress" or event.get("done") == event.get("total"):
+            return True
+        now, key = time.monotonic(), (id(module), event.get("run_id"), event.get("name"))
+        if now - self._told.get(key, -every) < every:
+            return False
+        self._told[key] = now
+        return True
+
+    def _call(
+        self, hook: str, wanted: Callable[[Any], bool] = lambda module: True, **arguments: Any
+    ) -> list[tuple[str, Any]]:
+        """(distribution, answer) of every plugin that has `hook` and is `wanted`; a plugin that fails is left out.
 
         pluggy calls all implementations of a hook in one go and stops at the first that raises, so each is called here
         by itself.
@@ -195,6 +220,8 @@ class HookManager:
             owner = self._owners[implementation.plugin_name]
             accepted = {name: arguments[name] for name in implementation.argnames}
             try:
+                if not wanted(implementation.plugin):
+                    continue
                 answers.append((owner, implementation.function(**accepted)))
             except (Exception, SystemExit) as error:
                 self._fail(owner, hook, f"{type(error).__name__}: {error}")

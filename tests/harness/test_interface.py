@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
 
@@ -89,6 +90,28 @@ def test_the_board_as_a_frame(toy_run):
     assert set(frame["method"]) == {"toy-method"}
 
 
+def test_the_board_as_a_frame_of_polars(toy_run):
+    polars = pytest.importorskip("polars")
+    _, home, (record,) = toy_run
+    board = icrl_bench.leaderboard(home=home)
+    frame = board.frame("polars", method="toy-method")
+    assert isinstance(frame, polars.DataFrame)
+    assert frame["return"].to_numpy().reshape(2, 3).tolist() == record.returns
+    assert frame.columns == list(board.frame().columns)
+    with pytest.raises(UsageError, match="arrow"):
+        board.frame("arrow")
+
+
+def test_one_row_a_run(toy_run):
+    _, home, (record,) = toy_run
+    rows = icrl_bench.leaderboard(home=home).runs()
+    assert rows["run_id"].tolist() == [record.run_id]
+    assert rows["seed"].tolist() == [0]
+    expected = icrl_bench.leaderboard(home=home).scores()[0]
+    assert rows["adapt_env_steps"].tolist() == [record.adapt_env_steps]
+    assert expected.returns.shape == (2, 3)
+
+
 def test_a_grid(toy, inline, tmp_path):
     made = icrl_bench.grid(
         protocol=str(toy / "toy-certified.toml"), methods=["toy-method"], seeds=[0], home=tmp_path / "home", quiet=True
@@ -119,7 +142,16 @@ def test_importing_it_imports_nothing_heavy_and_registers_environments():
 
 def test_every_public_name_is_documented_with_an_example():
     for name in icrl_bench.__all__:
-        documented = getattr(icrl_bench, name).__doc__
-        assert documented
-        if name[0].islower():
-            assert ">>>" in documented, name
+        offered = getattr(icrl_bench, name)
+        members = [each for key, each in vars(offered).items() if key[0] != "_" and callable(each)]
+        for each in [offered, *(members if name[0].isupper() else [])]:
+            assert ">>>" in (each.__doc__ or ""), each
+
+
+def test_every_public_name_says_the_types_of_what_it_takes():
+    for name in icrl_bench.__all__:
+        offered = getattr(icrl_bench, name)
+        functions = [offered] if name[0].islower() else [each for key, each in vars(offered).items() if key[0] != "_"]
+        for function in functions:
+            for parameter in inspect.signature(function).parameters.values():
+                assert parameter.name == "self" or parameter.annotation is not inspect.Parameter.empty, function

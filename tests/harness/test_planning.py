@@ -208,3 +208,35 @@ def test_training_tasks_can_be_fewer_and_stay_spread(plan: Callable[..., Plan]):
     assert [task.index for task in fewer.tasks["train"]] == [0, 2]
     assert fewer.tasks["train"][1] == full.tasks["train"][2]
     assert fewer.tasks["test"] == full.tasks["test"]
+
+
+@pytest.mark.parametrize(
+    ("method", "source", "words", "hint"),
+    [
+        (
+            "macaw",
+            None,
+            "dark-room-v1 has discrete actions, which the method macaw doesn't learn",
+            "ad, dpt, task-blind",
+        ),
+        ("ad-mamba", "sac", "which the source sac doesn't learn", "q-learning"),
+    ],
+)
+def test_actions_that_a_part_cannot_learn_are_refused_by_the_plan(
+    method: str, source: str | None, words: str, hint: str
+):
+    overrides: Overrides = {} if source is None else {"source": {"name": source}}
+    with pytest.raises(UsageError, match=words) as caught:
+        make_plan(Request(method, "dark-room", load_protocol("grid-worlds"), overrides))
+    assert hint in caught.value.hint
+
+
+def test_continuous_actions_are_nothing_for_a_table():
+    overrides: Overrides = {"source": {"name": "q-learning"}}
+    with pytest.raises(UsageError, match="has continuous actions, which the source q-learning doesn't learn"):
+        make_plan(Request("ad-mamba", "reacher-goal", load_protocol("smoke"), overrides))
+
+
+def test_the_sources_own_runs_need_no_method_that_learns():
+    plan = make_plan(Request("source", "dark-room", load_protocol("grid-worlds"), {}))
+    assert plan.replays_source

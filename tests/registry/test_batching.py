@@ -81,7 +81,7 @@ def test_successes_are_those_of_the_episodes_that_ended(environment: ToyPoint):
 
         def __init__(self, inner, length: int) -> None:
             self.inner, self.length, self.steps = inner, length, 0
-            self.observation_space = inner.observation_space
+            self.observation_space, self.action_space = inner.observation_space, inner.action_space
 
         def reset(self, *, seed=None):
             return self.inner.reset(seed=seed)

@@ -41,6 +41,33 @@ def test_progress_and_results_reach_every_plugin(manager: HookManager):
     assert manager.failures == []
 
 
+def test_a_module_that_asks_for_fewer_reports_gets_fewer(manager: HookManager, monkeypatch: pytest.MonkeyPatch):
+    now = 100.0
+    monkeypatch.setattr("icrl_registry.hooks.time.monotonic", lambda: now)
+    few: list[Any] = []
+    every: list[Any] = []
+    modest = module(icrl_progress=lambda event: few.append((event["name"], event.get("done"))))
+    modest.icrl_progress_every = 1.0
+    manager.register(modest, "acme")
+    manager.register(module(icrl_progress=lambda event: every.append(event["name"])), "rival")
+    for name in ("train seed 0", "train seed 1"):  # each stage is counted by itself
+        manager.progress({"event": "stage_started", "name": name})
+        for done in range(1, 11):
+            now += 0.3
+            manager.progress({"event": "stage_progress", "name": name, "done": done, "total": 10})
+    assert [done for name, done in few if name == "train seed 0"] == [None, 1, 5, 9, 10]
+    assert len(few) == 10
+    assert len(every) == 22
+
+
+def test_a_module_whose_wish_cannot_be_read_is_reported(manager: HookManager):
+    strange = module(icrl_progress=lambda event: None)
+    strange.icrl_progress_every = "often"
+    manager.register(strange, "acme")
+    with pytest.warns(UserWarning, match="acme"):
+        manager.progress(EVENT)
+
+
 def test_a_hook_may_take_fewer_arguments(manager: HookManager):
     manager.register(module(icrl_report_sections=lambda: [("Title", "*text*")]), "acme")
     assert manager.report_sections([{"run_id": "run-1"}]) == [ReportSection("Title", "*text*")]

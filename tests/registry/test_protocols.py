@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from icrl_registry.configuration import build_config
 from icrl_registry.contracts import SPLITS, Environment, Task
 from icrl_registry.discovery import list_plugins, load
 from icrl_registry.errors import BenchError, UnknownNameError, UsageError
-from icrl_registry.protocols.loading import FOLDER, list_protocols, load_protocol
+from icrl_registry.protocols.loading import FOLDER, list_protocols, load_protocol, protocol_for
 from icrl_registry.protocols.model import AdaptConfig, CollectConfig, EnvironmentPlan, Protocol, SplitPlan
 from icrl_registry.protocols.splits import draw_tasks, hash_tasks, spread_evenly
 from icrl_registry.testing.toy import ToyPoint
@@ -27,12 +28,16 @@ TRAINING_TASKS = {
     "ant-dir-v1": 30,
 }
 ENVIRONMENTS = sorted(TRAINING_TASKS)
+GRID_WORLDS = {"dark-key-to-door-v1": (200, 5, 16), "dark-room-v1": (60, 5, 16)}
 
 
 def environments_of(protocol: str) -> list[str]:
     """What a protocol names: of pusher-goal laptop-v2 the second version, in which the oracle pushes, older ones the first."""
+    if protocol == "grid-worlds-v1":
+        return sorted(GRID_WORLDS)
     other = "pusher-goal-v1" if protocol == "laptop-v2" else "pusher-goal-v2"
-    return [name for name in ENVIRONMENTS if name != other]
+    grid_worlds = list(GRID_WORLDS) if protocol == "smoke-v1" else []
+    return sorted([*(name for name in ENVIRONMENTS if name != other), *grid_worlds])
 
 
 def settings_of(protocol: str, environment: str, name: str, backbone: str | None) -> Any:
@@ -60,10 +65,10 @@ def runnable() -> list[tuple[str, str | None]]:
 
 
 class TestThePackagesProtocols:
-    def test_they_are_three_families(self):
+    def test_they_are_four_families(self):
         families = {name.rpartition("-v")[0] for name in list_protocols()}
-        assert families == {"smoke", "laptop", "paper"}
-        assert set(list_protocols()) == {"smoke-v1", "laptop-v1", "laptop-v2", "paper-v1"}
+        assert families == {"smoke", "laptop", "paper", "grid-worlds"}
+        assert set(list_protocols()) == {"smoke-v1", "laptop-v1", "laptop-v2", "paper-v1", "grid-worlds-v1"}
         assert load_protocol("laptop").id == "laptop-v2"
 
     @pytest.mark.parametrize("name", list_protocols())
@@ -76,12 +81,22 @@ class TestThePackagesProtocols:
 
     @pytest.mark.parametrize("environment", ENVIRONMENTS)
     def test_all_have_the_same_tasks(self, environment: str):
-        named = [name for name in list_protocols() if environment in environments_of(name)]
+        named = [name for name in list_protocols() if environment in load_protocol(name).environments]
         plans = [load_protocol(name).plan_for(environment).split for name in named]
         assert len(set(plans)) == 1, "the splits of a task family are frozen once for all protocols"
         assert plans[0].sha256 is not None
         assert (plans[0].train, plans[0].validation, plans[0].test) == (TRAINING_TASKS[environment], 5, 10)
         assert plans[0].minimum_distance > 0
+
+    @pytest.mark.parametrize("name", GRID_WORLDS)
+    def test_grid_worlds_have_the_same_tasks_everywhere(self, name: str):
+        plans = [load_protocol(protocol).plan_for(name).split for protocol in ("smoke", "grid-worlds")]
+        assert plans[0] == plans[1]
+        splits = draw_tasks(environment_of(load_protocol("smoke"), name), plans[0])
+        assert plans[0].sha256 == hash_tasks(splits)
+        assert tuple(map(len, splits.values())) == GRID_WORLDS[name]
+        tasks = [task.parameters for members in splits.values() for task in members]
+        assert len(set(tasks)) == len(tasks)
 
     @pytest.mark.parametrize("name", ENVIRONMENTS)
     def test_tasks_are_apart_and_drawn_as_frozen(self, name: str):
@@ -167,6 +182,34 @@ class TestLaptop2:
         assert (config.episode_sampling, config.window_order) == ("random", "learning")
         assert config.reward_normalisation == "standardise"
         assert (config.history_from > 0) == (method == "ad")
+
+
+class TestTheDefault:
+    def test_is_laptop_but_for_environments_that_have_a_protocol_of_their_own(self):
+        assert protocol_for("reacher-goal").id == "laptop-v2"
+        assert protocol_for("somebodys-v1").id == "laptop-v2"
+        assert {protocol_for(name).id for name in ("dark-room", "dark-room-v1", "dark-key-to-door")} == {
+            "grid-worlds-v1"
+        }
+
+    def test_a_protocol_that_is_asked_for_is_taken(self):
+        assert protocol_for("dark-room", "smoke").id == "smoke-v1"
+
+    def test_an_older_version_of_a_default_and_one_that_is_none_are_not_taken(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
+        for built_in in FOLDER.glob("*.toml"):
+            shutil.copy(built_in, tmp_path)
+        text = (FOLDER / "grid-worlds-v1.toml").read_text()
+        (tmp_path / "grid-worlds-v2.toml").write_text(text.replace("grid-worlds-v1", "grid-worlds-v2"))
+        (tmp_path / "zzz-v1.toml").write_text(text.replace("grid-worlds-v1", "zzz-v1").replace("default = true", ""))
+        (tmp_path / "zzzz-v1.toml").write_text("what?")
+        monkeypatch.setattr("icrl_registry.protocols.loading.FOLDER", tmp_path)
+        assert protocol_for("dark-room").id == "grid-worlds-v2"
+
+    def test_saying_nothing_of_it_leaves_the_hash_as_it_was(self):
+        content = load_protocol("laptop-v2").model_dump_json(exclude={"default"}).encode()
+        assert load_protocol("laptop-v2").sha256 == hashlib.sha256(content).hexdigest()
 
 
 class TestNames:

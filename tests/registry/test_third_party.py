@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -182,6 +183,68 @@ def run_arguments(method: str) -> list[str]:
     settings = [setting for setting in TINY if method.startswith("copycat") or not setting.startswith("method.")]
     chosen = [argument for setting in settings for argument in ("--set", setting)]
     return ["--method", method, "--env", "line-goal", "--protocol", "smoke", "--device", "cpu", *chosen]
+
+
+# --- A protocol of its own, on data that it brings along ----------------------------------------------------------------
+
+
+OWN = ("--env", "line-goal", "--protocol", "third-party", "--device", "cpu")
+
+
+def test_its_protocol_is_found_and_fits(installed: Installation):
+    rows = {row["id"]: row for row in installed.document("protocols", "list")["protocols"]}
+    assert rows["third-party-v1"]["from"] == "icrl-third-party"
+    assert installed.document("plugins", "check", "third-party", "--kind", "protocol")["passed"] is True
+    assert installed.document("protocols", "check", "third-party")["environments"]["line-goal-v1"] is None
+
+
+def test_a_run_a_sweep_and_a_published_row_on_its_data(installed: Installation):
+    """From the data in the package to a row that a colleague verifies: no line of ours names any part of it."""
+    (row,) = installed.document("run", "--method", "copycat-moving-average", *OWN)["runs"]
+    manifest = json.loads((ROOT / "tests/third_party/icrl_third_party/histories/manifest.json").read_text())
+    kept = {each["address"]: each for each in installed.document("data", "list")["datasets"]}
+    dataset = kept[row["dataset"]]
+    assert (dataset["source"], dataset["tasks_done"]) == ("imported", 8)
+    assert dataset["env_steps"] == sum(entry["steps"] for entry in manifest["histories"])
+    shown = installed.document("data", "show", row["dataset"])["datasets"][0]["histories"]
+    assert {history["seconds"] < 10 for history in shown} == {True}
+    sweep = installed.document("sweep", "--method", "copycat-moving-average", "--vary", "method.updates=5,10", *OWN)
+    assert [cell["status"] for cell in sweep["cells"]] == ["done", "done"]
+    installed.document("leaderboard", "submit", row["run_id"], "--out", str(installed.folder / "published"))
+    verified = installed.document("leaderboard", "verify", str(installed.folder / "published"))
+    checks = {check["name"]: check["status"] for check in verified["runs"][0]["checks"]}
+    assert {checks["splits"], checks["episodes"], checks["settings"], checks["run id"]} == {"ok"}
+
+
+# --- The walk -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_walk_of_the_guide_from_plugins_new_to_a_verified_row(installed: Installation):
+    """The commands of the guide's first section, one after the other, in a world and under a protocol that take seconds."""
+    guide = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
+    section = guide.partition("## From nothing to a published row")[2]
+    lines = section.partition("```sh\n")[2].partition("```")[0].splitlines()
+    walk = [shlex.split(line, comments=True) for line in lines]
+    assert [words[1] for words in walk if words[0] == "icrl-bench"] == [
+        "plugins", "plugins", "run", "leaderboard", "leaderboard", "leaderboard",
+    ]  # fmt: skip
+    run_id = ""
+    for words in walk:
+        if words[0] == "pip":
+            installed.install(installed.folder / words[-1])
+            continue
+        here = {"reacher-goal": "line-goal", "smoke": "third-party", "d52d6a20": run_id[:8]}
+        arguments = [here.get(word, word) for word in words[1:]]
+        if arguments[-1] == "published":
+            arguments[-1] = str(installed.folder / "of-the-walk")
+        document = installed.document(*arguments)
+        if arguments[0] == "run":
+            run_id = document["runs"][0]["run_id"]
+        if arguments[:2] == ["leaderboard", "show"]:
+            assert "my-method" in {row["method"] for row in document["rows"]}
+    (verified,) = document["runs"]
+    assert verified["run_id"] == run_id
+    assert {check["status"] for check in verified["checks"] if check["name"] != "artefact"} == {"ok"}
 
 
 def test_the_source_really_improves():

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from .commands.running import TOY_DISTRIBUTION, Starter
 from .ledger import Ledger, Size
-from .runs import TOY_DISTRIBUTION, Starter
 
 LEDGERS = pytest.StashKey[dict[str, Ledger]]()
 
@@ -32,7 +32,8 @@ def size(request: pytest.FixtureRequest) -> Size:
 @pytest.fixture
 def ledger(request: pytest.FixtureRequest) -> Ledger:
     """Where a campaign notes its trials."""
-    name = request.module.__name__.rpartition(".")[2].removeprefix("test_").replace("_", " ")
+    path = request.path.relative_to(Path(__file__).parent).with_suffix("")
+    name = ": ".join(part.removeprefix("test_").replace("_", " ") for part in path.parts)
     return request.config.stash.setdefault(LEDGERS, {}).setdefault(name, Ledger(name))
 
 

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from .commands.running import Ended, Starter, tensors_below
 from .ledger import Ledger, Size
-from .runs import Ended, Starter, tensors_below
 
 DAMAGED, FAILED = 5, 1
 SETTINGS = ("--set", "method.checkpoint_every=2", "--set", "method.updates=60", "--set", "method.pause=0.003")
@@ -160,7 +160,7 @@ def test_a_damaged_file(
     row, tensors = starter.run(command(starter, reference), tmp_path / "out").row(), tensors_below(reference)
     (source,) = (path for path in origin.glob(pattern) if not path.name.startswith("."))
     generator = np.random.default_rng([22, *kind.encode()])
-    chosen = list(damages(source.read_bytes(), size.pick(4, 16, 400), generator))
+    chosen = list(damages(source.read_bytes(), size.pick(4, 16, 150), generator))
     if size is not Size.full:
         chosen = [chosen[index] for index in generator.choice(len(chosen), size.pick(3, 9, 0), replace=False)]
     for index, (what, content) in enumerate(chosen):

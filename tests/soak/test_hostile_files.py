@@ -1,7 +1,7 @@
 """Readers of files that come from anywhere: published runs, protocols, manifests, safetensors.
 
 What a published file's fields may be is held by `tests/leaderboards/exchange/test_hostile_files.py`; here mutations of a
-corpus look for what nobody thought of (`fuzz_readers.py`, a process of its own: what it watches can't be unwatched).
+corpus look for what nobody thought of (`readers/fuzz_readers.py`, a process of its own: what it watches can't be unwatched).
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from pathlib import Path
 import pytest
 
 from .ledger import Ledger, Size
-from .runs import HERE
 
-ROOT = HERE.parents[1]
-CORPUS = HERE / "corpus"
+ROOT = Path(__file__).parents[2]
+READERS = Path(__file__).parent / "readers"
+CORPUS = READERS / "corpus"
 #: Well-formed files of the repository, to mutate; what is hostile lies in the corpus.
 GOOD = {
     "published": "leaderboards/published/smoke-v1/reacher-goal-v1-task-blind-*.json",
@@ -39,7 +39,7 @@ def test_mutated_files(reader: str, size: Size, ledger: Ledger, tmp_path: Path):
     for path in ROOT.glob(GOOD[reader]) if GOOD[reader] else ():
         shutil.copy(path, seeds / path.name)
     seconds, runs = size.pick(9, 40, 600), size.pick(150, 3000, 10**9)  # the guided search starts at 10 seconds
-    command = [sys.executable, HERE / "fuzz_readers.py", reader, seeds, str(seconds), str(runs), scratch]
+    command = [sys.executable, READERS / "fuzz_readers.py", reader, seeds, str(seconds), str(runs), scratch]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 300, cwd=tmp_path, check=False)
     counted = scratch / "count"
     count = int(counted.read_text()) if counted.exists() else 0

@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
+from .commands.running import Starter, left_over, tensors_below
 from .ledger import Ledger
-from .runs import HERE, Starter, left_over, tensors_below
 
-SOURCE = HERE / "hostile_distribution"
+SOURCE = Path(__file__).parent / "hostile_distribution"
 DONE, FAILED, INTERNAL, PLUGIN, INTERRUPTED = 0, 1, 3, 4, 130
 #: How each may end: a fault in a plugin's own code is told as internal, with a traceback where no JSON is asked for.
 ENDS = {

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from .commands.running import PROTOCOLS, Ended, Running, Starter, database_problems, left_over, tensors_below
 from .ledger import Ledger, Size
-from .runs import HERE, Ended, Running, Starter, database_problems, left_over, tensors_below
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP")
 INTERRUPTED, FAILED = 130, 1
@@ -45,7 +45,7 @@ class Case:
 
     def command(self, home: Path, jobs: int = 2) -> list[str | Path]:
         method, environment, name, *settings = CASES[self.name]
-        protocol = (self.starter.site if name == "toy" else HERE) / f"{name}.toml"
+        protocol = (self.starter.site if name == "toy" else PROTOCOLS) / f"{name}.toml"
         chosen = ["run", "-m", method, "-e", environment, "-p", protocol, *settings]
         return [*chosen, "--device", "cpu", "--jobs", str(jobs), "--home", home, "--json"]
 

@@ -1,7 +1,7 @@
-"""Many writers on one PostgreSQL server, some killed, the server stopped and started in between: nothing lost or doubled.
+"""Many writers of one leaderboard, some killed, a PostgreSQL server stopped and started in between: nothing lost or doubled.
 
-The same on SQLite with 8 writers of 500 runs is `tests/leaderboards/test_concurrency.py`, at that size in every run of the
-tests.
+SQLite with 8 writers of 500 runs beside a reader is `tests/leaderboards/database/test_concurrency.py` too, at that size in
+every run of the tests.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import os
 import pwd
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,6 @@ import numpy as np
 import pytest
 
 from .ledger import Ledger, Size
-from .runs import HERE
 
 PUBLISHED = "leaderboards/published/smoke-v1/reacher-goal-v1-task-blind-*.json"
 #: Records one published run under many names, which it prints as they are acknowledged.
@@ -105,53 +105,92 @@ def server() -> Iterator[Server]:
     shutil.rmtree(server.home)
 
 
-def test_writers_kills_and_a_restart(server: Server, size: Size, ledger: Ledger, tmp_path: Path):
-    writers, runs = size.pick(3, 8, 64), size.pick(10, 40, 100)
-    kills = size.pick(1, 3, 12)
-    (file,) = HERE.parents[1].glob(PUBLISHED)
-    names, generator = [f"writer{index}" for index in range(writers)], np.random.default_rng(25)
+class Writers:
+    """Processes that record runs one by one, each where it was left after a kill."""
 
-    def acknowledged(name: str) -> int:
-        log = tmp_path / f"{name}.log"
+    def __init__(self, url: str, number: int, runs: int, folder: Path) -> None:
+        (self.file,) = Path(__file__).parents[2].glob(PUBLISHED)
+        self.url, self.runs, self.folder = url, runs, folder
+        self.names = [f"writer{index}" for index in range(number)]
+        self.processes = {name: self._start(name) for name in self.names}
+
+    def acknowledged(self, name: str) -> int:
+        """How many of a writer's runs are recorded, as it was told."""
+        log = self.folder / f"{name}.log"
         return len(log.read_text().split()) if log.exists() else 0
 
-    def start(name: str) -> subprocess.Popen[bytes]:
-        with (tmp_path / f"{name}.log").open("a") as out, (tmp_path / f"{name}.err").open("a") as err:
-            arguments = [server.url, str(file), name, str(acknowledged(name)), str(runs)]
+    def done(self) -> int:
+        """The same of all writers."""
+        return sum(map(self.acknowledged, self.names))
+
+    def kill_one(self, generator: np.random.Generator) -> None:
+        self.processes[str(generator.choice(list(self.processes)))].kill()
+
+    def go_on(self) -> None:
+        """Starts again who was killed, or whose server went away."""
+        for name, process in list(self.processes.items()):
+            if process.poll() is not None:
+                del self.processes[name]
+                if self.acknowledged(name) < self.runs:
+                    self.processes[name] = self._start(name)
+
+    def note_what_is_there(self, ledger: Ledger) -> None:
+        """Every acknowledged run is recorded, whole and once."""
+        for process in self.processes.values():
+            process.kill()
+        command = [sys.executable, "-c", READER, self.url]
+        lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        found = {line.split()[0]: line.split()[1:] for line in lines}
+        for name in self.names:
+            missing = [index for index in range(self.runs) if f"{name}-{index}" not in found]
+            said = (self.folder / f"{name}.err").read_text()
+            unexpected = said if "Traceback" in said and "LeaderboardError" not in said else None
+            ledger.note(name, f"lost {missing}: {said[-500:]}" if missing else unexpected)
+        shapes, wanted = {tuple(shape) for shape in found.values()}, len(self.names) * self.runs
+        whole = len(lines) == len(found) == wanted and len(shapes) == 1
+        ledger.note("whole", None if whole else f"{len(lines)} runs, not {wanted}, shapes {shapes}")
+
+    def _start(self, name: str) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("a") as out, (self.folder / f"{name}.err").open("a") as err:
+            arguments = [self.url, str(self.file), name, str(self.acknowledged(name)), str(self.runs)]
             return subprocess.Popen([sys.executable, "-c", WRITER, *arguments], stdout=out, stderr=err)
 
-    processes = {name: start(name) for name in names}
+
+def test_writers_kills_and_a_restart_on_postgresql(server: Server, size: Size, ledger: Ledger, tmp_path: Path):
+    number, runs, kills = size.pick(3, 8, 64), size.pick(10, 40, 100), size.pick(1, 3, 12)
+    writers, generator = Writers(server.url, number, runs, tmp_path), np.random.default_rng(25)
     restarted, end = False, time.monotonic() + size.pick(120, 300, 3600)
-    while processes and time.monotonic() < end:
-        done = sum(map(acknowledged, names))
-        if kills and done > 3 and (victim := str(generator.choice(list(processes)))):
-            processes[victim].kill()
+    while writers.processes and time.monotonic() < end:
+        done = writers.done()
+        if kills and done > 3:
+            writers.kill_one(generator)
             kills -= 1
-        if not restarted and done > writers * runs // 3:
+        if not restarted and done > number * runs // 3:
             server.stop()
             server.start()
             restarted = True
-        for name, process in list(processes.items()):
-            if process.poll() is None:
-                continue
-            del processes[name]
-            if acknowledged(name) < runs:
-                processes[name] = start(name)  # killed, or its server went away: it goes on where it was
+        writers.go_on()
         time.sleep(0.05)
-    for process in processes.values():
-        process.kill()
-    lines = subprocess.run(
-        [sys.executable, "-c", READER, server.url], capture_output=True, text=True, check=True
-    ).stdout
-    found = {line.split()[0]: line.split()[1:] for line in lines.splitlines()}
-    for name in names:
-        missing = [index for index in range(runs) if f"{name}-{index}" not in found]
-        said = (tmp_path / f"{name}.err").read_text()
-        unexpected = said if "Traceback" in said and "LeaderboardError" not in said else None
-        ledger.note(name, f"lost {missing}: {said[-500:]}" if missing else unexpected)
-    shapes = {tuple(shape) for shape in found.values()}
-    ledger.note(
-        "whole", None if len(found) == writers * runs and len(shapes) == 1 else f"{len(found)} runs, shapes {shapes}"
-    )
+    writers.note_what_is_there(ledger)
     ledger.note("restart", None if restarted else "the server was never restarted")
+    ledger.settle()
+
+
+def test_writers_and_kills_on_sqlite(size: Size, ledger: Ledger, tmp_path: Path):
+    number, runs, kills = size.pick(3, 8, 8), size.pick(20, 100, 500), size.pick(2, 6, 40)
+    place = tmp_path / "board.sqlite"
+    writers, generator = Writers(str(place), number, runs, tmp_path), np.random.default_rng(26)
+    end, next_kill = time.monotonic() + size.pick(120, 300, 3600), 4
+    while writers.processes and time.monotonic() < end:
+        if kills and writers.done() >= next_kill:  # spread over the whole, so that every writer is hit in mid-write
+            writers.kill_one(generator)
+            kills, next_kill = kills - 1, writers.done() + number * runs // 50
+        writers.go_on()
+        time.sleep(0.02)
+    writers.note_what_is_there(ledger)
+    with sqlite3.connect(place) as connection:
+        said = connection.execute("PRAGMA integrity_check").fetchall()
+        orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+    connection.close()
+    ledger.note("integrity", None if said == [("ok",)] and not orphans else f"{said}, {orphans}")
     ledger.settle()

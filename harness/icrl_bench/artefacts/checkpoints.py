@@ -19,6 +19,7 @@ from icrl_registry.errors import DamagedArtefactError, NumericalError
 KIND = "checkpoints"
 PROGRESS_KIND = "progress"
 FILE = "checkpoint.safetensors"
+CURVE_POINTS = 200  # of a training, about
 SAVE_EVERY = 60.0  # seconds between two saves of a source's progress
 LARGEST_SHARE = 0.05  # of the time, that saving may take
 
@@ -77,10 +78,15 @@ class KeptProgress(CheckpointStore):
         return self.seconds_before + time.monotonic() - self._started
 
     def note(self, updates: int, total: int, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Notes how far the training is; a point of the curve for every two hundredth of it. Returns the finite metrics."""
+        """Notes how far the training is; a point of the curve for every two hundredth of it. Returns the finite metrics.
+
+        A report with a metric that the last point lacks is a point too: a validation, which comes seldom.
+        """
         self.updates = updates
         numbers = {name: float(value) for name, value in metrics.items() if np.isfinite(value)}
-        if not self.curve or updates == total or updates >= self.curve[-1]["updates"] + max(1, total // 200):
+        last = self.curve[-1] if self.curve else {}
+        is_due = not last or updates == total or updates >= last["updates"] + max(1, total // CURVE_POINTS)
+        if is_due or (len(self.curve) < 3 * CURVE_POINTS and not numbers.keys() <= last.keys()):
             self.curve.append({"updates": float(updates), **numbers})
         return numbers
 

@@ -153,7 +153,7 @@ def has_improved(manifest: dict[str, Any]) -> bool:
 def list_datasets(store: Store) -> list[Dataset]:
     """All data sets of a store, by address."""
     folder = store.root / "datasets"
-    return [Dataset(store, path.parent.name) for path in sorted(folder.glob(f"*/{PLAN_FILE}"))]
+    return [Dataset(store, path.parent.name) for path in sorted(folder.glob(f"[!.]*/{PLAN_FILE}"))]
 
 
 def find_damage(store: Store, kinds: Sequence[str]) -> tuple[int, list[Damage]]:

@@ -30,7 +30,7 @@ def save_run(store: Store, address: str, run: SourceRun, about: dict[str, Any]) 
         PluginError, NumericalError: the history breaks the contract; the message names task, stream, episode and step.
     """
     history = run.history
-    _check(history)
+    check_history(history)
     for what, numbers in (("the policy's tensor", run.policy), ("the statistic", run.statistics)):
         for name, value in numbers.items():
             if np.asarray(value).dtype.kind == "f" and not np.isfinite(value).all():
@@ -105,7 +105,7 @@ def _mean_over_streams(history: LearningHistory, which: slice) -> float | None:
     return float(np.mean(parts)) if parts else None
 
 
-def _check(history: LearningHistory) -> None:
+def check_history(history: LearningHistory) -> None:
     """Raises PluginError for shapes, types and ranges that break the contract, NumericalError for a NaN or infinity."""
     label = history.task.label
     _check_shapes(history)

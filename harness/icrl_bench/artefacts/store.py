@@ -131,10 +131,16 @@ class Store:
             raise DamagedArtefactError("; ".join(problems), REBUILD_HINT)
 
     def discard(self, kind: str, name: str) -> None:
-        """Removes an artefact, or a single file that is kept in its place."""
+        """Removes an artefact, or a single file that is kept in its place; killed halfway, it leaves no damaged one."""
         path = self.path(kind, name)
         with _disk_errors(path):
-            path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
+            if path.is_file():
+                path.unlink()
+            elif path.is_dir():
+                temporary = _temporary(path)
+                shutil.rmtree(temporary, ignore_errors=True)
+                path.rename(temporary)
+                shutil.rmtree(temporary, ignore_errors=True)
 
     @contextmanager
     def lock(

@@ -37,6 +37,7 @@ def doctor(home: HomeOption = None, json_: JsonFlag = False) -> None:
         _guarded("versions", _versions),
         _guarded("device", _device),
         _guarded("mujoco", _mujoco),
+        _guarded("rendering", _rendering),
         _guarded("home", lambda: _home(home_folder(home))),
         *_plugins(),
         *_backbones(),
@@ -90,6 +91,16 @@ def _mujoco() -> Finding:
     return Finding(
         "mujoco", "ok", f"simulates ({steps / (time.perf_counter() - started):,.0f} steps/s of a falling ball)"
     )
+
+
+def _rendering() -> Finding:
+    """For `icrl-bench watch`: nothing else needs it."""
+    from icrl_bench.watching.opengl import what_draws
+    from icrl_bench.watching.writing import INSTALL, can_write_mp4
+
+    draws, words = what_draws()
+    formats = "GIF, PNG and MP4" if can_write_mp4() else f"GIF and PNG; MP4 after {INSTALL}"
+    return Finding("rendering", "ok" if draws else "note", f"{words}; writes {formats}" if draws else words)
 
 
 def _home(folder: object) -> Finding:

@@ -14,9 +14,12 @@ from typing import Any
 
 import typer
 
-from icrl_bench.cli import bench, claims, data, doctor, plugins, protocols, tasks
+from icrl_bench.cli import bench, claims, doctor, protocols, tasks
+from icrl_bench.cli.agents import policy, watch
+from icrl_bench.cli.data.app import app as data_app
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
-from icrl_bench.cli.runs import grid, run, sweep
+from icrl_bench.cli.plugins.app import app as plugins_app
+from icrl_bench.cli.runs import grid, run, show, sweep
 from icrl_bench.machine.streams import accept_any_text
 from icrl_registry import __version__
 from icrl_registry.errors import (
@@ -40,13 +43,20 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("sweep")(sweep.sweep)
 app.command("grid")(grid.grid)
+app.command("watch")(watch.watch)
 app.command("claims")(claims.claims)
 app.command("tasks")(tasks.tasks)
 app.command("bench")(bench.bench)
 app.command("doctor")(doctor.doctor)
-app.add_typer(plugins.app, name="plugins", help="List, show and check what is installed.")
+app.add_typer(plugins_app, name="plugins", help="List, show and check what is installed; begin a new one.")
 app.add_typer(protocols.app, name="protocols", help="List, show, check and compare protocol files.")
-app.add_typer(data.app, name="data", help="List, show, verify and plot the collected learning histories.")
+app.add_typer(show.app, name="runs", help="List recorded runs, and show one.")
+app.add_typer(policy.app, name="policy", help="Take a trained agent away.")
+app.add_typer(
+    data_app,
+    name="data",
+    help="List, show, verify, plot, import, export and remove learning histories and checkpoints.",
+)
 app.add_typer(leaderboard_app, name="leaderboard", help="Show the results, and report on them.")
 
 

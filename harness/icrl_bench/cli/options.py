@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -41,6 +42,15 @@ ProtocolOption = Annotated[
     str,
     typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file."),
 ]
+OwnProtocolOption = Annotated[
+    str | None,
+    typer.Option(
+        "--protocol",
+        "-p",
+        help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file.  "
+        "[default: laptop, or the environment's own]",
+    ),
+]
 MethodOption = Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")]
 EnvOption = Annotated[
     str, typer.Option("--env", "-e", help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.")
@@ -48,6 +58,14 @@ EnvOption = Annotated[
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2 or 0-4.  [default: the protocol's]")]
 TrackOption = Annotated[str, typer.Option("--track", help="online, or offline (MACAW's published protocol).")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda:N.")]
+SourceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--source",
+        help="Who writes the histories: a source's name, or a folder of imported data; of the protocol's settings for "
+        "its own source only the steps a task stay.  [default: the protocol's]",
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A setting, such as method.context_length=200."),
@@ -57,7 +75,12 @@ ConfigOption = Annotated[
 ]
 JobsOption = Annotated[
     int | None,
-    typer.Option("--jobs", "-j", min=1, help="Processes that collect.  [default: one per core that may be used]"),
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        help="Processes that collect, or an executor's units at a time.  [default: as many as there are cores for]",
+    ),
 ]
 
 
@@ -86,26 +109,29 @@ class RunOptions(OptionGroup):
 
     method: MethodOption
     env: EnvOption
-    protocol: ProtocolOption = "laptop"
+    protocol: OwnProtocolOption = None
     seeds: SeedsOption = None
     track: TrackOption = "online"
     device: DeviceOption = "auto"
     set_: SetOption = None
     config: ConfigOption = None
+    source: SourceOption = None
 
-    def request(self) -> Request:
-        """The request in the plan's words.
+    def request(self, choose: Callable[[str], str] | None = None) -> Request:
+        """The request in the plan's words; `choose` finds the device where it isn't one of this machine.
 
         Raises:
             UsageError, UnknownNameError: what was asked for does not exist or cannot be read.
         """
         from icrl_bench.planning import Request
         from icrl_registry.configuration import merge, parse_assignments, read_config_file
-        from icrl_registry.protocols.loading import load_protocol
+        from icrl_registry.protocols.loading import protocol_for
 
-        protocol = load_protocol(self.protocol)
-        overrides = merge(read_config_file(self.config) if self.config else {}, parse_assignments(self.set_ or []))
-        return Request(self.method, self.env, protocol, overrides, choose_device(self.device), check_track(self.track))
+        protocol = protocol_for(self.env, self.protocol)
+        given = read_config_file(self.config) if self.config else {}
+        overrides = merge(source_settings(self.source), given, parse_assignments(self.set_ or []))
+        device = (choose or choose_device)(self.device)
+        return Request(self.method, self.env, protocol, overrides, device, check_track(self.track))
 
     @property
     def seed_list(self) -> list[int] | None:
@@ -118,6 +144,15 @@ def home_folder(home: Path | None) -> Path:
     from icrl_bench.artefacts.store import default_home
 
     return home.expanduser().absolute() if home is not None else default_home()
+
+
+def source_settings(source: str | None) -> dict[str, dict[str, str]]:
+    """What `--source` stands for: another source, or the imported data in a folder (or PACKAGE:FOLDER)."""
+    if source is None:
+        return {}
+    if ":" in source or "/" in source or Path(source).is_dir():
+        return {"source": {"name": "imported", "path": source}}
+    return {"source": {"name": source}}
 
 
 def check_track(track: str) -> Track:

@@ -64,7 +64,7 @@ def check(protocol: Name, json_: JsonFlag = False) -> None:
     from icrl_registry.protocols.loading import load_protocol
 
     loaded = load_protocol(protocol)
-    found = {environment: _fault(loaded, environment) for environment in sorted(loaded.environments)}
+    found = {environment: fault_in(loaded, environment) for environment in sorted(loaded.environments)}
     faults = {environment: fault for environment, fault in found.items() if fault}
     if json_:
         typer.echo(json.dumps({"id": loaded.id, "sha256": loaded.sha256, "environments": found}))
@@ -94,7 +94,7 @@ def diff(first: Name, second: Name, json_: JsonFlag = False) -> None:
         typer.echo(f"{key}: {before} → {after}")
 
 
-def _fault(protocol: Protocol, environment: str) -> str | None:
+def fault_in(protocol: Protocol, environment: str) -> str | None:
     """What is wrong with a protocol's part for one environment; None if nothing is, as far as its plugins are here."""
     from icrl_registry.configuration import build_config
     from icrl_registry.discovery import load

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icrl_bench.cli.groups import takes_groups
-from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, ProtocolOption, home_folder
+from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, OwnProtocolOption, home_folder
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_bench.machine.streams import stdout_for_the_result
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @takes_groups
 def tasks(
     env: Annotated[str, typer.Argument(help="An environment, such as pusher-goal.")],
-    protocol: ProtocolOption = "laptop",
+    protocol: OwnProtocolOption = None,
     *,
     certificate: Annotated[
         bool,
@@ -39,9 +39,9 @@ def tasks(
 
     A certificate needs the environment's histories: what is missing is collected, and kept for every row.
     """
-    from icrl_registry.protocols.loading import load_protocol
+    from icrl_registry.protocols.loading import protocol_for
 
-    chosen = load_protocol(protocol)
+    chosen = protocol_for(env, protocol)
     if certificate:
         _certify(env, chosen, place, jobs, json_)
     else:

@@ -1,6 +1,7 @@
 """What the user sees while a run works: one bar for the whole run and one for the stage, with rate and ETA, on stderr.
 
-Without a terminal, a line every few seconds instead. Events also go to the plugins' `icrl_progress` hook.
+In a notebook the bars are an output of the cell; without either, a line every few seconds instead. Events also go to
+the plugins' `icrl_progress` hook.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from icrl_bench.machine.notebook import notebook_display
+
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
-UPDATE_EVERY = 0.2  # seconds between updates of a bar and between events
+UPDATE_EVERY = 0.2  # seconds between updates of a bar
 RATE_WINDOW = 120.0  # seconds over which a rate is measured
 SAMPLE_EVERY = 1.0  # seconds between the samples of which a rate is made
 
@@ -32,16 +35,19 @@ class Progress:
         self.quiet = quiet
         self.on_event = on_event or (lambda event: None)
         self.run_id = ""  # of the run that is under way, for events
+        self.about: Mapping[str, Any] = {}  # its method, environment, protocol, track and seed, for events
         self.stages = list(stages)
         self.finished: list[str] = []
         self._durations: dict[str, float] = {}  # seconds by kind of stage
-        self._interactive = sys.stderr.isatty() and not quiet
+        self._notebook = None if quiet else notebook_display()
+        self._interactive = self._notebook is not None or (sys.stderr.isatty() and not quiet)
         self.display: Any = None
+        self._last_overview = time.monotonic()
         self._whole: Any = None
 
     def __enter__(self) -> Progress:
         if self._interactive:
-            self.display = _make_display()
+            self.display = self._notebook or _make_display()
             self.display.start()
             self._whole = self.display.add_task("whole run", total=len(self.stages), count="", note="", eta="")
             self.show_whole(0.0, None)
@@ -83,9 +89,12 @@ class Progress:
         self._finish(name)
         self._send("stage_finished", name, seconds=round(stage.elapsed, 3))
 
-    def show_progress(self, stage: StageProgress, metrics: Mapping[str, float]) -> None:
-        """Shows where a stage stands, on the bars and to the hooks."""
+    def show_progress(self, stage: StageProgress) -> None:
+        """Shows where a stage stands on the upper bar."""
         self.show_whole(min(1.0, stage.done / max(stage.total, 1)), stage.remaining)
+
+    def send_progress(self, stage: StageProgress, metrics: Mapping[str, float]) -> None:
+        """Tells the hooks where a stage stands: at every report, since a metric that is left out is lost to a tracker."""
         self._send(
             "stage_progress", stage.name, done=stage.done, total=stage.total, unit=stage.unit, metrics=dict(metrics)
         )
@@ -111,6 +120,14 @@ class Progress:
         sign = "ETA" if all(kind in self._durations for kind in later) else "ETA >"
         return f"{sign} {format_seconds(remaining + known)}"
 
+    def overview(self, text: str, done: int, total: int) -> None:
+        """Where many rows stand together, in the place of single stages: on the upper bar, or in a line now and then."""
+        if self.display is not None:
+            self.display.update(self._whole, completed=done, total=total, count="", eta=text)
+        elif not self.quiet and time.monotonic() - self._last_overview >= LINE_EVERY:
+            self._last_overview = time.monotonic()
+            self.message(text)
+
     def jump_to(self, count: int) -> None:
         """The first `count` stages are over, whether they were reached or not."""
         self.finished = self.stages[:count]
@@ -121,7 +138,9 @@ class Progress:
         self.show_whole(0.0, None)
 
     def _send(self, event: str, name: str, **facts: Any) -> None:
-        self.on_event({"event": event, "run_id": self.run_id, "stage": _kind(name), **facts})
+        self.on_event(
+            {"event": event, "run_id": self.run_id, **self.about, "stage": _kind(name), "name": name, **facts}
+        )
 
 
 class StageProgress:
@@ -167,6 +186,7 @@ class StageProgress:
     def set(self, done: int, note: str = "", metrics: Mapping[str, float] | None = None) -> None:
         """`done` units in all are done; `note` and `metrics` are shown beside the rate."""
         self.done = done
+        self.parent.send_progress(self, metrics or {})
         now = time.monotonic()
         self._sample(now)
         if now - self._last_update < UPDATE_EVERY and done < self.total:
@@ -183,7 +203,7 @@ class StageProgress:
         elif not self.parent.quiet and now - self._last_line >= LINE_EVERY:
             self._last_line = now
             self.parent.message(f"{self.name}: {self._count()}, {', '.join(filter(None, [text, eta]))}")
-        self.parent.show_progress(self, metrics or {})
+        self.parent.show_progress(self)
 
     def close(self, state: str) -> None:
         """Takes the stage's bar away and leaves one line: what was done here, and what was there before."""

@@ -55,7 +55,7 @@ def run_jobs(
     )
     pending: set[Future[Any]] = set()
     try:
-        with _interrupts_held_back():  # workers start here and inherit it: an interrupt is the parent's to handle
+        with interrupts_held_back():  # workers start here and inherit it: an interrupt is the parent's to handle
             pending = {executor.submit(_guarded, function, job) for job in jobs}
         while pending:
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -87,7 +87,8 @@ def _guarded(function: Callable[..., Any], job: tuple[Any, ...]) -> Any:
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
+def interrupts_held_back() -> Iterator[None]:
+    """Processes that are started within it never see an interrupt: it is for their parent to end them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -95,19 +96,29 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+def set_up_worker(threads: int = 1) -> None:
+    """For this process: nothing on standard output, which is the command's, and so many threads to compute with."""
+    accept_any_text()
+    os.dup2(2, 1)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    if "torch" in sys.modules:  # else it reads the environment when a source imports it
+        sys.modules["torch"].set_num_threads(threads)
+
+
+def end_with_parent(parent: int, is_over: Callable[[], bool] = lambda: False) -> None:
+    """Ends this process within a moment after its parent died, or when `is_over` says so."""
+
+    def watch() -> None:
+        while os.getppid() == parent and not is_over():
+            time.sleep(POLL_SECONDS)
+        os._exit(EXIT_INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _start_worker(units: Any, stop: Any, parent: int) -> None:
     global _units
     _units = units
-    accept_any_text()
-    os.dup2(2, 1)  # what a plugin prints must not mix with the command's output
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = "1"
-    threading.Thread(target=_end_with_parent, args=(stop, parent), daemon=True).start()
-    if "torch" in sys.modules:  # else it reads the environment when a source imports it
-        sys.modules["torch"].set_num_threads(1)
-
-
-def _end_with_parent(stop: Any, parent: int) -> None:
-    while os.getppid() == parent and not stop.value:
-        time.sleep(POLL_SECONDS)
-    os._exit(EXIT_INTERRUPTED)
+    set_up_worker()
+    end_with_parent(parent, lambda: bool(stop.value))

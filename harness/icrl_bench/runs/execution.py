@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from icrl_bench.artefacts.store import Store
+from icrl_bench.executors.contract import Executor
 from icrl_bench.planning import Plan
+from icrl_bench.runs.dispatch import make_all
+from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.adapt import Adapt
 from icrl_bench.stages.collect import Collect
 from icrl_bench.stages.floors import Floors
@@ -14,6 +17,7 @@ from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.contracts import SPLITS
+from icrl_registry.errors import BenchError
 
 
 def stages_of(plan: Plan, seeds: Sequence[int]) -> list[Stage[Any]]:
@@ -24,10 +28,41 @@ def stages_of(plan: Plan, seeds: Sequence[int]) -> list[Stage[Any]]:
 def execute(plan: Plan, seeds: Sequence[int], context: Context) -> list[RunRecord]:
     """Makes what is missing and returns the rows of all seeds, recorded."""
     before = len(context.records)
+    ids = run_ids([Record(plan, seed) for seed in seeds])
     for stage in stages_of(plan, seeds):
-        context.progress.run_id = "" if stage.seed is None else Adapt(plan, stage.seed).address
+        context.progress.run_id = ids[stage.key]
         stage.ensure(context)
     return context.records[before:]
+
+
+def run_ids(records: Sequence[Record]) -> dict[tuple[str, ...], str]:
+    """Key of a stage → id of the first run that waits for it, which the events of a shared stage name."""
+    ids: dict[tuple[str, ...], str] = {}
+    for record in records:
+        for stage in in_order([record]):
+            ids.setdefault(stage.key, record.run_id)
+    return ids
+
+
+def execute_together(
+    plan: Plan, seeds: Sequence[int], context: Context, executor: Executor, overview: Overview
+) -> list[RunRecord]:
+    """As `execute`, with the seeds' stages side by side in an executor.
+
+    Raises:
+        BenchError: some of the rows could not be made; the others are recorded.
+    """
+    before = len(context.records)
+    stages = stages_of(plan, seeds)
+    failed = make_all(stages, executor, context, overview)
+    lost = {stage.seed: failed[stage.key] for stage in stages if stage.needs_leaderboard and stage.key in failed}
+    if lost:
+        seeds_lost = ", ".join(f"{seed}" for seed in lost)
+        failure = next(iter(lost.values()))
+        raise BenchError(
+            f"{len(lost)} of {len(seeds)} rows were not made, of seed {seeds_lost}: {failure.text}", failure.hint
+        )
+    return sorted(context.records[before:], key=lambda record: list(seeds).index(record.seed))
 
 
 def names_of(stages: Sequence[Stage[Any]]) -> list[str]:
@@ -48,6 +83,7 @@ def describe_plan(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, o
         "home": str(store.root),
         "tasks": {split: len(plan.tasks[split]) for split in SPLITS},
         "source": plan.source.plugin.entry.name,
+        "source_note": plan.source_note,
         "steps_per_task": plan.make_source().total_steps(),
         "stages": [
             {"kind": stage.kind, "seed": stage.seed, "address": stage.address, "status": stage.status(store)}

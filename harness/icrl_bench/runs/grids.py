@@ -11,8 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from icrl_bench.executors.contract import Executor, Key
 from icrl_bench.planning import CONTROL, Plan, Request, make_plan
 from icrl_bench.runs.certificates import require_passed
+from icrl_bench.runs.dispatch import make_all
+from icrl_bench.runs.execution import run_ids
+from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
@@ -116,11 +120,12 @@ def run_grid(grid: Grid, context: Context) -> Grid:
     """Makes what is missing. A stage that fails takes with it what needs it; everything else goes on."""
     rows = {row.record.key: row for row in grid.rows}
     failed: dict[tuple[str, ...], str] = {}  # key of a stage → why it isn't there
-    stages, said = grid.stages(), ""
+    stages, said, ids = grid.stages(), "", run_ids([row.record for row in grid.rows])
     for number, stage in enumerate(stages):
         row = rows.get(stage.key)
         if stage.is_shown and said != (said := _of(stage)):
             context.progress.message(f"{said} (stage {number + 1} of {len(stages)})")
+        context.progress.run_id = ids.get(stage.key, "")  # a certificate is no run's
         reason = _why_not(stage, failed, grid)
         if reason is None:
             try:
@@ -137,6 +142,35 @@ def run_grid(grid: Grid, context: Context) -> Grid:
             if row is not None:
                 row.error = reason
     return grid
+
+
+def run_grid_together(grid: Grid, context: Context, executor: Executor, overview: Overview) -> Grid:
+    """As `run_grid`, with everything that has its inputs side by side in an executor."""
+    failed = make_all(
+        grid.stages(),
+        executor,
+        context,
+        overview,
+        made=lambda stage: _hold_to_protocol(stage, grid, context),
+        also_after=_after_certificates(grid),
+    )
+    for environment, certificate in grid.certificates.items():
+        if certificate.key in failed:
+            grid.refused[environment] = failed[certificate.key].text
+    for row in grid.rows:
+        if row.record.key in failed:
+            row.error = failed[row.record.key].text
+    return grid
+
+
+def _after_certificates(grid: Grid) -> dict[Key, list[Key]]:
+    """An environment's rows wait for its certificate, in all but what the certificate itself is made from."""
+    waits: dict[Key, list[Key]] = {}
+    for environment, certificate in grid.certificates.items():
+        before = {stage.key for stage in in_order([certificate])}
+        rows = in_order([row.record for row in grid.rows if row.environment == environment])
+        waits |= {stage.key: [certificate.key] for stage in rows if stage.key not in before}
+    return waits
 
 
 def _of(stage: Stage[Any]) -> str:

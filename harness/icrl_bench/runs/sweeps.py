@@ -15,11 +15,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from icrl_bench.artefacts.store import address_of
+from icrl_bench.executors.contract import Executor
 from icrl_bench.machine.progress import format_seconds
 from icrl_bench.planning import Plan, Request, make_plan
+from icrl_bench.runs.dispatch import make_all
 from icrl_bench.runs.execution import execute, names_of, stages_of
+from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.record import Record
-from icrl_bench.stages.stage import Context
+from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.database.studies import Study, StudyRun, format_value
 from icrl_registry.configuration import merge, parse_assignments
 from icrl_registry.errors import BenchError, UsageError
@@ -123,6 +126,24 @@ def run_sweep(sweep: PlannedSweep, context: Context) -> Study:
         ended += len(names_of(stages_of(cell.plan, sweep.seeds)))
         progress.jump_to(ended)
     return sweep.study()
+
+
+def run_sweep_together(sweep: PlannedSweep, context: Context, executor: Executor, overview: Overview) -> Study:
+    """As `run_sweep`, with the cells side by side in an executor."""
+    assert context.leaderboard is not None
+    context.leaderboard.record_study(sweep.study())
+    failed = make_all(stages_of_sweep(sweep), executor, context, overview)
+    for cell in sweep.cells:
+        reasons = [failed[key].text for seed in sweep.seeds if (key := Record(cell.plan, seed).key) in failed]
+        cell.error = reasons[0] if reasons else None
+    if any(cell.error for cell in sweep.cells):
+        context.leaderboard.record_study(sweep.study())
+    return sweep.study()
+
+
+def stages_of_sweep(sweep: PlannedSweep) -> list[Stage[Any]]:
+    """All stages of all cells, each once."""
+    return in_order([Record(cell.plan, seed) for cell in sweep.cells for seed in sweep.seeds])
 
 
 def _rest(started: float, done: int, sweep: PlannedSweep) -> str:

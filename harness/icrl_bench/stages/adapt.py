@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icrl_bench.artefacts.store import Store
+from icrl_bench.machine.provenance import collect_provenance
 from icrl_bench.planning import Plan
 from icrl_bench.seeding import agent_seed, reset_seed
 from icrl_bench.stages.floors import Floors
@@ -25,6 +26,7 @@ from icrl_registry.errors import DamagedArtefactError
 from icrl_registry.protocols.model import AdaptConfig
 
 FILE = "returns.json"
+PROVENANCE = "provenance"  # in the manifest
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Adapt(Stage[AdaptationResult]):
 
     def make(self, context: Context) -> None:
         adaptation = self.run(context)
-        about = {"checkpoint": self.train.address, "seed": self.seed}
+        about = {"checkpoint": self.train.address, "seed": self.seed, PROVENANCE: provenance_of(self.plan)}
         with context.store.write(self.folder, self.address, about) as folder:
             (folder / FILE).write_text(json.dumps(asdict(adaptation), allow_nan=False) + "\n", encoding="utf-8")
 
@@ -133,6 +135,25 @@ class Adapt(Stage[AdaptationResult]):
             seconds=round(time.monotonic() - started, 3),
             diagnostics=runs.diagnostics,
         )
+
+
+def provenance_of(plan: Plan) -> dict[str, Any]:
+    """What this process computes a plan with: versions, hardware, revision, and the kernel of the backbone."""
+    return collect_provenance(plan.request.device, _kernel(plan))
+
+
+def kept_provenance(store: Store, run_id: str) -> dict[str, Any] | None:
+    """With what an adaptation was made, maybe on another machine; None of one that was made before this was noted."""
+    found = store.manifest(Adapt.folder, run_id).get(PROVENANCE)
+    return dict(found) if isinstance(found, dict) else None
+
+
+def _kernel(plan: Plan) -> str:
+    """Which implementation computes the backbone on this device; empty for methods without a backbone."""
+    if plan.backbone is None:
+        return ""
+    backbone = plan.backbone.plugin.component(plan.backbone.config, context_length=1)
+    return str(getattr(backbone.to(plan.request.device), "kernel", "torch"))
 
 
 def _shortened(numbers: NDArray[np.float64] | None) -> list[list[float]] | None:

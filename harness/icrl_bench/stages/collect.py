@@ -7,7 +7,7 @@ that hold a task of its own; who needs more collects the rest later, into the sa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.workers import run_jobs
 from icrl_bench.planning import Plan
 from icrl_bench.stages.groups import STEPS, GroupJob, collect_group, cut_groups, group_progress
-from icrl_bench.stages.stage import Context, Stage, Unit
+from icrl_bench.stages.stage import Artefact, Context, Stage, Unit
 from icrl_registry.contracts import SPLITS, Task
 
 Group = Sequence[Task]
@@ -71,12 +71,25 @@ class Collect(Stage[Dataset]):
     def read(self, store: Store) -> Dataset:
         return Dataset(store, self.address)
 
+    @property
+    def artefacts(self) -> tuple[Artefact, ...]:
+        return tuple((dataset_kind(self.address), task.label) for group in self.groups for task in group)
+
     def units(self, store: Store) -> list[Unit]:
-        key = (self.folder, self.address)
         return [
-            Unit(f"{self.name} {group[0].label}", (*key, group[0].label), collect_group, (store.root, self._job(group)))
+            Unit(
+                name=f"{self.title} {group[0].label}",
+                key=(self.folder, self.address, group[0].label),
+                function=collect_group,
+                arguments=(self._job(group),),
+                makes=tuple((dataset_kind(self.address), task.label) for task in group),
+                progress=group_progress(store, self.address, group).path.name,
+            )
             for group in self._missing(store)
         ]
+
+    def stopwatch(self, store: Store) -> Callable[[float], None]:
+        return WallClock(store, self.address).tick
 
     def prepare(self, store: Store) -> None:
         self._describe(store)

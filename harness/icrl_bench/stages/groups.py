@@ -64,8 +64,18 @@ def group_progress(store: Store, address: str, group: Sequence[Task], save_every
 
 
 def collect_group(root: Path, job: GroupJob) -> list[str]:
-    """Runs in a worker: one `Source.collect` call, each missing task's artefact written as soon as it is there."""
-    store = Store(root)
+    """Runs in a worker: one `Source.collect` call, each missing task's artefact written as soon as it is there.
+
+    Whoever else wants to collect the group waits, and then finds it collected.
+    """
+    store, labels = Store(root), [task.label for task in job.tasks]
+    with store.lock(dataset_kind(job.address), labels[0]):
+        if not all(store.exists(dataset_kind(job.address), label) for label in labels):
+            _collect(store, job)
+    return labels
+
+
+def _collect(store: Store, job: GroupJob) -> None:
     environment = job.environment(job.environment_config)
     source = job.source(job.source_config)
     kept = job.progress(store)
@@ -89,7 +99,6 @@ def collect_group(root: Path, job: GroupJob) -> list[str]:
             seconds = round(kept.seconds / len(job.tasks), 3)  # its share of the group's wall-clock
             save_run(store, job.address, run, {**about, "seed_entropy": seed.entropy, "seconds": seconds})
     kept.discard()
-    return [task.label for task in job.tasks]
 
 
 def _next_run(runs: Iterator[SourceRun], task: Task, source_id: str) -> SourceRun:

@@ -9,9 +9,8 @@ from typing import Any
 
 from icrl_bench.artefacts.histories import learning_curve
 from icrl_bench.artefacts.store import Store
-from icrl_bench.machine.provenance import collect_provenance
 from icrl_bench.planning import Plan
-from icrl_bench.stages.adapt import Adapt
+from icrl_bench.stages.adapt import Adapt, kept_provenance, provenance_of
 from icrl_bench.stages.certify import Certify
 from icrl_bench.stages.stage import Context, Stage, in_order
 from icrl_leaderboards.database.leaderboard import Leaderboard
@@ -29,6 +28,7 @@ class Record(Stage[RunRecord]):
     kind, folder = "record", "rows"
     there = "the row is there"
     is_shown = False
+    needs_leaderboard = True
 
     def __init__(self, plan: Plan, seed: int) -> None:
         super().__init__(plan, seed)
@@ -101,7 +101,7 @@ class Record(Stage[RunRecord]):
             checkpoint=train.address,
             dataset=train.collect.address,
             plugins=plugins_used(plan),
-            provenance=self._provenance(checkpoint),
+            provenance=self._provenance(store, checkpoint),
             diagnostics=adaptation.diagnostics,
             success=adaptation.success,
             step_rewards=adaptation.step_rewards,
@@ -136,9 +136,9 @@ class Record(Stage[RunRecord]):
         dataset = self.adapt.train.collect.read(store)
         return sum(int(dataset.manifest(task)["steps"]) for task in self.plan.tasks["train"])
 
-    def _provenance(self, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    def _provenance(self, store: Store, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            **collect_provenance(self.plan.request.device, _kernel(self.plan)),
+            **(kept_provenance(store, self.run_id) or provenance_of(self.plan)),
             "stage_versions": stage_versions(self),
             "protocol_sha256": self.plan.request.protocol.sha256,
             "validation_env_steps": int(checkpoint["validation_env_steps"]),
@@ -175,11 +175,3 @@ def _recorded(leaderboard: Leaderboard, record: RunRecord) -> RunRecord | None:
         if replace(recorded, **{name: getattr(record, name) for name in CIRCUMSTANCES}) == record:
             return recorded
     return None
-
-
-def _kernel(plan: Plan) -> str:
-    """Which implementation computes the backbone on this device; empty for methods without a backbone."""
-    if plan.backbone is None:
-        return ""
-    backbone = plan.backbone.plugin.component(plan.backbone.config, context_length=1)
-    return str(getattr(backbone.to(plan.request.device), "kernel", "torch"))

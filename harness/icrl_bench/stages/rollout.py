@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from icrl_registry.actions import executed
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,
@@ -126,7 +127,7 @@ def rollout(
     observations = np.stack([batch.reset(row, reset_seed(task, 0)) for row, task in enumerate(tasks)])  # (K, O)
     where.check("reset observation", observations, active)
     while active.any():
-        actions = _checked_actions(agent.act(observations), (count, spec.action_size), where, active)
+        actions = _checked_actions(agent.act(observations), count, spec, where, active)
         step = batch.step(actions, active)
         where.check("observation", step.observations, active)
         where.check("reward", step.rewards, active)
@@ -180,7 +181,9 @@ class _Place:
             )
 
 
-def _checked_actions(chosen: Any, shape: tuple[int, int], where: _Place, active: BoolArray) -> FloatArray:
+def _checked_actions(chosen: Any, count: int, spec: EnvironmentSpec, where: _Place, active: BoolArray) -> FloatArray:
+    """What is executed of what an agent returned, (K, A)."""
+    shape = (count, spec.action_size)
     try:
         actions = np.asarray(chosen, dtype=np.float32)
     except (TypeError, ValueError, RuntimeError) as error:  # a ragged list, or a tensor that still needs its gradient
@@ -192,7 +195,7 @@ def _checked_actions(chosen: Any, shape: tuple[int, int], where: _Place, active:
             f"the agent returned actions of shape {actions.shape}, expected {shape}", "act must return (K, A)"
         )
     where.check("action", actions, active)
-    return np.clip(actions, -1.0, 1.0)
+    return executed(actions, spec)
 
 
 def _shown_rewards(rewards: FloatArray, view: RewardView, active: BoolArray) -> FloatArray:

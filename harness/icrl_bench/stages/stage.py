@@ -2,7 +2,8 @@
 
 A plan is a graph of stages: `Record` needs `Adapt`, `Floors` and `Collect`; `Adapt` needs `Train`, and so on. `in_order` puts
 the graph in a line. Running a plan, printing it, its progress bar and making a row again all walk such a line, so a new stage
-is one file here and a mention among the inputs of what needs it.
+is one file here and a mention among the inputs of what needs it. An executor (`icrl_bench.executors`) walks the same graph by
+`units`, the pieces of a stage that can be made in any process, and in any home that holds what they read.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.hooks import HookManager
 
 Product = TypeVar("Product")
+Artefact = tuple[str, str]
+"""The store's kind, and the name in it."""
 
 
 @dataclass
@@ -47,6 +50,7 @@ class Stage(ABC, Generic[Product]):
     folder: ClassVar[str]  # the store's kind that holds its artefacts
     there: ClassVar[str]  # said where nothing is left to do
     is_shown: ClassVar[bool] = True  # in the progress bar and in the printed plan
+    needs_leaderboard: ClassVar[bool] = False  # then it is made by the process that walks the plan, never elsewhere
 
     def __init__(self, plan: Plan, seed: int | None = None) -> None:
         self.plan, self.seed = plan, seed
@@ -55,6 +59,15 @@ class Stage(ABC, Generic[Product]):
     def name(self) -> str:
         """`collect`, or `train seed 0`: what the user reads."""
         return self.kind if self.seed is None else f"{self.kind} seed {self.seed}"
+
+    @property
+    def title(self) -> str:
+        """`train ad-mamba on reacher-goal-v1, seed 0`: what it is called among the stages of many rows."""
+        environment = self.plan.environment_id
+        if self.seed is None:
+            return f"{self.kind} {environment}"
+        track = "@offline" if self.plan.request.track == "offline" else ""
+        return f"{self.kind} {self.plan.request.method}{track} on {environment}, seed {self.seed}"
 
     @property
     def inputs(self) -> tuple[Stage[Any], ...]:
@@ -74,6 +87,23 @@ class Stage(ABC, Generic[Product]):
     def key(self) -> tuple[str, ...]:
         """Equal for stages that are the same work."""
         return self.folder, self.address
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the events of the stage say of the run that it belongs to."""
+        request = self.plan.request
+        return {
+            "method": request.method,
+            "env": self.plan.environment_id,
+            "protocol": self.plan.protocol_label,
+            "track": request.track,
+            "seed": self.seed,
+        }
+
+    @property
+    def artefacts(self) -> tuple[Artefact, ...]:
+        """Where in a store that lies which it makes."""
+        return ((self.folder, self.address),)
 
     def prepare(self, store: Store) -> None:
         """What must hold whether the artefact is there or not, such as a description beside it; under the lock."""
@@ -96,6 +126,7 @@ class Stage(ABC, Generic[Product]):
 
     def ensure(self, context: Context) -> None:
         """Makes the artefact unless it is there; whoever else wants to make it waits."""
+        context.progress.about = self.about
         with context.store.lock(self.folder, self.address, context.progress.message):
             self.prepare(context.store)
             if self.done(context.store):
@@ -105,7 +136,25 @@ class Stage(ABC, Generic[Product]):
 
     def units(self, store: Store) -> list[Unit]:
         """The pieces that are missing, each of which a process can make by itself, in any order: here the whole stage."""
-        return [] if self.done(store) else [Unit(self.name, self.key, _make_elsewhere, (self, store.root))]
+        if self.done(store):
+            return []
+        return [
+            Unit(
+                name=self.title,
+                key=self.key,
+                function=_make_elsewhere,
+                arguments=(self,),
+                makes=self.artefacts,
+                reads=tuple(artefact for needed in self.inputs for artefact in needed.artefacts),
+                progress=f"{self.address}.safetensors",
+                device=self.plan.request.device,
+            )
+        ]
+
+    def stopwatch(self, store: Store) -> Callable[[float], None]:
+        """Notes the time that its units take, where it is asked for: to be called now and then while they are made elsewhere,
+        with the seconds between two notes, and with 0 at the end."""
+        return lambda every: None
 
     def status(self, store: Store) -> str:
         """How far it is, for the printed plan."""
@@ -114,12 +163,20 @@ class Stage(ABC, Generic[Product]):
 
 @dataclass(frozen=True)
 class Unit:
-    """A piece of work that an executor sends to a process: `unit.function(*unit.arguments)`, all of which can be pickled."""
+    """A piece of work that can be pickled and made in any process, below any home that holds what it reads."""
 
     name: str
     key: tuple[str, ...]  # equal for the same work, whichever rows wait for it
-    function: Callable[..., Any]
+    function: Callable[..., Any]  # of the home folder and the arguments
     arguments: tuple[Any, ...]
+    makes: tuple[Artefact, ...] = ()
+    reads: tuple[Artefact, ...] = ()
+    progress: str = ""  # the file below `progress` in which it keeps how far it is; empty if it starts anew
+    device: str = "cpu"
+
+    def make(self, home: Path) -> Any:
+        """Does the work, with what is in `home`; from the last progress kept there."""
+        return self.function(home, *self.arguments)
 
 
 def in_order(
@@ -141,6 +198,6 @@ def in_order(
     return list(ordered.values())
 
 
-def _make_elsewhere(stage: Stage[Any], root: Path) -> None:
+def _make_elsewhere(home: Path, stage: Stage[Any]) -> None:
     with Progress([stage.name], quiet=True) as progress:
-        stage.ensure(Context(Store(root), progress))
+        stage.ensure(Context(Store(home), progress))

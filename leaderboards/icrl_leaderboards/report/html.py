@@ -31,6 +31,7 @@ from icrl_leaderboards.report.runs import run_view
 from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
 from icrl_leaderboards.report.styles import NAME_LIMIT
 from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.training import TrainingLog
 from icrl_leaderboards.wording.cells import (
     COST_COLUMNS,
     RESULT_COLUMNS,
@@ -45,14 +46,22 @@ from icrl_leaderboards.wording.formatting import MISSING, count, interval, with_
 from icrl_leaderboards.wording.text import shorten, visible
 from icrl_registry.hooks import ReportSection
 
+RunViews = Mapping[str, Mapping[str, Any]]
+"""The fold-outs of runs, by run id."""
+
 #: Runs without a fold-out that a section still lists, newest first.
 MOST_LISTED = 1000
 
 
 def render_html(
-    boards: Sequence[Board], records: Mapping[str, RunRecord], extra: Sequence[ReportSection], headline: str
+    boards: Sequence[Board],
+    records: Mapping[str, RunRecord],
+    extra: Sequence[ReportSection],
+    headline: str,
+    trainings: Mapping[str, TrainingLog] | None = None,
 ) -> str:
-    """The page; a run has a fold-out if `records` has it."""
+    """The page; a run has a fold-out if `records` has it, with its training if `trainings`, by run id, does."""
+    runs = {run_id: run_view(record, (trainings or {}).get(run_id)) for run_id, record in records.items()}
     environment = _environment()
     style = page_style()
     script = environment.get_template("script.js").render()
@@ -65,7 +74,7 @@ def render_html(
         script=Markup(script),
         policy=policy,
         letters=Markup("".join(_letters(boards))),
-        boards=[_board(board, records) for board in boards],
+        boards=[_board(board, runs) for board in boards],
         choices=_choices(boards),
         extra=[{"title": each.title, "body": _from_markdown(each.body)} for each in extra],
         headline=headline,
@@ -119,7 +128,7 @@ def _choices(boards: Sequence[Board]) -> dict[str, list[str]]:
 # --- What the template shows: text and drawings only ---------------------------------------------------------------------
 
 
-def _board(board: Board, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+def _board(board: Board, runs: RunViews) -> dict[str, Any]:
     ranking = rank_methods([section.table for section in board.sections]) if len(board.sections) > 1 else []
     styles = board.sections[0].styles
     return {
@@ -127,7 +136,7 @@ def _board(board: Board, records: Mapping[str, RunRecord]) -> dict[str, Any]:
         "protocol": board.protocol,
         "track": board.track,
         "ranking": [_ranked(entry, swatch(styles[entry.style_label])) for entry in ranking[:MOST_ROWS]],
-        "sections": [_section(section, records) for section in board.sections],
+        "sections": [_section(section, runs) for section in board.sections],
     }
 
 
@@ -146,10 +155,10 @@ def _ranked(entry: Ranked, mark: Markup) -> dict[str, Any]:
     }
 
 
-def _section(section: Section, records: Mapping[str, RunRecord]) -> dict[str, Any]:
+def _section(section: Section, runs: RunViews) -> dict[str, Any]:
     table = section.table
     shown = _shown(section)
-    listed = [run for run in section.runs if run.run_id not in records]
+    listed = [run for run in section.runs if run.run_id not in runs]
     newest = sorted(listed, key=lambda run: (run.created_at, run.run_id), reverse=True)[:MOST_LISTED]
     return {
         "anchor": section.anchor,
@@ -166,7 +175,7 @@ def _section(section: Section, records: Mapping[str, RunRecord]) -> dict[str, An
         "measured": _measured(table),
         "duels": _duels(table),
         "num_runs": f"{len(section.runs):,}",
-        "runs": [run_view(records[run.run_id]) for run in section.runs if run.run_id in records],
+        "runs": [runs[run.run_id] for run in section.runs if run.run_id in runs],
         "other_runs": newest,
         "other_runs_note": _listed_note(len(listed), len(newest)),
     }

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from icrl_leaderboards.analysis.summary import Row
-from icrl_leaderboards.drawing import AXIS, GRID
+from icrl_leaderboards.drawing import AXIS, COLOURS, GRID
 from icrl_leaderboards.report.styles import LineStyle
+from icrl_leaderboards.runs.training import Series
 
 _WIDTH, _MIDDLE = 120.0, 8.0
+_MOST_POINTS = 60  # of a trend
 
 
 def swatch(style: LineStyle) -> Markup:
@@ -45,6 +47,19 @@ def score_bar(row: Row, rows: Sequence[Row], style: LineStyle) -> Markup:
     if low <= score.value <= high:
         marks.append(f'<circle cx="{x(score.value)}" cy="{_MIDDLE}" r="3.6" fill="{colour}"/>')
     return _mark("bar", _WIDTH, 2 * _MIDDLE, "".join(marks))
+
+
+def trend_mark(series: Series) -> Markup:
+    """The course of one quantity of a training, from its smallest value below to its largest above."""
+    values, low = series.binned(_MOST_POINTS), min(series.values)
+    span = (max(series.values) - low) or 1.0
+    step = (_WIDTH - 4) / max(len(values) - 1, 1)
+    points = " ".join(
+        f"{2 + index * step:.1f},{16 - 14 * (value - low) / span:.1f}" for index, value in enumerate(values)
+    )
+    return _mark(
+        "trend", _WIDTH, 18, f'<polyline points="{points}" fill="none" stroke="{COLOURS[0][0]}" stroke-width="1.5"/>'
+    )
 
 
 def _mark(name: str, width: float, height: float, content: str) -> Markup:

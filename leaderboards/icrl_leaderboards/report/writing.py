@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from icrl_leaderboards.database.leaderboard import Leaderboard
@@ -13,6 +13,7 @@ from icrl_leaderboards.report.markdown import figures_of, plot_file, render_mark
 from icrl_leaderboards.report.sections import Board, Certificates, make_boards
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
+from icrl_leaderboards.runs.training import TrainingLog
 from icrl_registry.errors import UsageError
 from icrl_registry.hooks import ReportSection
 
@@ -28,6 +29,7 @@ def write_report(
     hook_sections: Sequence[ReportSection] = (),
     details: Sequence[RunRecord] | None = None,
     certificates: Certificates | None = None,
+    trainings: Mapping[str, TrainingLog] | None = None,
 ) -> list[Path]:
     """Writes the report of `runs` into `out_dir` and returns the files' paths: the page, the Markdown, the plots.
 
@@ -38,6 +40,7 @@ def write_report(
         details: full records of the runs whose provenance and configuration are shown; without it the newest of those
             `runs` that are full records.
         certificates: of environments, by environment and protocol; each heads its environment's section.
+        trainings: how runs were trained, by run id; shown in their fold-outs.
 
     Raises:
         UsageError: the folder cannot be made or written.
@@ -51,7 +54,7 @@ def write_report(
     boards = make_boards(scores, records, certificates)
     headline = _headline(scores, boards)
     files = {
-        "index.html": render_html(boards, records, hook_sections, headline),
+        "index.html": render_html(boards, records, hook_sections, headline, trainings),
         "report.md": render_markdown(boards, records, hook_sections, headline),
     }
     figures = [figure for board in boards for section in board.sections for figure in figures_of(section)]

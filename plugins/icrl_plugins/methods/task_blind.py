@@ -21,6 +21,7 @@ from icrl_plugins.training.gradient_training import GradientTraining
 from icrl_plugins.training.loop import GradientLearner, LoopConfig, run_training
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_plugins.training.optimisation import OptimisationConfig
+from icrl_registry.actions import ActionKind
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     AdaptationSetting,
@@ -57,9 +58,10 @@ class TaskBlindConfig(OptimisationConfig, LoopConfig):
 
 
 class TaskBlind(Method):
-    """Behaviour cloning of all training tasks at once, without context."""
+    """Behaviour cloning of all training tasks at once, without context; of discrete actions the likeliest is taken."""
 
     Config: ClassVar[type[ComponentConfig]] = TaskBlindConfig
+    action_kinds: ClassVar[tuple[ActionKind, ...]] = ("continuous", "discrete")
 
     def __init__(self, config: ComponentConfig, backbone: BackboneFactory | None = None) -> None:
         assert isinstance(config, TaskBlindConfig)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from icrl_registry.discovery import PluginEntry, entries_of_group
-from icrl_registry.errors import PluginError, UsageError, unknown_name
+from icrl_registry.errors import BenchError, PluginError, UsageError, unknown_name
 from icrl_registry.protocols.model import Protocol
 
 FOLDER = Path(__file__).parent
@@ -52,6 +53,28 @@ def load_protocol(name: str = DEFAULT_PROTOCOL) -> Protocol:
             "give it an id of its own, such as mine-v1",
         )
     return protocol
+
+
+def protocol_for(environment: str, name: str | None = None) -> Protocol:
+    """The protocol called `name`; without one the default for an environment, which may be given without its version.
+
+    That is the newest laptop protocol, unless another one names the environment and says `default = true`, as a plugin's own
+    may for its own environments, and laptop doesn't name it.
+
+    Raises:
+        UnknownNameError, UsageError, PluginError: as `load_protocol`.
+    """
+    if name is not None:
+        return load_protocol(name)
+    usual = load_protocol(DEFAULT_PROTOCOL)
+    if usual.names(environment):
+        return usual
+    for other in sorted({*list_protocols(), *plugin_protocols()}, reverse=True):  # newer versions first
+        with suppress(BenchError):  # a plugin's broken file hurts nobody else
+            found = load_protocol(other)
+            if found.default and found.names(environment):
+                return found
+    return usual
 
 
 def parse_protocol(text: str, name: str) -> Protocol:

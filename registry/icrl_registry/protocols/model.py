@@ -10,11 +10,20 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from icrl_registry.configuration import ComponentConfig
+from icrl_registry.contracts import Split
 from icrl_registry.errors import UsageError
 
 
@@ -22,17 +31,38 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SplitPlan(_Frozen):
-    """How the tasks of one environment are drawn, and the hash that the drawn ones must have."""
+Rows = tuple[tuple[float, ...], ...]
+"""Tasks that a protocol lists, each by its parameters."""
 
-    seed: int = Field(description="seed of the draw")
-    train: int = Field(ge=1, description="training tasks")
-    validation: int = Field(5, ge=1, description="validation tasks")
-    test: int = Field(10, ge=1, description="test tasks, never seen before adaptation")
-    minimum_distance: float = Field(
-        0.0, ge=0, description="least distance between any two tasks, in the environment's unit"
+
+class SplitPlan(_Frozen):
+    """The tasks of one environment: how many are drawn, or which they are, and the hash that they must have."""
+
+    seed: int = Field(0, description="seed of the draw")
+    train: Annotated[int, Field(ge=1)] | Rows | Literal["all"] = Field(
+        description="training tasks: how many are drawn, or a list of them, or all of a finite family"
     )
-    sha256: str | None = Field(None, description="hash of the drawn tasks; checked at every load if given")
+    validation: Annotated[int, Field(ge=1)] | Rows | Literal["all", "train"] = Field(
+        5, description="validation tasks: as above, or those of train"
+    )
+    test: Annotated[int, Field(ge=1)] | Rows | Literal["all", "train"] = Field(
+        10, description="test tasks, never seen before adaptation unless they are those of train"
+    )
+    minimum_distance: float = Field(
+        0.0, ge=0, description="least distance of a drawn task from any other, in the environment's unit"
+    )
+    sha256: str | None = Field(None, description="hash of the tasks; checked at every load if given")
+
+    @model_validator(mode="after")
+    def _lists_hold_tasks(self) -> Self:
+        if () in (self.train, self.validation, self.test):
+            raise ValueError("a list of tasks is empty; write each task's parameters, such as [[1.0], [-1.0]]")
+        return self
+
+    def asked_for(self, split: Split) -> int | Rows | str:
+        """What the plan says of one split."""
+        asked: int | Rows | str = getattr(self, split)
+        return asked
 
 
 class CollectConfig(ComponentConfig):
@@ -108,6 +138,9 @@ class Protocol(_Frozen):
     summary: str
     seeds: tuple[int, ...] = Field(min_length=1)
     data_seed: int = 0
+    default: bool = Field(
+        False, description="whether the environments that it names are run under it when no protocol is asked for"
+    )
     environments: dict[str, EnvironmentPlan]
     other_environments: EnvironmentPlan | None = Field(
         None, description="for environments that the protocol doesn't name: third parties'"
@@ -127,6 +160,10 @@ class Protocol(_Frozen):
         found = [re.fullmatch(re.escape(environment) + r"-v(\d+)", known) for known in self.environments]
         versions = [int(match[1]) for match in found if match]
         return f"{environment}-v{max(versions)}" if versions else environment
+
+    def names(self, environment: str) -> bool:
+        """Whether it has a plan of the environment's own, which may be given without its version."""
+        return self.full_name(environment) in self.environments
 
     def plan_for(self, environment_id: str) -> EnvironmentPlan:
         """The environment's own plan, or the one for environments that the protocol doesn't name.
@@ -163,7 +200,7 @@ class Protocol(_Frozen):
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates and of a
-        grid has the hash that it had before there were any."""
-        unsaid = {"certificate", "grid"} - self.model_fields_set
+        """Hash of the protocol's content; recorded with every row. A protocol that says nothing of certificates, of a grid
+        and of being a default has the hash that it had before there were any."""
+        unsaid = {"certificate", "grid", "default"} - self.model_fields_set
         return hashlib.sha256(self.model_dump_json(exclude=unsaid).encode()).hexdigest()

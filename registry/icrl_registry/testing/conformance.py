@@ -49,28 +49,33 @@ def checks_for(kind: str) -> tuple[Check, ...]:
     return (says_what_it_is, describes_every_setting, *of_kind[kind])
 
 
-def make_trial(plugin: Plugin, settings: Mapping[str, Any] | None = None) -> Trial:
+def make_trial(plugin: Plugin, settings: Mapping[str, Any] | None = None, backbone: Plugin | None = None) -> Trial:
     """A plugin with the configuration it is checked in: its own `conformance_settings`, then `settings` over them.
+
+    A method is tried with `backbone`, in that one's own `conformance_settings`; with a toy if none is given.
 
     Raises:
         UsageError: settings that its configuration refuses.
     """
     kind, config_type = plugin.entry.kind, plugin.component.Config
     chosen = {**getattr(plugin.component, "conformance_settings", {}), **(settings or {})}
-    return Trial(plugin, build_config(config_type, chosen, kind))
+    return Trial(plugin, build_config(config_type, chosen, kind), backbone)
 
 
 def run_checks(
     plugin: Plugin,
     settings: Mapping[str, Any] | None = None,
     report: Callable[[CheckResult], None] = lambda _: None,
+    backbone: Plugin | None = None,
 ) -> list[CheckResult]:
     """All checks of the plugin's kind, in order; `report` is called after each. A failing check doesn't end the others.
+
+    `backbone` is what a method is tried with, instead of a toy.
 
     Raises:
         UsageError: settings that the plugin's configuration refuses.
     """
-    trial = make_trial(plugin, settings)
+    trial = make_trial(plugin, settings, backbone)
     results = []
     for check in checks_for(plugin.entry.kind):
         results.append(_run(check, trial))
@@ -99,7 +104,8 @@ def _place(error: BaseException) -> str:
 def says_what_it_is(trial: Trial) -> None:
     """The class has a docstring of its own: `plugins show` prints it."""
     own = vars(trial.component).get("__doc__") or ""
-    require(bool(own.strip()), f"{trial.component.__name__} has no docstring; say what it is and cite its source")
+    name = trial.component.__name__
+    require(bool(own.strip()), f'{name} has no docstring; write below `class {name}`: """What it is. Source."""')
 
 
 def describes_every_setting(trial: Trial) -> None:
@@ -108,4 +114,5 @@ def describes_every_setting(trial: Trial) -> None:
     silent = [name for name, field in fields.items() if not (field.description or "").strip()]
     require(not silent, f"without a description: {', '.join(silent)}; write Field(default, description='one line')")
     again = type(trial.config).model_validate_json(trial.config.model_dump_json())
-    require(again == trial.config, "the configuration changes when it is written to JSON and read again")
+    same = again.model_dump() == trial.config.model_dump()  # without fields that are no part of a row
+    require(same, "the configuration changes when it is written to JSON and read again")

@@ -5,27 +5,27 @@ A class whose episodes all start alike sets `deterministic_start = True`; otherw
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 
-from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Difference, Environment, Task
+from icrl_registry.actions import ActionKind, for_gymnasium
+from icrl_registry.contracts import Array, BatchedStep, Difference, Environment, Task
+from icrl_registry.testing.environment_trials import (
+    Trajectory,
+    action_sequences,
+    distinct_tasks,
+    drawn_tasks,
+    episode_of,
+    play,
+    size_of,
+    step_together,
+)
 from icrl_registry.testing.trial import Check, Trial, require, require_array, require_equal
 
-NUM_TASKS = 8
 MOST_DRAWS = 2000  # of a finite family, to count its tasks
+MOST_SEQUENCES = 50  # of random actions, to tell tasks apart
 HIDDEN_STEPS = 3  # how long the tasks must look alike; later, contact with a hidden object may tell them apart
-
-
-class Trajectory(NamedTuple):
-    """One episode: T steps, or fewer if it ended."""
-
-    observations: Array  # (T + 1, O), that of the reset first
-    rewards: Array  # (T,)
-    terminated: Array  # (T,)
-    truncated: Array  # (T,)
-    infos: list[dict[str, Any]]  # T + 1
 
 
 def names_itself(trial: Trial) -> None:
@@ -54,7 +54,7 @@ def samples_tasks_by_its_generator(trial: Trial) -> None:
 def samples_distinct_tasks(trial: Trial) -> None:
     """Tasks differ, but for the repeats of a finite family, and the distance between them is a distance."""
     environment = trial.make()
-    tasks, size = [np.asarray(task.parameters) for task in _tasks(environment)], _size(environment)
+    tasks, size = [np.asarray(task.parameters) for task in drawn_tasks(environment)], size_of(environment)
     for position, first in enumerate(tasks):
         require(environment.task_distance(first, first) == 0, "task_distance of a task to itself is not 0")
         for second in tasks[:position]:
@@ -69,31 +69,48 @@ def samples_distinct_tasks(trial: Trial) -> None:
 
 
 def has_as_many_tasks_as_it_says(trial: Trial) -> str | None:
-    """`num_tasks()` is what many draws find, where it is small enough to be counted."""
+    """`num_tasks()` is what many draws find, where it is small enough to be counted, and what is listed."""
     environment = trial.make()
-    size = _size(environment)
+    size, listed = size_of(environment), environment.all_task_parameters()
+    if listed is not None:
+        require_array("all_task_parameters", listed, (size or 0, len(environment.task_parameter_names)))
+        require(len(np.unique(listed, axis=0)) == size, "all_task_parameters lists a task twice")
     if size is None:
         return "as many tasks as are drawn"
     require(size >= 2, f"num_tasks() is {size}; with fewer than 2 tasks there is nothing to learn")
     generator = np.random.default_rng(6)
     draws = min(MOST_DRAWS, 20 * size)
-    found = len({tuple(np.asarray(environment.sample_task_parameters(generator)).tolist()) for _ in range(draws)})
+    drawn = {tuple(np.asarray(environment.sample_task_parameters(generator)).tolist()) for _ in range(draws)}
+    found = len(drawn)
+    if listed is not None:
+        strange = drawn - {tuple(row) for row in listed.tolist()}
+        require(not strange, f"a draw gave {next(iter(strange), None)}, which all_task_parameters doesn't list")
     require(found <= size, f"{draws} draws gave {found} tasks, but num_tasks() is {size}")
     require(found > 1, f"{draws} draws gave one task, but num_tasks() is {size}")
     return None
 
 
 def has_the_spaces_of_its_spec(trial: Trial) -> None:
-    """Observations `Box(O,)` of float32, actions `Box(-1, 1, (A,))`."""
-    from gymnasium.spaces import Box
+    """Observations `Box(O,)` of float32, actions `Box(-1, 1, (A,))` or `Discrete(A)`, as `spec.actions` says."""
+    from gymnasium.spaces import Box, Discrete
 
     environment = trial.make()
-    spec, single = environment.spec, environment.make(_tasks(environment)[0])
+    spec, single = environment.spec, environment.make(drawn_tasks(environment)[0])
     seen, acted = single.observation_space, single.action_space
     single.close()
     require(isinstance(seen, Box), f"the observation space is {seen}, expected a Box")
     require(seen.shape == (spec.observation_size,), f"observations have shape {seen.shape}, spec says {spec}")
     require(seen.dtype == np.float32, f"the observation space is {seen.dtype}, expected float32")
+    kinds = get_args(ActionKind)
+    require(spec.actions in kinds, f"spec.actions is {spec.actions!r}, expected {' or '.join(map(repr, kinds))}")
+    values = tuple(spec.observation_values)
+    whole = all(isinstance(each, int) and each > 0 for each in values) and len(values) in (0, spec.observation_size)
+    require(whole, f"spec.observation_values is {values}, expected a positive whole number for each of the components")
+    if spec.actions == "discrete":
+        expected = f"Discrete({spec.action_size}), counted from 0"
+        fits = isinstance(acted, Discrete) and (acted.n, acted.start) == (spec.action_size, 0)
+        require(fits, f"the action space is {acted}, expected {expected}")
+        return
     require(isinstance(acted, Box), f"the action space is {acted}, expected a Box")
     require(acted.shape == (spec.action_size,), f"actions have shape {acted.shape}, spec says {spec}")
     limits = bool((acted.low == -1).all() and (acted.high == 1).all())
@@ -101,19 +118,27 @@ def has_the_spaces_of_its_spec(trial: Trial) -> None:
 
 
 def returns_finite_float32(trial: Trial) -> None:
-    """Observations are float32 of the right shape and every number is finite, under random and extreme actions."""
+    """Observations are float32 of the right shape and every number is finite, under random and extreme actions.
+
+    Where `spec.observation_values` says how many there are, they are whole numbers below that.
+    """
     environment = trial.make()
     spec = environment.spec
-    task = _tasks(environment)[0]
-    for name, actions in _action_sequences(environment).items():
+    task = drawn_tasks(environment)[0]
+    for name, actions in action_sequences(environment).items():
         single = environment.make(task)
         observation, info = single.reset(seed=1)
         require_array("the observation of reset", observation, (spec.observation_size,), np.float32)
         require(isinstance(info, dict), f"reset's info is a {type(info).__name__}, not a dict")
         for step, action in enumerate(actions):
-            observation, reward, terminated, truncated, _ = single.step(action)
+            observation, reward, terminated, truncated, _ = single.step(for_gymnasium(action, single.action_space))
             where = f"of step {step} under {name} actions"
             require_array(f"the observation {where}", observation, (spec.observation_size,), np.float32)
+            if spec.observation_values:
+                within = (observation >= 0) & (observation < np.array(spec.observation_values))
+                counted = bool((within & (observation == np.round(observation))).all())
+                expected = f"whole numbers below {spec.observation_values}"
+                require(counted, f"the observation {where} is {observation.tolist()}, expected {expected}")
             require(bool(np.isfinite(reward)), f"the reward {where} is {reward}")
             if terminated or truncated:
                 break
@@ -123,14 +148,14 @@ def returns_finite_float32(trial: Trial) -> None:
 def obeys_its_seed(trial: Trial) -> None:
     """The same task, seed and actions give the same episode, in a new instance and again in the same one."""
     environment = trial.make()
-    task, actions = _tasks(environment)[0], _action_sequences(environment)["random"]
+    task, actions = drawn_tasks(environment)[0], action_sequences(environment)["random"]
     single = environment.make(task)
-    first = _play(single, actions, seed=7)
-    _play(single, actions[::-1], seed=8)
-    again = _play(single, actions, seed=7)
+    first = play(single, actions, seed=7)
+    play(single, actions[::-1], seed=8)
+    again = play(single, actions, seed=7)
     single.close()
     other = environment.make(task)
-    fresh = _play(other, actions, seed=7)
+    fresh = play(other, actions, seed=7)
     other.close()
     _require_same(first, fresh, "between two instances with one seed")
     _require_same(first, again, "between two episodes of one instance with one seed: does reset change the task?")
@@ -141,9 +166,9 @@ def starts_differently_with_another_seed(trial: Trial) -> str | None:
     if getattr(trial.component, "deterministic_start", False):
         return "declared deterministic"
     environment = trial.make()
-    single = environment.make(_tasks(environment)[0])
-    actions = _action_sequences(environment)["random"][:HIDDEN_STEPS]
-    first, second = (_play(single, actions, seed).observations for seed in (1, 2))
+    single = environment.make(drawn_tasks(environment)[0])
+    actions = action_sequences(environment)["random"][:HIDDEN_STEPS]
+    first, second = (play(single, actions, seed).observations for seed in (1, 2))
     single.close()
     same = first.shape == second.shape and np.array_equal(first, second)
     require(not same, "two seeds gave one episode: use self.np_random, or set deterministic_start = True")
@@ -160,38 +185,38 @@ def hides_its_task(trial: Trial) -> None:
     varies = tuple(getattr(environment, "varies", ("reward",)))
     known = bool(varies) and set(varies) <= set(get_args(Difference))
     require(known, f"varies is {varies}; expected some of {', '.join(get_args(Difference))}")
-    actions = _action_sequences(environment)["random"]
-    first, *others = (_episode(environment, task, actions) for task in _distinct(_tasks(environment))[:4])
-    for other in others:
-        compared = 1 if "dynamics" in varies else HIDDEN_STEPS  # the reset's alone, or some steps' too
-        for step in range(min(compared, len(other.observations), len(first.observations))):
-            where = f"between two tasks at step {step} (same seed and actions): the task shows"
-            require_equal("the observation", first.observations[step], other.observations[step], where)
-            infos = ({**episode.infos[step], "success": None} for episode in (first, other))  # for the record alone
-            require(len({repr(info) for info in infos}) == 1, f"info differs {where}")
-    moved = any(not np.array_equal(first.observations, other.observations) for other in others)
-    paid = any(not np.array_equal(first.rewards, other.rewards) for other in others)
-    if "dynamics" not in varies:
-        require(paid, "tasks gave equal rewards for a whole episode: they are the same to an agent")
+    moved = paid = False
+    for sequence in range(MOST_SEQUENCES):  # where rewards are rare, most episodes look alike in all tasks
+        actions = action_sequences(environment, sequence)["random"]
+        first, *others = (episode_of(environment, task, actions) for task in distinct_tasks(drawn_tasks(environment)))
+        for other in others:
+            _require_alike(first, other, compared=1 if "dynamics" in varies else HIDDEN_STEPS)
+        moved |= any(not np.array_equal(first.observations, other.observations) for other in others)
+        paid |= any(not np.array_equal(first.rewards, other.rewards) for other in others)
+        if paid or (moved and "dynamics" in varies):
+            return
+    what = "rewards" if "dynamics" not in varies else "observations and rewards"
     require(
-        moved or paid, "tasks gave equal observations and rewards for a whole episode: they are the same to an agent"
+        False, f"tasks gave equal {what} in {MOST_SEQUENCES} episodes of random actions: an agent can't tell them apart"
     )
 
 
-def _episode(environment: Environment, task: Task, actions: Array) -> Trajectory:
-    single = environment.make(task)
-    episode = _play(single, actions, seed=3)
-    single.close()
-    return episode
+def _require_alike(first: Trajectory, other: Trajectory, compared: int) -> None:
+    """That two tasks show nothing of themselves in the first `compared` observations and infos."""
+    for step in range(min(compared, len(other.observations), len(first.observations))):
+        where = f"between two tasks at step {step} (same seed and actions): the task shows"
+        require_equal("the observation", first.observations[step], other.observations[step], where)
+        infos = ({**episode.infos[step], "success": None} for episode in (first, other))  # for the record alone
+        require(len({repr(info) for info in infos}) == 1, f"info differs {where}")
 
 
 def truncates_at_its_horizon(trial: Trial) -> None:
     """`truncated` is set at step H and not before."""
     environment = trial.make()
     horizon = environment.spec.horizon
-    single = environment.make(_tasks(environment)[0])
+    single = environment.make(drawn_tasks(environment)[0])
     calm = np.zeros((horizon + 1, environment.spec.action_size), np.float32)
-    episode = _play(single, calm, seed=5)
+    episode = play(single, calm, seed=5)
     single.close()
     cut = np.flatnonzero(episode.truncated) + 1
     if episode.terminated.any():
@@ -204,7 +229,7 @@ def truncates_at_its_horizon(trial: Trial) -> None:
 def steps_a_batch_as_it_steps_one(trial: Trial) -> None:
     """`make_batch` gives each row what `make` gives that task, and leaves rows alone that are not active."""
     environment = trial.make()
-    tasks, actions = _tasks(environment)[:3], _action_sequences(environment)["random"][:10]
+    tasks, actions = drawn_tasks(environment)[:3], action_sequences(environment)["random"][:10]
     batch = environment.make_batch(tasks)
     require(batch.num_tasks == 3, f"num_tasks is {batch.num_tasks} for 3 tasks")
     rows = [np.asarray(batch.reset(row, seed=20 + row)) for row in range(3)]
@@ -220,7 +245,7 @@ def steps_a_batch_as_it_steps_one(trial: Trial) -> None:
     batch.close()
     for row in range(2):
         single = environment.make(tasks[row])
-        alone = _play(single, actions, seed=20 + row).observations[: len(rows[row])]
+        alone = play(single, actions, seed=20 + row).observations[: len(rows[row])]
         single.close()
         require_equal(f"row {row} of a batch", rows[row][: len(alone)], alone, "from the same task by itself")
 
@@ -228,20 +253,20 @@ def steps_a_batch_as_it_steps_one(trial: Trial) -> None:
 def goes_on_from_a_saved_state(trial: Trial) -> str | None:
     """Where a batch can `save` its state, it steps on from it with the same numbers, itself and in another batch."""
     environment = trial.make()
-    tasks, actions = _tasks(environment)[:2], _action_sequences(environment)["random"]
+    tasks, actions = drawn_tasks(environment)[:2], action_sequences(environment)["random"]
     batch, other = environment.make_batch(tasks), environment.make_batch(tasks)
     for row in range(2):
         batch.reset(row, seed=30 + row)
-    _step_together(batch, actions[:3])
+    step_together(batch, actions[:3])
     saved = batch.save()
     if saved is None:
         return "cannot be saved: a killed training of many tasks starts anew"
     for name, values in saved.items():
         require_array(f"the saved '{name}'", values, (2, *np.shape(values)[1:]))
-    expected = _step_together(batch, actions[3:])
+    expected = step_together(batch, actions[3:])
     for again, where in ((batch, "in the same batch"), (other, "in another batch of the same tasks")):
         again.restore(saved)
-        for first, second in zip(expected, _step_together(again, actions[3:]), strict=True):
+        for first, second in zip(expected, step_together(again, actions[3:]), strict=True):
             for name in ("observations", "rewards", "terminated", "truncated"):
                 why = f"after restore {where}: save everything that the next steps read"
                 require_equal(name, getattr(first, name), getattr(second, name), why)
@@ -259,11 +284,11 @@ def _same_successes(first: BatchedStep, second: BatchedStep) -> bool:
 def measures_success_at_the_end(trial: Trial) -> str | None:
     """With `success` declared: a number in [0, 1] in the last step's `info`, there alone, and the same from a batch."""
     environment = trial.make()
-    declared, task = getattr(environment, "success", None), _tasks(environment)[0]
+    declared, task = getattr(environment, "success", None), drawn_tasks(environment)[0]
     require(declared is None or bool(declared.strip()), "success is an empty text; say when an episode is a success")
-    for name, actions in _action_sequences(environment).items():
+    for name, actions in action_sequences(environment).items():
         single = environment.make(task)
-        episode = _play(single, actions, seed=6)
+        episode = play(single, actions, seed=6)
         single.close()
         early = [step for step, info in enumerate(episode.infos[:-1]) if "success" in info]
         require(not early, f"info has 'success' after {early[:1]} steps of {len(episode.rewards)}: it shows the task")
@@ -284,7 +309,7 @@ def _require_success_from_a_batch(environment: Environment, task: Task, actions:
     """That `BatchedStep.successes` is `expected` where the episode ended and NaN, or None, at all other steps."""
     batch = environment.make_batch([task])
     batch.reset(0, seed=6)
-    for number, step in enumerate(_step_together(batch, actions)):
+    for number, step in enumerate(step_together(batch, actions)):
         given = np.full(1, np.nan, np.float32) if step.successes is None else np.asarray(step.successes)
         require(given.shape == (1,), f"successes of a batch of 1 have the shape {given.shape}")
         if step.terminated[0] or step.truncated[0]:
@@ -292,54 +317,6 @@ def _require_success_from_a_batch(environment: Environment, task: Task, actions:
         else:
             require(bool(np.isnan(given[0])), f"a batch says success {given[0]} at step {number}, before the end")
     batch.close()
-
-
-def _step_together(batch: BatchedEnvironment, actions: Array) -> list[BatchedStep]:
-    """All rows with the same actions (T, A), until one ends."""
-    steps: list[BatchedStep] = []
-    for action in actions:
-        if steps and (steps[-1].terminated | steps[-1].truncated).any():
-            break
-        steps.append(batch.step(np.tile(action, (batch.num_tasks, 1)), np.ones(batch.num_tasks, np.bool_)))
-    return steps
-
-
-def _size(environment: Environment) -> int | None:
-    """`num_tasks()`, of families that don't inherit the contract's default too."""
-    return environment.num_tasks() if hasattr(environment, "num_tasks") else None
-
-
-def _distinct(tasks: Sequence[Task]) -> list[Task]:
-    """Without the repeats that a finite family draws."""
-    return list({task.parameters: task for task in reversed(tasks)}.values())[::-1]
-
-
-def _tasks(environment: Environment) -> list[Task]:
-    generator = np.random.default_rng(0)
-    drawn = [environment.sample_task_parameters(generator) for _ in range(NUM_TASKS)]
-    return [Task(tuple(float(value) for value in row), "test", index) for index, row in enumerate(drawn)]
-
-
-def _action_sequences(environment: Environment) -> dict[str, Array]:
-    """Action sequences of one episode each, (H, A) float32."""
-    shape = (environment.spec.horizon, environment.spec.action_size)
-    random = np.random.default_rng(4).uniform(-1, 1, size=shape).astype(np.float32)
-    return {"random": random, "largest": np.ones(shape, np.float32), "alternating": np.sign(random)}
-
-
-def _play(single: Any, actions: Sequence[Array] | Array, seed: int) -> Trajectory:
-    observation, info = single.reset(seed=seed)
-    observations, infos = [np.array(observation)], [dict(info)]
-    outcomes: list[tuple[float, bool, bool]] = []
-    for action in actions:
-        observation, reward, terminated, truncated, info = single.step(action)
-        observations.append(np.array(observation))
-        infos.append(dict(info))
-        outcomes.append((float(reward), bool(terminated), bool(truncated)))
-        if terminated or truncated:
-            break
-    rewards, terminations, truncations = (np.array(column) for column in zip(*outcomes, strict=True))
-    return Trajectory(np.stack(observations), rewards, terminations, truncations, infos)
 
 
 def _require_same(first: Trajectory, second: Trajectory, why: str) -> None:

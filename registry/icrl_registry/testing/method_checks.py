@@ -1,4 +1,4 @@
-"""What a method promises, tried on the toy point: reproducible, resumable training and agents that treat each task by itself.
+"""What a method promises, tried on a toy: reproducible, resumable training and agents that treat each task by itself.
 
 A method that uses a backbone gets the toy backbone. Training takes as long as the method's configuration says.
 """
@@ -6,14 +6,15 @@ A method that uses a backbone gets the toy backbone. Training takes as long as t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from icrl_registry.contracts import Checkpoint
+from icrl_registry.contracts import Agent, Checkpoint, Task, Track
 from icrl_registry.testing.method_trials import (
     Interrupted,
     MemoryStore,
+    Played,
     make_agent,
     make_method,
     pack,
@@ -22,11 +23,12 @@ from icrl_registry.testing.method_trials import (
     trained,
     unpack,
 )
-from icrl_registry.testing.toy import ToyPoint
+from icrl_registry.testing.toy_grid import ToyGrid, toy_of
 from icrl_registry.testing.trial import (
     Check,
     Trial,
     require,
+    require_action_kinds,
     require_array,
     require_equal,
     require_equal_tensors,
@@ -34,22 +36,22 @@ from icrl_registry.testing.trial import (
 )
 
 
-def needs_an_agent(check: Callable[[Trial], None]) -> Check:
+def needs_an_agent(check: Callable[[Trial], str | None]) -> Check:
     """A check of agents, which passes with a remark for a method that has none."""
 
     @functools.wraps(check)
     def checked(trial: Trial) -> str | None:
         if trial.component.adaptation == "source":
             return "its results are the source's recorded runs: there is no agent"
-        check(trial)
-        return None
+        return check(trial)
 
     return checked
 
 
 def declares_what_it_needs(trial: Trial) -> None:
-    """`training_data`, `tracks`, `adaptation` and `uses_backbone` have values that the harness knows."""
+    """`training_data`, `tracks`, `adaptation`, `action_kinds` and `uses_backbone` have values that the harness knows."""
     component = trial.component
+    require_action_kinds(trial)
     require(isinstance(component.uses_backbone, bool), f"uses_backbone is {component.uses_backbone!r}, expected a bool")
     known = ("histories", "tasks", "none")
     require(component.training_data in known, f"training_data is {component.training_data!r}, expected one of {known}")
@@ -105,34 +107,38 @@ def acts_in_unseen_tasks(trial: Trial) -> None:
     """An agent gives finite actions (K, A) through several episodes, for one task and for several."""
     agent = make_agent(trial, trained(trial))
     for count in (1, 3):
-        play(agent, ToyPoint().tasks(count, seed=2, split="test"))
+        _play(trial, agent, toy_of(trial.component).tasks(count, seed=2, split="test"))
 
 
 @needs_an_agent
 def acts_reproducibly(trial: Trial) -> None:
     """Two agents of one checkpoint do the same with the same seed."""
-    tasks = ToyPoint().tasks(2, seed=2, split="test")
-    first, second = (play(make_agent(trial, trained(trial)), tasks).actions for _ in range(2))
+    tasks = toy_of(trial.component).tasks(2, seed=2, split="test")
+    first, second = (_play(trial, make_agent(trial, trained(trial)), tasks).actions for _ in range(2))
     require_equal("the actions", first, second, "between two agents of one checkpoint with one seed")
 
 
 @needs_an_agent
 def forgets_at_begin(trial: Trial) -> None:
     """After `begin` an agent that has been elsewhere does what a new one does."""
-    here, elsewhere = (ToyPoint().tasks(2, seed=seed, split="test") for seed in (2, 3))
+    here, elsewhere = (toy_of(trial.component).tasks(2, seed=seed, split="test") for seed in (2, 3))
     used = make_agent(trial, trained(trial))
-    play(used, elsewhere, seed=4)
-    again = play(used, here).actions
-    new = play(make_agent(trial, trained(trial)), here).actions
+    _play(trial, used, elsewhere, seed=4)
+    again = _play(trial, used, here).actions
+    new = _play(trial, make_agent(trial, trained(trial)), here).actions
     require_equal("the actions", again, new, "between an agent that has seen other tasks before `begin` and a new one")
 
 
 @needs_an_agent
 def treats_each_task_by_itself(trial: Trial) -> None:
     """What happens in one task changes nothing in another: no reward crosses the batch."""
-    here, other = ToyPoint().tasks(2, seed=2, split="test"), ToyPoint().tasks(2, seed=3, split="test")
+    here, other = (
+        toy_of(trial.component).tasks(2, seed=2, split="test"),
+        toy_of(trial.component).tasks(2, seed=3, split="test"),
+    )
     first, second = (
-        play(make_agent(trial, trained(trial)), [here[0], neighbour]).actions for neighbour in (here[1], other[1])
+        _play(trial, make_agent(trial, trained(trial)), [here[0], neighbour]).actions
+        for neighbour in (here[1], other[1])
     )
     require_equal(
         "the actions in one task", first[:, 0], second[:, 0], "when its neighbour in the batch is another task"
@@ -142,9 +148,9 @@ def treats_each_task_by_itself(trial: Trial) -> None:
 @needs_an_agent
 def survives_storage(trial: Trial) -> None:
     """A checkpoint written as safetensors and JSON and read again gives the same agent."""
-    tasks = ToyPoint().tasks(2, seed=2, split="test")
-    direct = play(make_agent(trial, trained(trial)), tasks).actions
-    stored = play(make_agent(trial, unpack(*pack(trained(trial)))), tasks).actions
+    tasks = toy_of(trial.component).tasks(2, seed=2, split="test")
+    direct = _play(trial, make_agent(trial, trained(trial)), tasks).actions
+    stored = _play(trial, make_agent(trial, unpack(*pack(trained(trial)))), tasks).actions
     require_equal("the actions", direct, stored, "after the checkpoint was stored and read again")
 
 
@@ -152,7 +158,12 @@ def survives_storage(trial: Trial) -> None:
 def plays_every_track(trial: Trial) -> None:
     """The agent works on each track that the method declares."""
     for track in trial.component.tracks:
-        play(make_agent(trial, trained(trial)), ToyPoint().tasks(2, seed=2, split="test"), track=track)
+        _play(
+            trial,
+            make_agent(trial, trained(trial)),
+            toy_of(trial.component).tasks(2, seed=2, split="test"),
+            track=track,
+        )
 
 
 def leaves_global_generators_alone(trial: Trial) -> None:
@@ -161,7 +172,23 @@ def leaves_global_generators_alone(trial: Trial) -> None:
     with unchanged_global_randomness():
         train(trial)
         if trial.component.adaptation == "agent":
-            play(make_agent(trial, checkpoint), ToyPoint().tasks(2, seed=2, split="test"))
+            _play(trial, make_agent(trial, checkpoint), toy_of(trial.component).tasks(2, seed=2, split="test"))
+
+
+@needs_an_agent
+def learns_both_kinds_of_actions(trial: Trial) -> str | None:
+    """Where it says that it learns discrete actions beside continuous ones, it trains and acts with them too."""
+    if set(trial.component.action_kinds) != {"continuous", "discrete"}:
+        return f"its actions are {', '.join(trial.component.action_kinds)}"
+    grid = ToyGrid()
+    agent = make_agent(trial, train(trial, environment=grid), grid)
+    play(agent, grid.tasks(2, seed=2, split="test"), environment=grid)
+    return None
+
+
+def _play(trial: Trial, agent: Agent, tasks: Sequence[Task], seed: int = 0, track: Track = "online") -> Played:
+    """`play` on the toy that the method is tried on."""
+    return play(agent, tasks, seed, track, environment=toy_of(trial.component))
 
 
 METHOD_CHECKS: tuple[Check, ...] = (
@@ -175,5 +202,6 @@ METHOD_CHECKS: tuple[Check, ...] = (
     treats_each_task_by_itself,
     survives_storage,
     plays_every_track,
+    learns_both_kinds_of_actions,
     leaves_global_generators_alone,
 )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from icrl_registry.actions import executed
 from icrl_registry.contracts import (
     AdaptationSetting,
     Agent,
@@ -24,7 +25,8 @@ from icrl_registry.contracts import (
     Transitions,
 )
 from icrl_registry.errors import BenchError
-from icrl_registry.testing.toy import ToyPoint, ToyTrainingTasks, best_action, toy_backbone_class, toy_history
+from icrl_registry.testing.toy import ToyPoint, ToyTrainingTasks, toy_backbone_class, toy_history
+from icrl_registry.testing.toy_grid import toy_of
 from icrl_registry.testing.trial import Trial
 
 NUM_TASKS, HISTORY_EPISODES, EPISODES = 4, 12, 3
@@ -76,24 +78,29 @@ class Played:
 
 
 def make_method(trial: Trial) -> Method:
-    """The method, with the toy backbone if it uses one."""
-    from icrl_registry.configuration import ComponentConfig
+    """The method, with the trial's backbone, or a toy, if it uses one."""
+    from icrl_registry.configuration import ComponentConfig, build_config
 
     if not trial.component.uses_backbone:
         return trial.make()  # type: ignore[no-any-return]
-    build = toy_backbone_class()
-    return trial.make(lambda context_length: build(ComponentConfig(), context_length=context_length))  # type: ignore[no-any-return]
+    build, config = toy_backbone_class(), ComponentConfig()
+    if trial.backbone is not None:
+        build = trial.backbone.component
+        config = build_config(build.Config, getattr(build, "conformance_settings", {}), "backbone")
+    return trial.make(lambda context_length: build(config, context_length=context_length))  # type: ignore[no-any-return]
 
 
-def train(trial: Trial, store: CheckpointStore | None = None, seed: int = 0) -> Checkpoint:
-    """Trains on the toy, on what the method says that it wants: histories, tasks or nothing."""
-    environment = ToyPoint()
+def train(
+    trial: Trial, store: CheckpointStore | None = None, seed: int = 0, environment: ToyPoint | None = None
+) -> Checkpoint:
+    """Trains on the toy of its actions, on what the method says that it wants: histories, tasks or nothing."""
+    environment = environment or toy_of(trial.component)
     tasks = environment.tasks(NUM_TASKS)
     wants = trial.component.training_data
     histories = [toy_history(environment, task, HISTORY_EPISODES, seed=5) for task in tasks]
 
     def expert(index: int, observations: FloatArray) -> FloatArray:
-        return best_action(observations, np.asarray(tasks[index].parameters))
+        return environment.best_actions(observations, np.asarray(tasks[index].parameters))
 
     job = TrainingJob(
         spec=environment.spec,
@@ -102,7 +109,7 @@ def train(trial: Trial, store: CheckpointStore | None = None, seed: int = 0) -> 
         seed=np.random.SeedSequence(seed),
         device="cpu",
         checkpoints=store or MemoryStore(),
-        validate=_validate,
+        validate=lambda agent: _validate(agent, environment),
         report=lambda done, total, metrics: None,
         expert_actions=expert if wants == "histories" else None,
     )
@@ -115,16 +122,22 @@ def trained(trial: Trial) -> Checkpoint:
     return train(trial)
 
 
-def make_agent(trial: Trial, checkpoint: Checkpoint) -> Agent:
+def make_agent(trial: Trial, checkpoint: Checkpoint, environment: ToyPoint | None = None) -> Agent:
     """An agent of a new instance of the method."""
-    return make_method(trial).agent(checkpoint, ToyPoint().spec, "cpu")
+    return make_method(trial).agent(checkpoint, (environment or toy_of(trial.component)).spec, "cpu")
 
 
 def play(
-    agent: Agent, tasks: Sequence[Task], seed: int = 0, track: Track = "online", num_episodes: int = EPISODES
+    agent: Agent,
+    tasks: Sequence[Task],
+    seed: int = 0,
+    track: Track = "online",
+    num_episodes: int = EPISODES,
+    environment: ToyPoint | None = None,
 ) -> Played:
-    """The harness's adaptation loop on the toy, where all tasks' episodes end together."""
-    environment = ToyPoint()
+    """The harness's adaptation loop on a toy, where all tasks' episodes end together."""
+    environment = environment or ToyPoint()
+    spec = environment.spec
     offline = [toy_history(environment, task, HISTORY_EPISODES, seed=9) for task in tasks]
     setting = AdaptationSetting(
         num_tasks=len(tasks),
@@ -140,7 +153,7 @@ def play(
     for episode in range(num_episodes):
         observations = np.stack([batch.reset(row, seed=100 * row + episode) for row in range(len(tasks))])  # (K, O)
         for _ in range(environment.config.horizon):
-            chosen = np.clip(checked_actions(agent.act(observations), len(tasks)), -1, 1)
+            chosen = executed(checked_actions(agent.act(observations), len(tasks), spec.action_size), spec)
             step = batch.step(chosen, active)
             agent.observe(
                 Transitions(
@@ -160,20 +173,21 @@ def play(
     return Played(np.stack(actions), np.stack(rewards))
 
 
-def checked_actions(actions: Any, num_tasks: int) -> Array:
+def checked_actions(actions: Any, num_tasks: int, action_size: int = 2) -> Array:
     """Actions as the harness takes them, (K, A) float32, finite.
 
     Raises:
         BenchError: anything else.
     """
     chosen = np.asarray(actions, dtype=np.float32)
-    if chosen.shape != (num_tasks, 2):
+    if chosen.shape != (num_tasks, action_size):
         raise BenchError(f"act returned shape {chosen.shape} for {num_tasks} tasks", "return (K, A)")
     if not np.isfinite(chosen).all():
         raise BenchError("act returned a NaN or an infinity", "look at the observation and reward scaling")
     return chosen
 
 
-def _validate(agent: Agent) -> Mapping[str, float]:
-    played = play(agent, ToyPoint().tasks(2, seed=1, split="validation"), seed=1, num_episodes=2)
+def _validate(agent: Agent, environment: ToyPoint) -> Mapping[str, float]:
+    tasks = environment.tasks(2, seed=1, split="validation")
+    played = play(agent, tasks, seed=1, num_episodes=2, environment=environment)
     return {"return": float(played.rewards.sum(axis=0).mean())}

@@ -1,4 +1,4 @@
-"""What a source promises, tried on the toy point: whole and true histories, reproducible per task, nothing global touched.
+"""What a source promises, tried on a toy: whole and true histories, reproducible per task, nothing global touched.
 
 The toy's dynamics and rewards are known in closed form, so a history that was scaled, clipped, shifted by one step or cut
 at the wrong place is found out whatever the algorithm does.
@@ -12,13 +12,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from icrl_registry.contracts import SourceRun, Task
+from icrl_registry.contracts import Array, SourceRun, Task
 from icrl_registry.testing.method_trials import Interrupted, MemoryStore
-from icrl_registry.testing.toy import ToyPoint, next_position, reward_at
+from icrl_registry.testing.toy import ToyPoint
+from icrl_registry.testing.toy_grid import ToyGrid, toy_of
 from icrl_registry.testing.trial import (
     Check,
     Trial,
     require,
+    require_action_kinds,
     require_array,
     require_equal,
     require_equal_tensors,
@@ -29,21 +31,27 @@ TOLERANCE = 1e-5  # of float32 rewards and positions
 COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminated", "truncated")
 
 
+def declares_its_actions(trial: Trial) -> None:
+    """`action_kinds` are kinds that the harness knows."""
+    require_action_kinds(trial)
+
+
 def collects_whole_histories(trial: Trial) -> None:
     """One run a task, in order; arrays (S, T, …) of float32, as many steps as `total_steps` and `report_steps` say."""
     environment, tasks, runs, reported = _collected(trial)
     require(len(runs) == len(tasks), f"{len(runs)} runs for {len(tasks)} tasks")
+    sizes = environment.spec.observation_size, environment.spec.action_size
     for task, run in zip(tasks, runs, strict=True):
         history = run.history
         require(history.task == task, f"the run at the place of {task} belongs to {history.task}")
         streams, steps = np.asarray(history.rewards).shape
-        for name, size in (("observations", 2), ("actions", 2), ("next_observations", 2)):
+        for name, size in zip(("observations", "actions", "next_observations"), (*sizes, sizes[0]), strict=True):
             require_array(name, np.asarray(getattr(history, name)), (streams, steps, size), np.float32)
         require_array("rewards", np.asarray(history.rewards), (streams, steps), np.float32)
         for name in ("terminated", "truncated"):
             require_array(name, np.asarray(getattr(history, name)), (streams, steps), np.bool_)
         if history.policy_means is not None:
-            require_array("policy_means", np.asarray(history.policy_means), (streams, steps, 2), np.float32)
+            require_array("policy_means", np.asarray(history.policy_means), (streams, steps, sizes[1]), np.float32)
         promised = trial.make().total_steps()
         require(history.num_steps == promised, f"{history.num_steps} steps, but total_steps() is {promised}")
         require(history.num_steps >= environment.config.horizon, "not one whole episode; give it more total_steps")
@@ -52,19 +60,22 @@ def collects_whole_histories(trial: Trial) -> None:
 
 
 def keeps_actions_in_range(trial: Trial) -> None:
-    """The actions are those executed, in [-1, 1]."""
-    for run in _collected(trial)[2]:
+    """The actions are those executed, in [-1, 1] or one-hot."""
+    environment, _, runs, _ = _collected(trial)
+    for run in runs:
         actions = np.asarray(run.history.actions)
         largest = float(np.abs(actions).max())
         require(largest <= 1.0, f"an action of {largest:.3g}: record what was executed, after clipping")
         require(float(actions.std()) > 0, "all actions are equal")
+        _require_one_hot(environment, "the recorded actions", actions)
 
 
 def records_true_successors(trial: Trial) -> None:
     """`next_observations` follow from observation and action, also where an episode ended, and are the next observations."""
-    for run in _collected(trial)[2]:
+    environment, _, runs, _ = _collected(trial)
+    for run in runs:
         history = run.history
-        expected = next_position(history.observations, history.actions)
+        expected = environment.successors(history.observations, history.actions)
         gap = np.abs(expected - history.next_observations).max(axis=-1)  # (S, T)
         ended = history.terminated | history.truncated
         inside, at_ends = gap[~ended].max(initial=0), gap[ended].max(initial=0)
@@ -77,8 +88,9 @@ def records_true_successors(trial: Trial) -> None:
 
 def records_true_rewards(trial: Trial) -> None:
     """The rewards are the environment's own, neither scaled nor normalised nor clipped."""
-    for run in _collected(trial)[2]:
-        expected = reward_at(run.history.next_observations, np.asarray(run.history.task.parameters))
+    environment, _, runs, _ = _collected(trial)
+    for run in runs:
+        expected = environment.rewards(run.history.next_observations, np.asarray(run.history.task.parameters))
         gap = float(np.abs(expected - run.history.rewards).max())
         require(gap <= TOLERANCE, f"rewards are off by {gap:.3g} from the environment's")
 
@@ -106,7 +118,11 @@ def keeps_its_policy(trial: Trial) -> None:
 def gives_its_policy_back(trial: Trial) -> str | None:
     """If `greedy_policy` gives one: a function of its tensors and of each observation alone, with actions in [-1, 1]."""
     environment, _, runs, _ = _collected(trial)
-    observations = np.random.default_rng(5).uniform(-1, 1, (6, 2)).astype(np.float32)
+    generator = np.random.default_rng(5)
+    drawn = [generator.integers(environment.spec.observation_values) for _ in range(6)]
+    if not environment.spec.observation_values:
+        drawn = list(np.random.default_rng(5).uniform(-1, 1, (6, 2)))
+    observations = np.array(drawn, dtype=np.float32)
     for run in runs:
         rebuild = getattr(trial.make(), "greedy_policy", None)
         with unchanged_global_randomness():
@@ -114,7 +130,8 @@ def gives_its_policy_back(trial: Trial) -> str | None:
             if policy is None:
                 return "its policies cannot label actions: greedy_policy gives none"
             actions = np.array(policy(observations))
-        require_array("the greedy policy's actions", actions, (6, 2), np.float32)
+        require_array("the greedy policy's actions", actions, (6, environment.spec.action_size), np.float32)
+        _require_one_hot(environment, "the greedy policy's actions", actions)
         largest = float(np.abs(actions).max())
         require(largest <= 1.0, f"the greedy policy's actions reach {largest:.3g}, expected [-1, 1]")
         require_equal("the greedy policy's actions", actions, policy(observations), "from one call to the next")
@@ -132,16 +149,20 @@ def depends_on_task_and_seed_alone(trial: Trial) -> None:
         require_equal(name, getattr(second.history, name), getattr(again.history, name), why)
 
 
-def obeys_its_seed(trial: Trial) -> None:
-    """Another seed gives another history of the same task."""
+def obeys_its_seed(trial: Trial) -> str | None:
+    """Another seed gives another history of the same task, unless the histories were recorded elsewhere."""
+    if getattr(trial.component, "is_recorded", False):
+        return "its histories were recorded elsewhere: no seed enters them"
     first, other = _collected(trial)[2][0], _collected_again(trial)[1]
     same = np.array_equal(first.history.actions, other.history.actions)
     require(not same, "two seeds gave the same actions on one task: the seed is not used")
+    return None
 
 
 def continues_from_kept_progress(trial: Trial) -> str | None:
     """If it keeps progress: killed after a save and called again, it yields the same bytes, and steps only the rest."""
-    environment, tasks = ToyPoint(), ToyPoint().tasks(2)
+    environment = toy_of(trial.component)
+    tasks = environment.tasks(2)
     counting = MemoryStore()
     whole, total = _collect(trial, environment, tasks, [0, 1], counting)
     if counting.saves == 0:
@@ -189,7 +210,7 @@ def _collect(
 @functools.lru_cache(maxsize=1)
 def _collected(trial: Trial) -> tuple[ToyPoint, list[Task], list[SourceRun], int]:
     """The runs of two tasks, which the checks share: trainings are what takes time."""
-    environment = ToyPoint()
+    environment = toy_of(trial.component)
     tasks = environment.tasks(2)
     runs, reported = _collect(trial, environment, tasks, [0, 1])
     return environment, tasks, runs, reported
@@ -198,11 +219,37 @@ def _collected(trial: Trial) -> tuple[ToyPoint, list[Task], list[SourceRun], int
 @functools.lru_cache(maxsize=1)
 def _collected_again(trial: Trial) -> list[SourceRun]:
     """The second task again, now in the first place, and the first one with another seed."""
-    first, second = ToyPoint().tasks(2)
-    return _collect(trial, ToyPoint(), [second, first], [1, 2])[0]
+    environment = toy_of(trial.component)
+    first, second = environment.tasks(2)
+    return _collect(trial, environment, [second, first], [1, 2])[0]
+
+
+def learns_both_kinds_of_actions(trial: Trial) -> str | None:
+    """Where it says that it learns discrete actions beside continuous ones, its histories of them are true as well."""
+    if set(trial.component.action_kinds) != {"continuous", "discrete"}:
+        return f"its actions are {', '.join(trial.component.action_kinds)}"
+    if getattr(trial.component, "is_recorded", False):
+        return "its histories were recorded elsewhere: it learns nothing"
+    environment = ToyGrid()
+    (run,), _ = _collect(trial, environment, environment.tasks(1), [0])
+    history = run.history
+    _require_one_hot(environment, "the recorded actions", np.asarray(history.actions))
+    expected = environment.successors(history.observations, history.actions)
+    require_equal("next_observations", history.next_observations, expected, "from what the recorded actions lead to")
+    paid = environment.rewards(history.next_observations, np.asarray(history.task.parameters))
+    require_equal("rewards", history.rewards, paid.astype(np.float32), "from the environment's")
+    return None
+
+
+def _require_one_hot(environment: ToyPoint, what: str, actions: Array) -> None:
+    """Of an environment with discrete actions: rows (…, A) with one 1 and zeros."""
+    if environment.spec.actions == "discrete":
+        one = bool((((actions == 0) | (actions == 1)).all(axis=-1) & (actions.sum(axis=-1) == 1)).all())
+        require(one, f"{what} are not one-hot, such as {actions.reshape(-1, actions.shape[-1])[0].tolist()}")
 
 
 SOURCE_CHECKS: tuple[Check, ...] = (
+    declares_its_actions,
     collects_whole_histories,
     keeps_actions_in_range,
     records_true_successors,
@@ -214,4 +261,5 @@ SOURCE_CHECKS: tuple[Check, ...] = (
     continues_from_kept_progress,
     depends_on_task_and_seed_alone,
     obeys_its_seed,
+    learns_both_kinds_of_actions,
 )

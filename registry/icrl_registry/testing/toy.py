@@ -66,6 +66,30 @@ class ToyPoint(Environment):
             return super().make_batch(tasks)
         return ToyBatch([self.make(task) for task in tasks])
 
+    def successors(self, observations: Array, actions: Array) -> FloatArray:
+        """Where `actions` (…, A) lead from `observations` (…, 2), (…, 2)."""
+        return next_position(observations, actions)
+
+    def rewards(self, next_observations: Array, parameters: Array) -> Array:
+        """What it pays to come to `next_observations` (…, 2) in the task with `parameters` (2,), (…)."""
+        return reward_at(next_observations, parameters)
+
+    def best_actions(self, observations: Array, parameters: Array) -> FloatArray:
+        """What a policy does that knows the task, (…, 2) → (…, A)."""
+        return best_action(observations, parameters)
+
+    def start(self, generator: np.random.Generator) -> FloatArray:
+        """The first observation of an episode, (2,)."""
+        return generator.uniform(-0.1, 0.1, size=2).astype(np.float32)
+
+    def improving_actions(
+        self, observation: Array, parameters: Array, skill: float, generator: np.random.Generator
+    ) -> Array:
+        """What a learner does, from random at skill 0 to the best at skill 1; (2,) → (A,) float32."""
+        best = np.clip((parameters - observation) / STEP_LENGTH, -1, 1)
+        mixed: Array = (skill * best + (1 - skill) * generator.uniform(-1, 1, size=2)).astype(np.float32)
+        return mixed
+
     def tasks(self, count: int, seed: int = 0, split: Split = "train") -> list[Task]:
         """`count` tasks drawn from `seed`."""
         drawn = self.sample_training_parameters(count, np.random.default_rng(seed))  # (count, P)
@@ -131,18 +155,22 @@ def _point_class() -> Any:
     return Point
 
 
-def toy_history(environment: ToyPoint, task: Task, num_episodes: int, seed: int) -> LearningHistory:
-    """What a source would write (S = 1): from random actions in the first episode to the best ones in the last."""
+def toy_history(environment: Environment, task: Task, num_episodes: int, seed: int) -> LearningHistory:
+    """What a source would write (S = 1): from random actions in the first episode to the best ones in the last.
+
+    `environment` is a toy, or something around one with its configuration.
+    """
+    if not isinstance(environment, ToyPoint):
+        environment = ToyPoint(environment.config)  # type: ignore[attr-defined]
     generator = np.random.default_rng([seed, task.index])
     goal, horizon = np.asarray(task.parameters), environment.config.horizon
     rows: list[tuple[Array, Array, Array]] = []  # position, action, next position
     for episode in range(num_episodes):
         skill = episode / max(num_episodes - 1, 1)
-        position = generator.uniform(-0.1, 0.1, size=2).astype(np.float32)
+        position = environment.start(generator)
         for _ in range(horizon):
-            best = np.clip((goal - position) / STEP_LENGTH, -1, 1)
-            action = (skill * best + (1 - skill) * generator.uniform(-1, 1, size=2)).astype(np.float32)
-            following = next_position(position, action)
+            action = environment.improving_actions(position, goal, skill, generator)
+            following = environment.successors(position, action)
             rows.append((position, action, following))
             position = following
     positions, actions, followings = (np.stack(column)[None].astype(np.float32) for column in zip(*rows, strict=True))
@@ -152,7 +180,7 @@ def toy_history(environment: ToyPoint, task: Task, num_episodes: int, seed: int)
         task=task,
         observations=positions,  # (1, T, O)
         actions=actions,
-        rewards=reward_at(followings, goal).astype(np.float32),
+        rewards=environment.rewards(followings, goal).astype(np.float32),
         next_observations=followings,
         terminated=np.zeros((1, steps), dtype=np.bool_),
         truncated=truncated,

@@ -7,10 +7,11 @@ import random
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
+from icrl_registry.actions import ActionKind
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Array
 from icrl_registry.discovery import Plugin
@@ -26,6 +27,7 @@ class Trial:
 
     plugin: Plugin
     config: ComponentConfig
+    backbone: Plugin | None = None  # what a method is tried with; None: a toy
 
     @property
     def component(self) -> type[Any]:
@@ -48,6 +50,13 @@ def require(condition: bool, message: str) -> None:
     """Fails the check with `message` unless `condition` holds."""
     if not condition:
         raise ConformanceError(message)
+
+
+def require_action_kinds(trial: Trial) -> None:
+    """That a source or method says which kinds of action it learns."""
+    kinds, known = tuple(trial.component.action_kinds), get_args(ActionKind)
+    expected = " or ".join(repr(kind) for kind in known)
+    require(bool(kinds) and set(kinds) <= set(known), f"action_kinds are {kinds}, expected {expected}, or both")
 
 
 def require_array(name: str, value: Any, shape: tuple[int, ...], dtype: Any = None) -> None:

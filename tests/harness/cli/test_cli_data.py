@@ -28,8 +28,11 @@ def address(home: Path) -> str:
 
 
 def test_an_empty_home(cli: Run):
-    assert cli("data", "list", "--json").document == {"datasets": []}
+    document = cli("data", "list", "--json").document
+    assert document["datasets"] == []
+    assert all(total == {"count": 0, "bytes": 0} for total in document["sizes"].values())
     assert "no data sets in" in cli("data", "list").out
+    assert list((cli("data", "list", "--all", "--json").document)["artefacts"]) == []
     assert cli("data", "verify", "--json").document == {"checked": 0, "discarded": []}
     plot = cli("data", "plot", "--json")
     assert plot.code == 1

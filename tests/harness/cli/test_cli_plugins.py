@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from icrl_bench.artefacts import imports
 from icrl_bench.cli.main import main
 from icrl_registry import discovery
+from icrl_registry.testing.toy import ToyPoint, toy_history
 
 GOOD = """
 from icrl_registry.testing.toy import ToyPoint
@@ -20,6 +24,27 @@ class Good(ToyPoint):
 
 class Mislabelled(ToyPoint):
     "A point whose id is not its name."
+"""
+COPYING = """
+import torch
+from icrl_registry.configuration import ComponentConfig
+from icrl_registry.contracts import Checkpoint, Method
+from icrl_registry.testing.toy import toy_backbone_class
+
+class Copying(Method):
+    "Builds its backbone and trains nothing."
+    Config, uses_backbone, adaptation = ComponentConfig, True, "source"
+
+    def __init__(self, config, backbone):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.backbone = backbone(7)
+
+    def train(self, job):
+        return Checkpoint({"model.w": self.backbone.mix.weight.detach().numpy()}, {})
+
+    def agent(self, checkpoint, spec, device): ...
+
 """
 HOOKS = """
 from icrl_registry.hooks import hookimpl
@@ -176,11 +201,113 @@ def test_check_takes_settings_and_refuses_those_of_another_kind(run, acme: Path)
     assert "environment.KEY=VALUE" in refused.err
 
 
+def test_list_does_not_wait_for_an_import_that_never_ends(run, acme: Path):
+    (acme / "acme_boom.py").write_text("while True:\n    pass\n")
+    shown = run("plugins", "list", "--kind", "method", "--patience", "0.5", "--json")
+    rows = {row["name"]: row for row in shown.document["plugins"]}
+    assert (shown.code, rows["boom"]["status"]) == (0, "broken")
+    assert "not done within 0.5 s" in rows["boom"]["error"]
+    assert all(name == "boom" or row["status"] == "ok" for name, row in rows.items())
+
+
+def test_an_import_that_swallows_the_limit_ends_the_command_in_words(acme: Path):
+    stubborn = "import time\nwhile True:\n    try:\n        time.sleep(60)\n    except BaseException:\n        pass\n"
+    (acme / "acme_boom.py").write_text(stubborn)
+    program = (
+        "import sys; from icrl_bench.cli.plugins import patience; patience.LAST_WORD = 0.3\n"
+        "from icrl_bench.cli.main import main; main(sys.argv[1:])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "plugins", "list", "--kind", "method", "--patience", "0.3"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(acme)},
+        timeout=120,
+    )
+    assert ended.returncode == 4
+    assert "method 'boom' of acme never ends" in ended.stderr
+
+
+def test_a_failure_that_ends_several_checks_is_said_once(run, acme: Path):
+    (acme / "acme_parts.py").write_text(
+        GOOD + "\n    def make(self, task, render_mode=None):\n        raise ValueError('no body')\n"
+    )
+    checked = run("plugins", "check", "other-point-v1")
+    assert checked.code == 5
+    assert checked.out.count("ValueError: no body") == 1
+    assert "for the same reason as: " in checked.out
+    assert checked.err.count("ValueError: no body") == 1
+
+
+def test_a_spec_that_is_set_in_init_is_told_where_it_belongs(run, acme: Path):
+    (acme / "acme_parts.py").write_text(
+        "from icrl_registry.contracts import Environment, EnvironmentSpec\n"
+        "from icrl_registry.testing.toy import ToyPoint, ToyPointConfig\n"
+        "class Good(Environment):\n    Config, id, task_parameter_names = ToyPointConfig, 'toy-point-v1', ('x', 'y')\n"
+        "    def __init__(self, config):\n        self.spec = EnvironmentSpec('toy-point-v1', 2, 2, 10)\n"
+        "    sample_task_parameters, make = ToyPoint.sample_task_parameters, ToyPoint.make\n"
+    )
+    checked = run("plugins", "check", "toy-point", "--json")
+    assert checked.code == 4
+    assert "class attribute or a property, not in __init__" in checked.document["error"]["message"]
+
+
+def test_a_method_is_checked_with_a_backbone_by_their_name(run, acme: Path):
+    """A method of one plugin with a backbone of another."""
+    (acme / "acme_parts.py").write_text(COPYING + "Mean = toy_backbone_class()\n")
+    (acme / "acme-1.2.dist-info" / "entry_points.txt").write_text(
+        "[icrl_bench.methods]\ncopying = acme_parts:Copying\n[icrl_bench.backbones]\nrunning-mean = acme_parts:Mean\n"
+    )
+    discovery._scan.cache_clear()
+    checked = run("plugins", "check", "copying-running-mean", "--json")
+    assert (checked.code, checked.document.get("name")) == (0, "copying"), checked.out
+    sys.modules.pop("acme_parts")
+    (acme / "acme_parts.py").write_text(
+        COPYING + "class Mean:\n    Config = ComponentConfig\n    forward = initial_state = step = None\n"
+    )
+    broken = run("plugins", "check", "copying-running-mean", "--json")  # it was tried with this one, not with a toy
+    assert broken.code == 5
+    assert "Mean() takes no arguments" in broken.document["error"]["message"]
+    unknown = run("plugins", "check", "copying-running-men", "--json")
+    assert unknown.code == 2
+
+
+def test_the_plugin_in_the_readme_passes_the_check_as_it_stands(run, acme: Path):
+    page = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
+    code, metadata = (page.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "toml"))
+    (acme / "my_package").mkdir()
+    (acme / "my_package" / "best_so_far.py").write_text(code)
+    points = metadata.replace('"', "").replace("project.entry-points.", "")
+    (acme / "acme-1.2.dist-info" / "entry_points.txt").write_text(points)
+    discovery._scan.cache_clear()
+    checked = run("plugins", "check", "best-so-far", "--json")
+    assert checked.code == 0, checked.out
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        sys.modules.pop(name)
+
+
 BUILT_IN = [entry for entry in discovery.list_plugins() if entry.distribution == "icrl-bench"]
 
 
 @pytest.mark.slow  # the first use of a backbone compiles its kernels
 @pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: entry.name)
-def test_every_built_in_plugin_keeps_its_contract(run, entry: discovery.PluginEntry):
-    checked = run("plugins", "check", entry.name, "--kind", entry.kind)
+def test_every_built_in_plugin_keeps_its_contract(run, entry: discovery.PluginEntry, tmp_path: Path):
+    settings = ("--set", f"source.path={toy_data(tmp_path)}") if entry.name == "imported" else ()
+    checked = run("plugins", "check", entry.name, "--kind", entry.kind, *settings)
     assert checked.code == 0, checked.out + checked.err
+
+
+def toy_data(folder: Path) -> Path:
+    """What the source `imported` is checked with: the histories of the tasks that every source is checked with."""
+    toy = ToyPoint()
+    histories = [toy_history(toy, task, 3, seed=1) for task in toy.tasks(2)]
+    imports.write_files(histories, toy.id, folder / "data", "safetensors", "toy")
+    return folder / "data"
+
+
+def test_the_source_of_imported_data_keeps_its_contract(run, tmp_path: Path):
+    checked = run("plugins", "check", "imported", "--set", f"source.path={toy_data(tmp_path)}", "--json")
+    assert checked.code == 0, checked.out
+    without = run("plugins", "check", "imported")
+    assert without.code == 5
+    assert without.err.count("needs data") == 1

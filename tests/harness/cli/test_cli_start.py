@@ -16,7 +16,7 @@ import pytest
 from icrl_registry import __version__
 
 Run = Callable[..., Any]
-HEAVY = ("torch", "mujoco", "pandas", "stable_baselines3", "matplotlib", "numba", "sqlalchemy")
+HEAVY = ("torch", "ray", "mujoco", "pandas", "stable_baselines3", "matplotlib", "numba", "sqlalchemy")
 ENVIRONMENTS = ("reacher-goal", "pusher-goal", "half-cheetah-vel", "ant-dir")
 COUNTS = {"reacher-goal": 70, "pusher-goal": 35, "half-cheetah-vel": 15, "ant-dir": 30}
 
@@ -25,7 +25,9 @@ def start(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["plugins", "list", "--no-load"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["grid", "--help"], ["plugins", "list", "--no-load"], ["--version"]]
+)
 def test_nothing_heavy_is_imported(arguments: list[str]):
     code = (
         "import sys\nfrom icrl_bench.cli.main import main\n"
@@ -153,6 +155,9 @@ def test_doctor(cli: Run, tmp_path: Path):
     assert {"versions", "device", "mujoco", "home"} <= set(findings)
     assert findings["home"]["message"].startswith(str(tmp_path / "home"))
     assert "torch" in findings["versions"]["message"]
+    assert findings["rendering"]["status"] == "ok"
+    assert "egl" in findings["rendering"]["message"]
+    assert "MP4" in findings["rendering"]["message"]
     assert output.code == (1 if any(f["status"] == "problem" for f in findings.values()) else 0)
     assert not list((tmp_path / "home").iterdir()), "the doctor leaves nothing behind"
     assert "simulates" in cli("doctor").out

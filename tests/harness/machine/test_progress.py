@@ -118,24 +118,37 @@ def test_a_stage_that_fails_is_not_called_done(clock: Clock, capsys: pytest.Capt
 def test_events_carry_what_the_hooks_promise(clock: Clock):
     events: list[dict[str, Any]] = []
     with Progress(NAMES, quiet=True, on_event=events.append) as progress:
-        progress.run_id = "abc"
+        progress.run_id, progress.about = "abc", {"method": "ad-gru", "seed": 1}
         with progress.stage("train seed 1", 1, "updates", done=None) as stage:
             stage.total = 10
             work(clock, stage, 2, 5)
             stage.set(10, metrics={"loss": 0.5})
     first, *between, last = events
-    assert first == {"event": "stage_started", "run_id": "abc", "stage": "train", "total": 1, "unit": "updates"}
-    assert last == {"event": "stage_finished", "run_id": "abc", "stage": "train", "seconds": 2.0}
+    common = {"run_id": "abc", "method": "ad-gru", "seed": 1, "stage": "train", "name": "train seed 1"}
+    assert first == {"event": "stage_started", **common, "total": 1, "unit": "updates"}
+    assert last == {"event": "stage_finished", **common, "seconds": 2.0}
     assert between[-1] == {
         "event": "stage_progress",
-        "run_id": "abc",
-        "stage": "train",
+        **common,
         "done": 10,
         "total": 10,
         "unit": "updates",
         "metrics": {"loss": 0.5},
     }
-    assert len(between) <= 2 / progress_module.UPDATE_EVERY + 2
+
+
+def test_no_report_is_kept_from_the_hooks(clock: Clock):
+    """However fast they come: a bar may skip some, a tracker's curve may not."""
+    events: list[dict[str, Any]] = []
+    with (
+        Progress(NAMES, quiet=True, on_event=events.append) as progress,
+        progress.stage("train", 50, "updates") as stage,
+    ):
+        for update in range(1, 51):
+            stage.set(update, metrics={"loss": 1 / update})
+    reports = [event for event in events if event["event"] == "stage_progress"]
+    assert [report["done"] for report in reports] == list(range(1, 51))
+    assert [report["metrics"]["loss"] for report in reports] == [1 / update for update in range(1, 51)]
 
 
 def test_quiet_says_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]):

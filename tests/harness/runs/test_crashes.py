@@ -66,7 +66,7 @@ def _become_the_command(arguments: tuple[str, ...], out: Path, die_at: int | Non
 @pytest.fixture
 def command(run: Callable[..., Any], toy: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], tuple[str, ...]]:
     """The command for a home. It has run once in this process, so that the forks need not import anything."""
-    monkeypatch.setattr("icrl_bench.stages.record.collect_provenance", lambda device, kernel: {})
+    monkeypatch.setattr("icrl_bench.stages.adapt.collect_provenance", lambda device, kernel: {})
     run(*SETTINGS)
     fixed = ("run", "-m", "toy-method", "-e", "toy-point", "-p", str(toy / "toy.toml"), "--device", "cpu", *SETTINGS)
     return lambda home: (*fixed, "--home", str(home))

@@ -280,3 +280,21 @@ def test_reset_seeds_are_everybodys():
     assert reset_seed(0, TASKS[1], 2) == seeds[(0, "test", 1, 2)]
     assert reset_seed(0, Task((9.0,), "test", 1), 2) == seeds[(0, "test", 1, 2)]
     assert all(0 <= seed < 2**32 for seed in seeds.values())
+
+
+def test_of_discrete_actions_the_largest_is_executed_and_shown():
+    class Scores:
+        def begin(self, setting):
+            self.shown = []
+
+        def act(self, observations):
+            return np.array([[0.2, 7.0], [-1.0, -3.0], [0.5, 0.5]])
+
+        def observe(self, transitions):
+            self.shown.append(transitions.actions.copy())
+
+    agent, batch = Scores(), ScriptedBatch()
+    setting = AdaptationSetting(3, 3, "online", np.random.SeedSequence(0))
+    rollout(agent, batch, dataclasses.replace(SPEC, actions="discrete"), TASKS, setting, lambda task, episode: 0)
+    expected = [[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]
+    assert all(actions.tolist() == expected for actions in [*batch.actions, *agent.shown])

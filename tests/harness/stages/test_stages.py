@@ -154,8 +154,7 @@ def test_units_made_one_by_one_make_the_stage(
     units = collect.units(store)
     assert [unit.key[-1] for unit in units] == ["train-000", "train-001", "train-002", "test-000", "test-001"]
     for unit in reversed(units):
-        sent = pickle.loads(pickle.dumps(unit))
-        sent.function(*sent.arguments)
+        pickle.loads(pickle.dumps(unit)).make(store.root)
     assert collect.done(store)
     assert collect.units(store) == []
     other = Store(tmp_path / "other")
@@ -167,8 +166,7 @@ def test_a_whole_stage_is_a_unit_unless_it_says_otherwise(plan: Callable[..., Pl
     adapt = Record(plan(), 0).adapt
     for stage in in_order([adapt]):
         for unit in stage.units(store):
-            sent = pickle.loads(pickle.dumps(unit))
-            sent.function(*sent.arguments)
+            pickle.loads(pickle.dumps(unit)).make(store.root)
     assert len(adapt.read(store).returns) == 2
 
 

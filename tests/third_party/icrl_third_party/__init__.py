@@ -1,1 +1,1 @@
-"""Plugins for icrl-bench from outside: one of each kind, and hooks."""
+"""Plugins for icrl-bench from outside: one of each kind, a protocol with recorded data, and hooks."""

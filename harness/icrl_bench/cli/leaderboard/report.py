@@ -10,7 +10,7 @@ import typer
 
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import Filters
-from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
+from icrl_bench.cli.options import JsonFlag, LeaderboardPlace, home_folder
 
 
 @takes_groups
@@ -21,6 +21,8 @@ def report(
     json_: JsonFlag = False,
 ) -> None:
     """Write a report: one self-contained HTML page with rankings, plots and provenance, and the same as Markdown."""
+    from icrl_bench.artefacts.store import Store
+    from icrl_bench.runs.inspection import training_log
     from icrl_leaderboards.analysis.summary import group_runs, tables_of
     from icrl_leaderboards.report.writing import details_for, write_report
     from icrl_registry.hooks import HookManager
@@ -29,8 +31,11 @@ def report(
         scores = board.scores(**filters.chosen)
         details = details_for(scores, board)
         certificates = board.certificates()
+    store = Store(home_folder(place.home))
+    logs = {record.run_id: training_log(store, record) for record in details}
+    trainings = {run_id: log for run_id, log in logs.items() if log is not None}
     rows = [row for table in tables_of(group_runs(scores)) for row in table.as_json()]
-    paths = write_report(scores, out, HookManager().report_sections(rows), details, certificates)
+    paths = write_report(scores, out, HookManager().report_sections(rows), details, certificates, trainings)
     if json_:
         typer.echo(json.dumps({"paths": [str(path) for path in paths]}))
         return

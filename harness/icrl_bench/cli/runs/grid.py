@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,10 +19,12 @@ from icrl_bench.cli.options import (
     ProtocolOption,
     SeedsOption,
     SetOption,
-    choose_device,
+    SourceOption,
     home_folder,
     parse_seeds,
+    source_settings,
 )
+from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_bench.machine.streams import stdout_for_the_result
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 @takes_groups
 def grid(
     place: LeaderboardPlace,
+    where: ExecutorOptions,
     protocol: ProtocolOption = "laptop",
     envs: Annotated[str | None, typer.Option("--envs", help="Such as reacher-goal,ant-dir.  [default: all]")] = None,
     methods: Annotated[
@@ -45,6 +49,7 @@ def grid(
     device: DeviceOption = "auto",
     set_: SetOption = None,
     config: ConfigOption = None,
+    source: SourceOption = None,
     certify: Annotated[
         bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
     ] = True,
@@ -61,13 +66,15 @@ def grid(
     The same command continues after an interruption. A row that fails stops no other; exit code 1 if any failed.
     """
     set_for_training()
+    where.check(place.location)
     from icrl_bench.artefacts.store import Store
     from icrl_bench.runs.grids import plan_grid
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
 
     chosen = load_protocol(protocol)
-    overrides = merge(read_config_file(config) if config else {}, parse_assignments(set_ or []))
+    given = read_config_file(config) if config else {}
+    overrides = merge(source_settings(source), given, parse_assignments(set_ or []))
     store = Store(home_folder(place.home))
     with stdout_for_the_result():  # what a plugin prints is no part of the result
         planned = plan_grid(
@@ -76,12 +83,15 @@ def grid(
             _names("--methods", methods),
             parse_seeds(seeds) if seeds is not None else None,
             overrides,
-            choose_device(device),
+            where.device(device),
             certify,
             controls,
         )
+    if not json_:
+        for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
+            typer.echo(note, err=True)
     if not dry_run:
-        _run(planned, store, place, jobs or usable_cores(), json_)
+        _run(planned, Work(store, place, jobs, where), json_)
     if json_:
         typer.echo(json.dumps(_document(planned, store)))
     else:
@@ -99,20 +109,36 @@ def _names(option: str, text: str | None) -> list[str] | None:
     return names
 
 
-def _run(planned: Grid, store: Store, place: LeaderboardPlace, jobs: int, quiet: bool) -> None:
+@dataclass(frozen=True)
+class Work:
+    """Where a grid's artefacts and rows go, and who makes them."""
+
+    store: Store
+    place: LeaderboardPlace
+    jobs: int | None
+    where: ExecutorOptions
+
+
+def _run(planned: Grid, work: Work, quiet: bool) -> None:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.execution import names_of
-    from icrl_bench.runs.grids import run_grid
+    from icrl_bench.runs.grids import run_grid, run_grid_together
     from icrl_bench.stages.stage import Context
     from icrl_registry.hooks import HookManager
 
-    hooks = HookManager()
+    hooks, stages = HookManager(), planned.stages()
     with (
         stdout_for_the_result(),
-        place.open() as leaderboard,
-        Progress(names_of(planned.stages()), quiet=quiet, on_event=hooks.progress) as progress,
+        work.place.open() as leaderboard,
+        Progress(names_of(stages), quiet=quiet, on_event=hooks.progress) as progress,
     ):
-        run_grid(planned, Context(store, progress, jobs, leaderboard, hooks))
+        leaderboard.reach()
+        context = Context(work.store, progress, work.jobs or usable_cores(), leaderboard, hooks)
+        if work.where.executor is None:
+            run_grid(planned, context)
+            return
+        with work.where.open(context, work.jobs, stages) as (executor, overview):
+            run_grid_together(planned, context, executor, overview)
 
 
 def _state(row: Any, store: Store) -> str:

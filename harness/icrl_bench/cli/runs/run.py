@@ -10,6 +10,7 @@ import typer
 
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
+from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_bench.machine.streams import stdout_for_the_result
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 def run(
     options: RunOptions,
     place: LeaderboardPlace,
+    where: ExecutorOptions,
     jobs: JobsOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     json_: JsonFlag = False,
@@ -32,15 +34,16 @@ def run(
     Artefacts that exist are not made again: the same command continues after any interruption.
     """
     set_for_training()
+    where.check(place.location)
     from icrl_bench.artefacts.store import Store
     from icrl_bench.machine.progress import Progress
     from icrl_bench.planning import make_plan
-    from icrl_bench.runs.execution import describe_plan, execute, names_of, stages_of
+    from icrl_bench.runs.execution import describe_plan, execute, execute_together, names_of, stages_of
     from icrl_bench.stages.stage import Context
 
     store = Store(home_folder(place.home))
     with stdout_for_the_result():  # what a plugin prints is no part of the result
-        plan = make_plan(options.request())
+        plan = make_plan(options.request(where.device))
         seeds = options.seed_list or plan.default_seeds
         description = describe_plan(plan, seeds, store)
     if dry_run:
@@ -52,11 +55,17 @@ def run(
     from icrl_registry.hooks import HookManager
 
     board, hooks = place.open(), HookManager()
+    board.reach()
     with (
         stdout_for_the_result(),
         Progress(names_of(stages_of(plan, seeds)), quiet=json_, on_event=hooks.progress) as progress,
     ):
-        records = execute(plan, seeds, Context(store, progress, jobs or usable_cores(), board, hooks))
+        context = Context(store, progress, jobs or usable_cores(), board, hooks)
+        if where.executor is None:
+            records = execute(plan, seeds, context)
+        else:
+            with where.open(context, jobs, stages_of(plan, seeds)) as (executor, overview):
+                records = execute_together(plan, seeds, context, executor, overview)
     _print_result(records, board, plan, json_)
 
 
@@ -80,6 +89,7 @@ def _plan_text(plan: dict[str, Any], full: bool = False) -> str:
         f"{plan['method']} on {plan['env']}, protocol {plan['protocol']}, {plan['track']} track, {plan['device']}",
         f"  home     {plan['home']}",
         f"  tasks    {splits}",
+        *([f"  source   {plan['source_note']}"] if plan["source_note"] else []),
         *(
             f"  {each['kind']:<8} {each['status']}  [{each['address']}]"
             for each in plan["stages"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
+from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_bench.machine.streams import stdout_for_the_result
@@ -31,6 +33,7 @@ def sweep(
         typer.Option("--vary", metavar="KEY=V1,V2,…", help="A setting and its values; several make a grid."),
     ],
     place: LeaderboardPlace,
+    where: ExecutorOptions,
     name: Annotated[
         str | None, typer.Option("--name", help="The study's name.  [default: of method, environment and settings]")
     ] = None,
@@ -47,17 +50,21 @@ def sweep(
     The same command continues after an interruption. A cell that fails stops no other; exit code 1 if any failed.
     """
     set_for_training()
+    where.check(place.location)
     from icrl_bench.artefacts.store import Store
     from icrl_bench.runs.sweeps import parse_axes, plan_sweep
 
     axes, store = parse_axes(vary), Store(home_folder(place.home))
     with stdout_for_the_result():  # what a plugin prints is no part of the result
-        planned = plan_sweep(options.request(), axes, options.seed_list, name)
+        planned = plan_sweep(options.request(where.device), axes, options.seed_list, name)
+    if not json_ and (note := planned.cells[0].plan.source_note):
+        typer.echo(note, err=True)
     if dry_run:
         _print_cells(planned.study().runs, planned.name, json_)
         return
     with place.open() as board:
-        study = _run(planned, store, board, jobs or usable_cores(), json_)
+        board.reach()
+        study = _run(planned, Work(store, board, jobs, where), json_)
         scores = board.scores(run_ids=study.run_ids)
     from icrl_bench.cli.leaderboard.studies import show_study
 
@@ -66,9 +73,19 @@ def sweep(
         raise typer.Exit(EXIT_RUN_FAILED)
 
 
-def _run(planned: PlannedSweep, store: Store, board: Leaderboard, jobs: int, quiet: bool) -> Study:
+@dataclass(frozen=True)
+class Work:
+    """Where a sweep's artefacts and rows go, and who makes them."""
+
+    store: Store
+    board: Leaderboard
+    jobs: int | None
+    where: ExecutorOptions
+
+
+def _run(planned: PlannedSweep, work: Work, quiet: bool) -> Study:
     from icrl_bench.machine.progress import Progress
-    from icrl_bench.runs.sweeps import run_sweep, stage_names
+    from icrl_bench.runs.sweeps import run_sweep, run_sweep_together, stage_names, stages_of_sweep
     from icrl_bench.stages.stage import Context
     from icrl_registry.hooks import HookManager
 
@@ -77,7 +94,11 @@ def _run(planned: PlannedSweep, store: Store, board: Leaderboard, jobs: int, qui
         stdout_for_the_result(),
         Progress(stage_names(planned), quiet=quiet, on_event=hooks.progress) as progress,
     ):
-        return run_sweep(planned, Context(store, progress, jobs, board, hooks))
+        context = Context(work.store, progress, work.jobs or usable_cores(), work.board, hooks)
+        if work.where.executor is None:
+            return run_sweep(planned, context)
+        with work.where.open(context, work.jobs, stages_of_sweep(planned)) as (executor, overview):
+            return run_sweep_together(planned, context, executor, overview)
 
 
 def _default_plot(home: Path, name: str) -> Path:

@@ -38,7 +38,7 @@ def cell(inputs: Tensor, state: Tensor, weights: GRUWeights) -> Tensor:
 def last_state_reference(windows: Tensor, weights: GRUWeights, mask: Tensor | None = None) -> Tensor:
     """Arguments and result as `last_state` has them."""
     networks, length, batch, _ = windows.shape
-    inputs = torch.baddbmm(weights.input_bias, windows.flatten(1, 2), weights.input).view(networks, length, batch, -1)
+    inputs = torch.baddbmm(weights.input_bias, windows.flatten(1, 2), weights.input).unflatten(1, (length, batch))
     state = windows.new_zeros(networks, batch, weights.hidden.shape[1])
     for time in range(length):
         state = cell(inputs[:, time], state, weights)

@@ -6,7 +6,8 @@ raises. Here
 
 - the directory is named after the contents of everything below `kernels/` and the compiler's version, and a file after
   its own source, the types of the arguments and the processor;
-- a file carries the SHA-256 of its contents. One that is empty, cut off or changed is compiled anew and written again;
+- a file carries the SHA-256 of its name and contents. One that is empty, cut off, changed or another kernel's is compiled
+  anew and written again;
 - what cannot be read or written costs one warning a process, and the kernels are compiled without a cache.
 
 Like numba's, the files are pickles: whoever can write into the user's cache directory can run code as that user.
@@ -49,6 +50,10 @@ def cache_directory() -> Path:
 @cache
 def _source_digest(path: str) -> str:
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _digest(path: Path, data: bytes) -> bytes:
+    return hashlib.sha256(path.name.encode() + b"\0" + data).digest()
 
 
 def _warn(message: str) -> None:
@@ -95,7 +100,7 @@ class KernelCache:
             _warn(f"the compiled kernels in {path.parent} cannot be read ({error}); they are compiled anew")
             return None
         digest, data = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        if hashlib.sha256(data).digest() != digest:
+        if _digest(path, data) != digest:
             _warn(f"the compiled kernel {path} is damaged; it is compiled anew")
             return None
         try:
@@ -113,7 +118,7 @@ class KernelCache:
         unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(hashlib.sha256(data).digest() + data)
+            unfinished.write_bytes(_digest(path, data) + data)
             os.replace(unfinished, path)
         except OSError as error:
             with suppress(OSError):

@@ -1,12 +1,14 @@
 """Imitation in context: predict the labels of every step of a window. What the labels are is the whole method.
 
 Algorithm Distillation labels each step with what the learning source did there and so distils learning itself; DPT labels
-it with what the source's final policy would do and so distils the posterior over tasks.
+it with what the source's final policy would do and so distils the posterior over tasks. Both were published for discrete
+actions, whose distribution is learnt by its cross entropy and drawn from.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,28 +22,41 @@ from icrl_plugins.methods.in_context.model import (
     Head,
     ImitationModel,
     InContextModel,
+    masked_cross_entropy,
     masked_mean_squared_error,
     masked_negative_log_likelihood,
     mean_and_log_std,
 )
 from icrl_plugins.methods.in_context.sampling import Batch
 from icrl_plugins.methods.in_context.tokens import Labels
+from icrl_registry.actions import ActionKind, one_hot
 from icrl_registry.contracts import FloatArray, TrainingJob
+
+LOSSES = {
+    "linear": masked_mean_squared_error,
+    "tanh": masked_mean_squared_error,
+    "gaussian": masked_negative_log_likelihood,
+    "categorical": masked_cross_entropy,
+}
 
 
 class ImitationConfig(InContextConfig):
     """What the action head gives."""
 
-    head: Head = Field(
+    head: Literal["linear", "tanh", "gaussian"] = Field(
         "linear",
-        description="What the action head gives: actions (linear ones are clipped) for the squared error, or mean and "
-        "spread for the likelihood, from which actions are drawn.",
+        description="What the head of continuous actions gives: actions (linear ones are clipped) for the squared error, or "
+        "mean and spread for the likelihood, from which actions are drawn. Discrete ones are drawn from a softmax.",
+    )
+    temperature: float = Field(
+        1.0, ge=0, description="Of the softmax that discrete actions are drawn from; 0: the likeliest action."
     )
 
 
 class ImitationMethod(InContextMethod):
     """Regression on labels; a subclass says which."""
 
+    action_kinds: ClassVar[tuple[ActionKind, ...]] = ("continuous", "discrete")
     config: ImitationConfig
 
     @abstractmethod
@@ -53,22 +68,28 @@ class ImitationMethod(InContextMethod):
 
     def make_model(self, config: InContextConfig, layout: TokenLayout, context_length: int) -> InContextModel:
         assert isinstance(config, ImitationConfig)
-        return ImitationModel(self.backbone, layout, config, context_length, config.head)
+        return ImitationModel(self.backbone, layout, config, context_length, head_of(config, layout))
 
-    def draw(self, config: InContextConfig) -> Draw:
+    def draw(self, config: InContextConfig, layout: TokenLayout) -> Draw:
         assert isinstance(config, ImitationConfig)
+        if layout.discrete_actions:
+            return draw_categorical(config.temperature)
         return draw_gaussian if config.head == "gaussian" else as_they_are
 
 
+def head_of(config: ImitationConfig, layout: TokenLayout) -> Head:
+    """The head that fits the environment's actions."""
+    return "categorical" if layout.discrete_actions else config.head
+
+
 class ImitationLearner(InContextLearner):
-    """Descends the squared error of the labels or, with the head "gaussian", their negative log-likelihood."""
+    """Descends the squared error of the labels or, with the heads that give a distribution, their negative log-likelihood."""
 
     def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
         assert isinstance(self.config, ImitationConfig)
         arrays = (batch.tokens, batch.targets, batch.mask)
         tokens, targets, mask = (torch.from_numpy(array).to(self.job.device) for array in arrays)
-        gaussian = self.config.head == "gaussian"
-        measure = masked_negative_log_likelihood if gaussian else masked_mean_squared_error
+        measure = LOSSES[head_of(self.config, self.model.layout)]
         return measure(self.predicted(tokens), targets, mask), {}
 
 
@@ -78,3 +99,17 @@ def draw_gaussian(predicted: torch.Tensor, generator: np.random.Generator) -> Fl
     noise = generator.standard_normal(mean.shape, dtype=np.float32)
     drawn: FloatArray = (mean + log_std.exp() * torch.from_numpy(noise)).numpy()
     return drawn
+
+
+def draw_categorical(temperature: float) -> Draw:
+    """Logits (K, A) → one-hot actions (K, A), drawn from the softmax of logits / temperature; of 0, the likeliest."""
+
+    def draw(predicted: torch.Tensor, generator: np.random.Generator) -> FloatArray:
+        logits = predicted.numpy().astype(np.float64)
+        if temperature > 0:
+            logits = logits / temperature + generator.gumbel(
+                size=logits.shape
+            )  # the largest is a sample of the softmax
+        return one_hot(logits.argmax(axis=-1), logits.shape[-1])
+
+    return draw

@@ -20,11 +20,12 @@ class TokenLayout:
     observation_size: int  # O
     action_size: int  # A
     episode_start_flag: bool = False
+    discrete_actions: bool = False  # a_{t-1} is one-hot
 
     @classmethod
     def of(cls, spec: EnvironmentSpec, episode_start_flag: bool = False) -> TokenLayout:
         """The layout of an environment's tokens."""
-        return cls(spec.observation_size, spec.action_size, episode_start_flag)
+        return cls(spec.observation_size, spec.action_size, episode_start_flag, spec.actions == "discrete")
 
     @property
     def size(self) -> int:

@@ -54,7 +54,7 @@ class InContextMethod(Method):
     def make_model(self, config: InContextConfig, layout: TokenLayout, context_length: int) -> InContextModel:
         """A new model; its weights come from torch's default generator."""
 
-    def draw(self, config: InContextConfig) -> Draw:
+    def draw(self, config: InContextConfig, layout: TokenLayout) -> Draw:
         """How actions come from what the model says; by default they are what it says."""
         return as_they_are
 
@@ -76,7 +76,7 @@ class InContextMethod(Method):
         model = self.build_model(config, spec, limits.context_length, np.random.SeedSequence(0))
         load_module(model, checkpoint.tensors)
         normalisation = Normalisation.from_tensors(checkpoint.tensors)
-        return InContextAgent(model.to(device), normalisation, config, limits, device, self.draw(config))
+        return InContextAgent(model.to(device), normalisation, config, limits, device, self.draw(config, model.layout))
 
     def build_model(
         self, config: InContextConfig, spec: EnvironmentSpec, context_length: int, seed: np.random.SeedSequence
@@ -124,7 +124,7 @@ class InContextLearner(GradientLearner[Batch]):
 
     def agent(self) -> Agent:
         limits = ContextLimits(self.context_length, self.job.spec.horizon)
-        draw = self.method.draw(self.config)
+        draw = self.method.draw(self.config, self.model.layout)
         return InContextAgent(self.model, self.normalisation, self.config, limits, self.job.device, draw)
 
     def constants(self) -> dict[str, Array]:

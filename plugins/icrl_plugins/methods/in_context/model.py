@@ -7,7 +7,8 @@ a_{t-1}, r_{t-1}, s_t become one token each (Laskin et al. 2022), in this order,
 
 The imitation loss is the mean over all real tokens and action components of the squared error of the predicted actions or,
 with the head "gaussian", of the negative log-likelihood of the labels: Laskin's equation 1 for continuous actions. Drawn
-from, that head also explores like the source.
+from, that head also explores like the source. Discrete actions have the head "categorical", for which equation 1 is the cross
+entropy of the labels.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from icrl_plugins.methods.in_context.config import InContextConfig
 from icrl_plugins.methods.in_context.layout import TokenLayout
 from icrl_registry.contracts import BackboneFactory
 
-Head = Literal["linear", "tanh", "gaussian"]
+Head = Literal["linear", "tanh", "gaussian", "categorical"]
 
 #: Log-deviations of the head "gaussian" are clamped to these: 0.007 to 1.6 on actions in [-1, 1].
 LOG_STD_RANGE = (-5.0, 0.5)
@@ -101,7 +102,7 @@ class InContextModel(nn.Module):
 
 
 class ImitationModel(InContextModel):
-    """Predicts actions: (B, T, A), or with the head "gaussian" (B, T, 2A), means and log-deviations."""
+    """Predicts actions (B, T, A), their logits, or with the head "gaussian" (B, T, 2A), means and log-deviations."""
 
     def __init__(
         self,
@@ -132,6 +133,12 @@ def masked_negative_log_likelihood(predicted: torch.Tensor, targets: torch.Tenso
     mean, log_std = mean_and_log_std(predicted.float())
     squared = ((targets - mean) * torch.exp(-log_std)).square()
     surprise = (0.5 * squared + log_std + 0.5 * math.log(2.0 * math.pi)).mean(dim=-1)  # (B, T)
+    return (surprise * mask).sum() / mask.sum()
+
+
+def masked_cross_entropy(predicted: torch.Tensor, targets: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Of categorical distributions, per real token: logits (B, T, A), one-hot targets (B, T, A), mask (B, T) → scalar."""
+    surprise = -(targets * predicted.float().log_softmax(dim=-1)).sum(dim=-1)  # (B, T)
     return (surprise * mask).sum() / mask.sum()
 
 

@@ -1,53 +1,20 @@
-"""`icrl-bench data`: what was collected, whether it is whole, and whether the sources learned."""
+"""`icrl-bench data show | verify | plot`: whether the sources learned, and whether everything is whole."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from icrl_bench.cli.data.selection import Selector, number, select
 from icrl_bench.cli.options import HomeOption, JsonFlag, home_folder
 
-if TYPE_CHECKING:
-    from icrl_bench.artefacts.datasets import Dataset
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-
-Selector = Annotated[
-    str | None, typer.Argument(help="An address or its beginning, or an environment's name.  [default: all data sets]")
-]
-
-
-@app.command("list")
-def list_data(home: HomeOption = None, json_: JsonFlag = False) -> None:
-    """List the data sets in the home folder."""
-    rows = [dataset.summary() for dataset in _select(home, None)]
-    if json_:
-        typer.echo(json.dumps({"datasets": rows}))
-        return
-    if not rows:
-        typer.echo(f"no data sets in {home_folder(home)}; `icrl-bench run` collects them")
-        return
-    from rich.console import Console
-    from rich.table import Column, Table
-    from rich.text import Text
-
-    names = [Column("address", min_width=16), *map(Column, ("environment", "source", "protocol"))]
-    numbers = [Column(name, justify="right", no_wrap=True) for name in ("tasks", "env steps", "size")]
-    table = Table(*names, *numbers, box=None, padding=(0, 1, 0, 0))
-    for row in rows:
-        words = [Text(row[name], overflow="fold") for name in ("address", "environment", "source", "protocol")]
-        done = f"{row['tasks_done']}/{row['tasks']}"
-        table.add_row(*words, done, f"{row['env_steps']:,}", _size(row["bytes"]))
-    Console().print(table)
-
-
-@app.command("show")
 def show_data(dataset: Selector = None, home: HomeOption = None, json_: JsonFlag = False) -> None:
     """Show each task's history: first and last returns, and whether the source improved on it."""
-    rows = [{**chosen.summary(), "histories": chosen.histories()} for chosen in _select(home, dataset)]
+    rows = [{**chosen.summary(), "histories": chosen.histories()} for chosen in select(home, dataset)]
     if json_:
         typer.echo(json.dumps({"datasets": rows}))
         return
@@ -65,15 +32,14 @@ def show_data(dataset: Selector = None, home: HomeOption = None, json_: JsonFlag
             table.add_row(
                 history["task"],
                 str(history["episodes"]),
-                _number(history["initial_return"]),
-                _number(history["final_return"]),
-                _number(history["greedy_return"]),
+                number(history["initial_return"]),
+                number(history["final_return"]),
+                number(history["greedy_return"]),
                 "" if history["improved"] else "did not improve",
             )
         Console().print(table)
 
 
-@app.command("verify")
 def verify_data(
     dataset: Selector = None,
     home: HomeOption = None,
@@ -88,9 +54,9 @@ def verify_data(
     from icrl_registry.errors import DamagedArtefactError
 
     store = Store(home_folder(home))
-    kinds = [f"datasets/{chosen.address}" for chosen in _select(home, dataset)]
+    kinds = [f"datasets/{chosen.address}" for chosen in select(home, dataset)]
     if dataset is None:
-        kinds += ["checkpoints", "progress", "floors", "adaptations"]
+        kinds += ["imports", "checkpoints", "progress", "floors", "adaptations"]
     checked, damage = find_damage(store, kinds)
     if discard_damaged:
         for kind, name, _ in damage:
@@ -106,7 +72,6 @@ def verify_data(
         typer.echo(f"  {problem}")
 
 
-@app.command("plot")
 def plot_data(
     dataset: Selector = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The picture to write (PNG or SVG).", dir_okay=False)] = Path(
@@ -118,7 +83,7 @@ def plot_data(
     """Plot every task's learning curve; histories that did not improve are marked."""
     from icrl_bench.artefacts.datasets import plot_learning_curves
 
-    chosen = _select(home, dataset)
+    chosen = select(home, dataset)
     flagged = plot_learning_curves(chosen, out)
     if json_:
         typer.echo(json.dumps({"picture": str(out), "did_not_improve": flagged}))
@@ -126,30 +91,3 @@ def plot_data(
     typer.echo(f"wrote {out}")
     if flagged:
         typer.echo(f"did not improve: {', '.join(flagged)}")
-
-
-def _select(home: Path | None, selector: str | None) -> list[Dataset]:
-    from icrl_bench.artefacts.datasets import list_datasets
-    from icrl_bench.artefacts.store import Store
-    from icrl_registry.errors import unknown_name
-
-    datasets = list_datasets(Store(home_folder(home)))
-    if selector is None:
-        return datasets
-    chosen = [
-        dataset
-        for dataset in datasets
-        if dataset.address.startswith(selector) or dataset.about["environment"].startswith(selector)
-    ]
-    if not chosen:
-        names = [name for dataset in datasets for name in (dataset.address, dataset.about["environment"])]
-        raise unknown_name("data set", selector, names, "icrl-bench data list")
-    return chosen
-
-
-def _size(count: int) -> str:
-    return f"{count / 1e6:,.0f} MB" if count >= 1e7 else f"{count / 1e3:,.0f} kB"
-
-
-def _number(value: Any) -> str:
-    return "–" if value is None else f"{value:.2f}"

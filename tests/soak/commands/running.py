@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-TOY_DISTRIBUTION = HERE.parent / "harness" / "toy_distribution"
+PROTOCOLS = Path(__file__).parent
+TOY_DISTRIBUTION = PROTOCOLS.parents[1] / "harness" / "toy_distribution"
 TIMEOUT = 120.0  # seconds; a machine can be busy
 TENSORS = ("history.safetensors", "policy.safetensors", "checkpoint.safetensors", "floors.json")
 
@@ -57,7 +57,7 @@ class Starter:
             "NUMBA_NUM_THREADS": "1",
         }
         self._process = subprocess.Popen(
-            [sys.executable, HERE / "warm_start.py"],
+            [sys.executable, Path(__file__).parent / "warm_start.py"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=(self.site / "warm_start.err").open("w"),

@@ -1,0 +1,179 @@
+"""Minari data sets (Farama's format for offline RL): written and read through the package `minari`, an optional extra.
+
+Minari keeps episodes, the benchmark keeps whole learning histories: streams of steps in the order in which they were taken.
+So an exported data set says of each episode its task and its stream, in the episode's metadata, and keeps the order; what
+the last episode of a stream lacks to its end stays lacking. A data set by others, whose episodes say nothing, is read as
+one stream of one task.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from icrl_bench.artefacts.formats.arrays import FORMAT_HINT, ForeignHistory, convert_columns, task_fields
+from icrl_registry.contracts import Array, LearningHistory
+from icrl_registry.errors import UsageError
+
+NAMESPACE = "icrl-bench"
+MEANS = "policy_means"  # in an episode's `infos`
+
+
+def write(histories: Iterable[LearningHistory], environment: str, folder: Path, name: str) -> list[Path]:
+    """The data set `icrl-bench/NAME-v0` below `folder`, which `MINARI_DATASETS_PATH` may then name.
+
+    Raises:
+        UsageError: minari is not installed, or a history's successors are not its next observations.
+    """
+    minari = _import_minari()
+    histories = list(histories)
+    dataset_id = f"{NAMESPACE}/{re.sub(r'[^A-Za-z0-9_-]', '-', name)}-v0"
+    place = folder / dataset_id / "data"
+    place.mkdir(parents=True)
+    (folder / NAMESPACE / "namespace_metadata.json").write_text('{"description": "learning histories"}\n')
+    storage = minari.dataset.minari_storage.MinariStorage.new(
+        place, observation_space=_box(histories, "observations"), action_space=_box(histories, "actions")
+    )
+    storage.update_metadata(
+        {
+            "dataset_id": dataset_id,
+            "minari_version": minari.__version__,
+            "icrl_bench": json.dumps({"environment": environment}),
+        }
+    )
+    episodes = [episode for history in histories for episode in _episodes(history)]
+    buffer = minari.data_collector.EpisodeBuffer
+    storage.update_episodes(buffer(id=number, **arrays) for number, (arrays, _) in enumerate(episodes))
+    storage.update_episode_metadata(about for _, about in episodes)
+    return [place]
+
+
+def read(path: Path) -> list[ForeignHistory]:
+    """The histories of one data set: its folder, or the `data` folder in it.
+
+    Raises:
+        UsageError: minari is not installed, or cannot read it.
+    """
+    minari = _import_minari()
+    place = path / "data" if (path / "data").is_dir() else path
+    try:
+        storage = minari.dataset.minari_storage.MinariStorage.read(place)
+        about = json.loads(storage.metadata.get("icrl_bench", "{}"))
+        choices = getattr(storage.action_space, "n", None)  # of discrete actions
+        numbers = range(int(storage.total_episodes))
+        told = list(storage.get_episode_metadata(numbers))
+        groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        tasks: dict[str, dict[str, Any]] = {}
+        for said, episode in zip(told, storage.get_episodes(numbers), strict=True):
+            label = str(said.get("task", ""))
+            tasks.setdefault(label, said)
+            if choices is not None:
+                episode["actions"] = _one_hot(episode["actions"], int(choices))
+            groups.setdefault((label, int(said.get("stream", 0))), []).append(episode)
+    except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
+        raise UsageError(f"cannot read the Minari data set {path}: {error}", FORMAT_HINT) from error
+    environment = about.get("environment") if isinstance(about, dict) else None
+    return [
+        _history(f"{path}{f', {label}' if label else ''}", said, label, groups, environment)
+        for label, said in tasks.items()
+    ]
+
+
+def _history(
+    where: str,
+    said: dict[str, Any],
+    label: str,
+    groups: dict[tuple[str, int], list[dict[str, Any]]],
+    environment: str | None,
+) -> ForeignHistory:
+    """One task's streams side by side."""
+    streams = [_stream(groups[key], where) for key in sorted(groups) if key[0] == label]
+    lengths = {len(stream["rewards"]) for stream in streams}
+    if len(lengths) > 1:
+        raise UsageError(f"{where}: streams of {sorted(lengths)} steps", "all streams of a task are equally long")
+    columns = {name: np.stack([stream[name] for stream in streams]) for name in streams[0]}
+    fields = task_fields(where, said.get("task_parameters"), said.get("split"), said.get("index"))
+    return ForeignHistory(where, convert_columns(columns, where), environment=environment, **fields)
+
+
+def _stream(episodes: list[dict[str, Any]], where: str) -> dict[str, Array]:
+    """Episodes, end to end, as columns (T, …)."""
+    parts: dict[str, list[Array]] = {}
+    for episode in episodes:
+        observations = episode["observations"]
+        if not isinstance(observations, np.ndarray) or not isinstance(episode["actions"], np.ndarray):
+            raise UsageError(f"{where}: observations or actions are no arrays", "only Box spaces can be imported")
+        columns = {
+            "observations": observations[:-1],
+            "next_observations": observations[1:],
+            "actions": episode["actions"],
+            "rewards": episode["rewards"],
+            "terminated": episode["terminations"],
+            "truncated": episode["truncations"],
+        }
+        means = (episode["infos"] or {}).get(MEANS)
+        if means is not None:
+            columns[MEANS] = means
+        for name, array in columns.items():
+            parts.setdefault(name, []).append(array)
+    return {name: np.concatenate(arrays) for name, arrays in parts.items() if len(arrays) == len(episodes)}
+
+
+def _episodes(history: LearningHistory) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every episode as Minari's columns and metadata, a last unfinished one included, stream by stream."""
+    task, steps = history.task, history.rewards.shape[1]
+    about = {"task": task.label, "split": task.split, "index": task.index}
+    about["task_parameters"] = np.asarray(task.parameters, dtype=np.float64)
+    for stream in range(history.num_streams):
+        bounds = history.episode_bounds(stream)
+        end = bounds[-1][1] if bounds else 0
+        for first, last in [*bounds, *([(end, steps)] if end < steps else [])]:
+            now = slice(first, last)
+            observations, following = history.observations[stream, now], history.next_observations[stream, now]
+            if not np.array_equal(observations[1:], following[:-1]):
+                raise UsageError(
+                    f"{task.label}, stream {stream}, steps {first} to {last}: successors differ from next observations",
+                    "Minari keeps one of them alone; export as npz",
+                )
+            arrays: dict[str, Any] = {
+                "observations": np.concatenate([observations, following[-1:]]),
+                "actions": np.array(history.actions[stream, now]),
+                "rewards": np.array(history.rewards[stream, now]),
+                "terminations": np.array(history.terminated[stream, now]),
+                "truncations": np.array(history.truncated[stream, now]),
+            }
+            if history.policy_means is not None:
+                arrays["infos"] = {MEANS: np.array(history.policy_means[stream, now])}
+            yield arrays, {**about, "stream": stream}
+
+
+def _one_hot(numbers: Array, choices: int) -> Array:
+    """Discrete actions as a history has them: (T,) → (T, A)."""
+    rows: Array = (np.asarray(numbers)[:, None] == np.arange(choices)).astype(np.float32)
+    return rows
+
+
+def _box(histories: list[LearningHistory], column: str) -> Any:
+    from gymnasium.spaces import Box
+
+    size = getattr(histories[0], column).shape[-1]
+    limit = 1.0 if column == "actions" else np.inf
+    return Box(-limit, limit, (size,), np.float32)
+
+
+def _import_minari() -> Any:
+    try:
+        import h5py  # noqa: F401
+        import minari
+        import minari.data_collector
+        import minari.dataset.minari_storage
+    except ImportError as error:
+        raise UsageError(
+            f"Minari data sets need the package minari: {error}", 'pip install "icrl-bench[minari]"'
+        ) from error
+    return minari

@@ -1,0 +1,1 @@
+"""Commands on trained agents: watching one adapt, taking its policy away."""

@@ -1,0 +1,153 @@
+"""`icrl-bench data import | export`: learning histories from and for other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icrl_bench.cli.data.selection import select
+from icrl_bench.cli.options import HomeOption, JsonFlag, home_folder
+from icrl_registry.errors import UsageError
+
+if TYPE_CHECKING:
+    from icrl_bench.artefacts.imports import ForeignData
+    from icrl_bench.artefacts.store import Store
+    from icrl_registry.contracts import Environment, LearningHistory
+    from icrl_registry.protocols.model import Protocol
+
+
+def import_(
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE…", help=".npz and .safetensors files, folders of them, Minari data sets (a folder or an id)."
+        ),
+    ],
+    env: Annotated[
+        str | None, typer.Option("--env", "-e", help="Whose tasks they are.  [default: what the files say]")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="VALUE,…", help="The task of one history whose file says none.")
+    ] = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", "-p", help="Say how many of this protocol's tasks the data hold.")
+    ] = "laptop",
+    home: HomeOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Bring learning histories that were collected elsewhere, as data of the source `imported`.
+
+    Their address is a hash of their content: the same data are the same on every machine. docs/data.md has the formats.
+    """
+    from icrl_bench.artefacts import imports
+    from icrl_bench.artefacts.store import Store
+    from icrl_registry.protocols.loading import load_protocol
+
+    store, chosen = Store(home_folder(home)), load_protocol(protocol)
+    data = imports.read_files(files, env, _task(task))
+    environment_id, environment = _environment(data.environment, chosen)
+    content = imports.keep(store, environment, environment_id, data.histories)
+    place = store.path(imports.KIND, content)
+    covered = _covered(environment, environment_id, chosen, data)
+    if json_:
+        document: dict[str, Any] = {"content": content, "environment": environment_id, "path": str(place)}
+        document |= {"histories": len(data.histories), "env_steps": sum(each.num_steps for each in data.histories)}
+        typer.echo(json.dumps({**document, "protocol": chosen.id, "tasks": covered}))
+        return
+    steps = sum(history.num_steps for history in data.histories)
+    typer.echo(f"{len(data.histories)} histories of {environment_id}, {steps:,} env steps: imported data {content}")
+    typer.echo(f"  in {place}")
+    if covered:
+        words = ", ".join(f"{here} of {total} {split}" for split, (here, total) in covered.items())
+        typer.echo(f"  tasks of {chosen.id} that they hold: {words}")
+    typer.echo(f"icrl-bench run --method ad-mamba --env {environment_id} --protocol {protocol} --source {place}")
+
+
+def export(
+    dataset: Annotated[str, typer.Argument(help="A data set's address or its beginning, or that of imported data.")],
+    format_: Annotated[str, typer.Option("--format", "-f", help="npz, minari, or safetensors (what --source reads).")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder to write; it must be new or empty.", file_okay=False)
+    ],
+    home: HomeOption = None,
+    json_: JsonFlag = False,
+) -> None:
+    """Write a data set's learning histories for other programs; `data import` reads each format back, bit for bit."""
+    from icrl_bench.artefacts import imports
+    from icrl_bench.artefacts.store import Store
+
+    if format_ not in imports.FORMATS:
+        raise UsageError(f"unknown format '{format_}'", f"one of {', '.join(imports.FORMATS)}")
+    if out.exists() and any(out.iterdir()):
+        raise UsageError(f"{out} is not empty", "name a new folder")
+    environment, name, histories = _histories(Store(home_folder(home)), home, dataset)
+    if not histories:
+        raise UsageError(f"{dataset} holds no histories yet", "`icrl-bench run` collects them")
+    imports.write_files(histories, environment, out, format_, name)
+    if json_:
+        document = {"out": str(out), "format": format_, "environment": environment, "histories": len(histories)}
+        typer.echo(json.dumps({**document, "content": imports.content_hash(environment, histories)}))
+        return
+    typer.echo(f"wrote {len(histories)} histories of {environment} to {out}")
+
+
+def _task(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(
+            f"cannot read --task {text!r}", "write the parameters with commas, such as --task 0.1,-0.2"
+        ) from error
+
+
+def _environment(name: str, protocol: Protocol) -> tuple[str, Environment]:
+    from icrl_registry.configuration import build_config
+    from icrl_registry.discovery import load
+
+    plugin = load("environment", protocol.full_name(name))
+    made = plugin.component(build_config(plugin.component.Config, {}, "environment"))
+    return plugin.entry.name, made
+
+
+def _covered(
+    environment: Environment, environment_id: str, protocol: Protocol, data: ForeignData
+) -> dict[str, tuple[int, int]]:
+    """Split → how many of its tasks the data hold, and how many there are; empty where the protocol has no such tasks."""
+    from icrl_registry.errors import BenchError
+    from icrl_registry.protocols.splits import DECIMALS, draw_tasks
+
+    def place(parameters: Any) -> tuple[float, ...]:
+        return tuple(round(value, DECIMALS) + 0.0 for value in parameters)
+
+    try:
+        tasks = draw_tasks(environment, protocol.plan_for(environment_id).split)
+    except BenchError:
+        return {}
+    held = {place(history.task.parameters) for history in data.histories}
+    return {
+        split: (sum(place(task.parameters) in held for task in members), len(members))
+        for split, members in tasks.items()
+    }
+
+
+def _histories(store: Store, home: Path | None, selector: str) -> tuple[str, str, list[LearningHistory]]:
+    """Environment, a name for the data, and the histories: of a collected data set, or of imported data."""
+    from icrl_bench.artefacts import imports
+
+    named = [name for name in store.names(imports.KIND) if name.startswith(selector)]
+    if len(named) == 1:
+        data = imports.read_files([store.path(imports.KIND, named[0])])
+        return data.environment, f"{data.environment}-{named[0]}", data.histories
+    chosen = select(home, selector)
+    if len(chosen) > 1:
+        words = ", ".join(f"{each.address} ({each.about['source']})" for each in chosen)
+        raise UsageError(f"'{selector}' means {len(chosen)} data sets: {words}", "give an address")
+    (dataset,) = chosen
+    environment, source = str(dataset.about["environment"]), str(dataset.about["source"])
+    histories = [dataset.history(task) for task in dataset.tasks]
+    return environment, f"{environment}-{source}-{dataset.address}", histories

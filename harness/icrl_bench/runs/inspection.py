@@ -1,0 +1,60 @@
+"""What is known of one recorded run beyond its row: its training, and the settings in which it differs from its protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
+from icrl_bench.artefacts.store import Store
+from icrl_bench.planning import Request, make_plan
+from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.training import TrainingLog
+from icrl_registry.errors import BenchError
+from icrl_registry.protocols.loading import load_protocol, parse_protocol
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One setting of a run that its protocol has otherwise."""
+
+    key: str  # SECTION.KEY, as `--set` takes it
+    value: Any
+    protocols: Any  # None also where the protocol does not have it
+
+
+def training_log(store: Store, record: RunRecord) -> TrainingLog | None:
+    """How the run's training went; None where its checkpoint is not in the store, or reported nothing."""
+    if not store.exists(CHECKPOINTS, record.checkpoint):
+        return None
+    try:
+        log = TrainingLog.from_manifest(store.manifest(CHECKPOINTS, record.checkpoint))
+    except BenchError:
+        return None  # a damaged manifest: `data verify` says so, and the run itself is readable
+    return log if log.points else None
+
+
+def differences(record: RunRecord) -> list[Difference] | str:
+    """The settings in which the run differs from what its protocol gives that method and environment.
+
+    A sentence where that cannot be told: a plugin or the protocol is not here.
+    """
+    try:
+        named = record.protocol.partition("+")[0]
+        content = record.protocol_content
+        protocol = parse_protocol(content, f"run {record.run_id}") if content is not None else load_protocol(named)
+        plain = make_plan(Request(record.method, record.environment, protocol, {})).config
+    except BenchError as error:
+        return f"not known: {error.message}"
+    found = []
+    for section, settings in record.config.items():
+        expected = plain.get(section, {})
+        if not isinstance(settings, Mapping):
+            continue
+        found += [
+            Difference(f"{section}.{key}", value, expected.get(key))
+            for key, value in sorted(settings.items())
+            if key not in expected or expected[key] != value
+        ]
+    return found

@@ -1,0 +1,1 @@
+"""Plugins begun: `icrl-bench plugins new` writes a distribution that works, to be changed from there."""
