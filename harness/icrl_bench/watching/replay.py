@@ -9,7 +9,7 @@ import numpy as np
 
 from icrl_bench.artefacts.store import Store
 from icrl_bench.planning import Plan
-from icrl_bench.runs.verification import Check, Verifier
+from icrl_bench.runs.verification import VerifiedPart, Verifier
 from icrl_bench.seeding import agent_seed, reset_seed
 from icrl_bench.stages.rollout import rollout
 from icrl_bench.stages.train import Train
@@ -147,7 +147,7 @@ def _compute_as_recorded(record: RunRecord) -> None:
 
 def _plan(record: RunRecord, protocol: str | None) -> Plan:
     plan = Verifier(protocol).plan(record)
-    if isinstance(plan, Check):
+    if isinstance(plan, VerifiedPart):
         raise BenchError(f"run {record.run_id} cannot be played again: {plan.detail}", "name its protocol file with -p")
     if plan.replays_source:
         raise UsageError(

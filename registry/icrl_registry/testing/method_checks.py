@@ -14,7 +14,7 @@ from icrl_registry.contracts import Agent, Checkpoint, Task, Track
 from icrl_registry.testing.method_trials import (
     Interrupted,
     MemoryStore,
-    Played,
+    PlayedTrial,
     make_agent,
     make_method,
     pack,
@@ -186,7 +186,7 @@ def learns_both_kinds_of_actions(trial: Trial) -> str | None:
     return None
 
 
-def _play(trial: Trial, agent: Agent, tasks: Sequence[Task], seed: int = 0, track: Track = "online") -> Played:
+def _play(trial: Trial, agent: Agent, tasks: Sequence[Task], seed: int = 0, track: Track = "online") -> PlayedTrial:
     """`play` on the toy that the method is tried on."""
     return play(agent, tasks, seed, track, environment=toy_of(trial.component))
 
