@@ -228,6 +228,8 @@ def learns_both_kinds_of_actions(trial: Trial) -> str | None:
     """Where it says that it learns discrete actions beside continuous ones, its histories of them are true as well."""
     if set(trial.component.action_kinds) != {"continuous", "discrete"}:
         return f"its actions are {', '.join(trial.component.action_kinds)}"
+    if getattr(trial.component, "is_recorded", False):
+        return "its histories were recorded elsewhere: it learns nothing"
     environment = ToyGrid()
     (run,), _ = _collect(trial, environment, environment.tasks(1), [0])
     history = run.history

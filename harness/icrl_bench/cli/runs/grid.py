@@ -132,6 +132,7 @@ def _run(planned: Grid, work: GridWork, quiet: bool) -> None:
         work.place.open() as leaderboard,
         Progress(names_of(stages), quiet=quiet, on_event=hooks.progress) as progress,
     ):
+        leaderboard.reach()
         context = Context(work.store, progress, work.jobs or usable_cores(), leaderboard, hooks)
         if work.where.executor is None:
             run_grid(planned, context)

@@ -55,6 +55,7 @@ def run(
     from icrl_registry.hooks import HookManager
 
     board, hooks = place.open(), HookManager()
+    board.reach()
     with (
         stdout_for_the_result(),
         Progress(names_of(stages_of(plan, seeds)), quiet=json_, on_event=hooks.progress) as progress,

@@ -63,6 +63,7 @@ def sweep(
         _print_cells(planned.study().runs, planned.name, json_)
         return
     with place.open() as board:
+        board.reach()
         study = _run(planned, SweepWork(store, board, jobs, where), json_)
         scores = board.scores(run_ids=study.run_ids)
     from icrl_bench.cli.leaderboard.studies import show_study
