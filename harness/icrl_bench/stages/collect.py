@@ -18,7 +18,7 @@ from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.workers import run_jobs
 from icrl_bench.planning import Plan
 from icrl_bench.stages.groups import STEPS, GroupJob, collect_group, cut_groups, group_progress
-from icrl_bench.stages.stage import Artefact, Context, Stage, Unit
+from icrl_bench.stages.stage import ArtefactName, Context, Stage, Unit
 from icrl_registry.contracts import SPLITS, Task
 from icrl_registry.testing.conformance import require_conformance
 
@@ -73,7 +73,7 @@ class Collect(Stage[Dataset]):
         return Dataset(store, self.address)
 
     @property
-    def artefacts(self) -> tuple[Artefact, ...]:
+    def artefacts(self) -> tuple[ArtefactName, ...]:
         return tuple((dataset_kind(self.address), task.label) for group in self.groups for task in group)
 
     def units(self, store: Store) -> list[Unit]:

@@ -25,7 +25,7 @@ from icrl_registry.contracts import Array, BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """Windows padded at their ends to the longest; padding is zeros and masked out."""
 
     tokens: FloatArray  # (B, T, F)
@@ -63,7 +63,7 @@ class WindowSampler:
         stride = self.config.episode_stride if self.config.episode_sampling == "stride" else 1
         return sum(len(steps_of(stream.bounds[self._eligible(stream)][::stride])[0]) for stream in self.streams)
 
-    def batch(self, update: int) -> Batch:
+    def batch(self, update: int) -> TokenBatch:
         """The batch of update `update` (from 0)."""
         generator = np.random.default_rng(child_seed(self._seed, 1, update))
         rows = range(self.config.batch_size)
@@ -77,7 +77,7 @@ class WindowSampler:
             targets[row, : window.count] = self.labels(window.stream, window.current)
             mask[row, : window.count] = True
         self._disturb(tokens, generator)
-        return Batch(tokens, targets, mask, windows)
+        return TokenBatch(tokens, targets, mask, windows)
 
     def _disturb(self, tokens: FloatArray, generator: np.random.Generator) -> None:
         """Noise on the measurements of `tokens` (B, T, F), and steps before that are hidden, in place."""
