@@ -16,6 +16,8 @@ import typer
 
 from icrl_bench.cli import bench, claims, doctor, protocols, tasks
 from icrl_bench.cli.agents import policy, watch
+from icrl_bench.cli.commands import CommandGroup
+from icrl_bench.cli.completion import VARIABLE as COMPLETION
 from icrl_bench.cli.data.app import app as data_app
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_bench.cli.plugins.app import app as plugins_app
@@ -34,8 +36,8 @@ from icrl_registry.errors import (
 app = typer.Typer(
     name="icrl-bench",
     help="In-context RL benchmark: how well does an agent learn a new task from its own experience?",
+    cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -94,9 +96,11 @@ def _run(arguments: list[str]) -> int:
             EXIT_INTERRUPTED,
             as_json,
         )
-    except SystemExit as error:  # typer where the reader of the output has gone, or something that is not ours
+    except SystemExit as error:  # typer, once the shell knows what could follow or the reader has gone; or a plugin
         if isinstance(error.__context__, BrokenPipeError):
             return _reader_has_gone()
+        if COMPLETION in os.environ or {"--show-completion", "--install-completion"} & set(arguments):
+            return error.code if isinstance(error.code, int) else EXIT_DONE
         return _handle_other(RuntimeError(f"a plugin or library called sys.exit({error.code!r})"), as_json)
     except BrokenPipeError:
         return _reader_has_gone()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import FieldFilters
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
@@ -16,8 +17,18 @@ from icrl_registry.errors import EXIT_VERIFICATION, UsageError
 
 @takes_groups
 def compare(
-    ours: Annotated[str, typer.Argument(metavar="A", help='A method, "METHOD (SETTING=VALUE)", or a run id.')],
-    theirs: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, such as the last release.")],
+    ours: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help='A method, "METHOD (SETTING=VALUE)", or a run id.', autocompletion=completion.methods
+        ),
+    ],
+    theirs: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", help="What to compare it with, such as the last release.", autocompletion=completion.methods
+        ),
+    ],
     filters: FieldFilters,
     *,
     fail_on_regression: Annotated[
