@@ -23,6 +23,7 @@ from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_bench.cli.plugins.app import app as plugins_app
 from icrl_bench.cli.runs import grid, run, show, sweep
 from icrl_bench.machine.streams import accept_any_text
+from icrl_bench.machine.verbosity import choose_verbosity, verbosity
 from icrl_registry import __version__
 from icrl_registry.errors import (
     EXIT_DONE,
@@ -65,8 +66,11 @@ app.add_typer(leaderboard_app, name="leaderboard", help="Show the results, and r
 @app.callback(invoke_without_command=True)
 def callback(
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress: results and errors alone."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show the traceback behind an error."),
 ) -> None:
     """In-context RL benchmark: how well does an agent learn a new task from its own experience?"""
+    choose_verbosity(quiet, verbose)
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -81,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
+    choose_verbosity(quiet=False, verbose=False)
     try:
         _add_plugin_commands()
         code = app(arguments, standalone_mode=False, prog_name="icrl-bench")
@@ -89,6 +94,8 @@ def _run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else EXIT_DONE
     except BenchError as error:
+        if verbosity() == "verbose" and not as_json:
+            traceback.print_exception(error)
         return _say(error.as_json(), error.exit_code, as_json)
     except KeyboardInterrupt:
         return _say(

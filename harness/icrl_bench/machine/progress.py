@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from icrl_bench.machine.notebook import notebook_display
+from icrl_bench.machine.verbosity import verbosity
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 UPDATE_EVERY = 0.2  # seconds between updates of a bar
@@ -33,7 +34,7 @@ class Progress:
     def __init__(
         self, stages: Sequence[str], quiet: bool = False, on_event: Callable[[Mapping[str, Any]], None] | None = None
     ) -> None:
-        self.quiet = quiet
+        self.quiet = quiet or verbosity() == "quiet"
         self.on_event = on_event or (lambda event: None)
         self.run_id = ""  # of the run that is under way, for events
         self.about: Mapping[str, Any] = {}  # its method, environment, protocol, track and seed, for events
@@ -41,7 +42,7 @@ class Progress:
         self.finished: list[str] = []
         self._durations: dict[str, float] = {}  # seconds by kind of stage
         self._notebook = None if quiet else notebook_display()
-        self._interactive = self._notebook is not None or (sys.stderr.isatty() and not quiet)
+        self._interactive = self._notebook is not None or (sys.stderr.isatty() and not self.quiet)
         self.display: Any = None
         self._last_overview = time.monotonic()
         self._whole: Any = None

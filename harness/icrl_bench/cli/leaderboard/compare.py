@@ -43,8 +43,10 @@ def compare(
 ) -> None:
     """Compare A with B on equal tasks and seeds: differences with intervals, probability of improvement, a verdict."""
     from icrl_leaderboards.analysis.comparison import compare as compare_runs
+    from icrl_leaderboards.wording.cells import without_marks
     from icrl_leaderboards.wording.comparisons import print_comparisons, regression_message, verdict_in_words
 
+    ours, theirs = without_marks(ours), without_marks(theirs)
     with filters.open(place) as board:
         runs = board.scores(**filters.chosen)
         location, recorded = board.place, board.names("method")
