@@ -23,6 +23,7 @@ from icrl_leaderboards.database.schema import (
     StageRow,
     TaskRow,
 )
+from icrl_leaderboards.database.seals import require_seal, seal_record, seal_scores
 from icrl_leaderboards.runs.record import HEAD_FIELDS, OPTIONAL, REFERENCES, PluginUse, RunRecord
 from icrl_leaderboards.runs.scores import RunScores, with_nan
 from icrl_registry.arrays import Float64Array
@@ -38,13 +39,17 @@ _OWN_COLUMNS = ("config", "protocol_content", "step_rewards")
 
 
 def load_scores(connection: Connection, conditions: Conditions) -> list[RunScores]:
-    """The scores of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions, _COLUMNS)
+    """The scores of the runs that meet all `conditions`, in the order of their run ids.
+
+    Raises:
+        DamagedArtefactError: rows are missing, or a run is not as it was recorded.
+    """
+    runs = _select_runs(connection, conditions, (*_COLUMNS, "scores_sha256"))
     tasks = _tasks(connection, runs, conditions, ("label", *REFERENCES))
     returns = _episodes(connection, runs, conditions, "returns")
     seconds = _pairs(connection, StageRow, "seconds", conditions)
     plugins = _plugins(connection, conditions)
-    return [
+    found = [
         RunScores(
             **{name: getattr(run, name) for name in _COLUMNS},
             seconds=seconds[run.key],
@@ -55,11 +60,18 @@ def load_scores(connection: Connection, conditions: Conditions) -> list[RunScore
         )
         for run in runs
     ]
+    for run, scores in zip(runs, found, strict=True):
+        require_seal(seal_scores(scores), run.scores_sha256, run.run_id)
+    return found
 
 
 def load_records(connection: Connection, conditions: Conditions) -> list[RunRecord]:
-    """The records of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions, (*_COLUMNS, *_OWN_COLUMNS))
+    """The records of the runs that meet all `conditions`, in the order of their run ids.
+
+    Raises:
+        DamagedArtefactError: rows are missing, or a run is not as it was recorded.
+    """
+    runs = _select_runs(connection, conditions, (*_COLUMNS, *_OWN_COLUMNS, "record_sha256"))
     tasks = _tasks(connection, runs, conditions, ("label", "parameters", *REFERENCES, "source_curve"))
     episodes = {
         "returns": _episodes(connection, runs, conditions, "returns"),
@@ -88,7 +100,9 @@ def load_records(connection: Connection, conditions: Conditions) -> list[RunReco
             "dataset": artefacts[run.key].get("dataset", ""),
             "plugins": plugins[run.key],
         }
-        records.append(_checked(values))
+        record = _checked(values)
+        require_seal(seal_record(record), run.record_sha256, run.run_id)
+        records.append(record)
     return records
 
 

@@ -124,11 +124,11 @@ def _run(planned: Grid, work: GridWork, quiet: bool) -> None:
     from icrl_bench.runs.execution import names_of
     from icrl_bench.runs.grids import run_grid, run_grid_together
     from icrl_bench.stages.stage import Context
-    from icrl_registry.hooks import HookManager
 
-    hooks, stages = HookManager(), planned.stages()
+    stages = planned.stages()
     with (
         stdout_for_the_result(),
+        work.where.hooks(work.store) as hooks,
         work.place.open() as leaderboard,
         Progress(names_of(stages), quiet=quiet, on_event=hooks.progress) as progress,
     ):

@@ -87,11 +87,10 @@ def _run(planned: PlannedSweep, work: SweepWork, quiet: bool) -> Study:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.sweeps import run_sweep, run_sweep_together, stage_names, stages_of_sweep
     from icrl_bench.stages.stage import Context
-    from icrl_registry.hooks import HookManager
 
-    hooks = HookManager()
     with (
         stdout_for_the_result(),
+        work.where.hooks(work.store) as hooks,
         Progress(stage_names(planned), quiet=quiet, on_event=hooks.progress) as progress,
     ):
         context = Context(work.store, progress, work.jobs or usable_cores(), work.board, hooks)
