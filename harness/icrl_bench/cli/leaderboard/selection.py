@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from icrl_bench.cli.groups import OptionGroup
 from icrl_bench.cli.options import LeaderboardPlace
 
 if TYPE_CHECKING:
+    from icrl_leaderboards.database.filters import RunFilter
     from icrl_leaderboards.database.leaderboard import Leaderboard
 
 EnvFilter = Annotated[
@@ -36,15 +37,6 @@ ProtocolFilter = Annotated[
 TrackFilter = Annotated[str | None, typer.Option("--track", help="Only this track: online or offline.")]
 
 
-class ChosenRuns(TypedDict, total=False):
-    """Filters as the leaderboard's methods take them; None where nothing was asked for."""
-
-    environment: str | None
-    method: str | None
-    protocol: str | None
-    track: str | None
-
-
 @dataclass(frozen=True)
 class FieldFilters(OptionGroup):
     """Runs that may be compared: of one environment, protocol and track."""
@@ -54,9 +46,9 @@ class FieldFilters(OptionGroup):
     track: TrackFilter = None
 
     @property
-    def chosen(self) -> ChosenRuns:
+    def chosen(self) -> RunFilter:
         """What was asked for."""
-        return ChosenRuns(environment=self.env, protocol=self.protocol, track=self.track)
+        return {"environment": self.env, "protocol": self.protocol, "track": self.track}
 
     def open(self, place: LeaderboardPlace) -> Leaderboard:
         """The leaderboard, in which every name that was asked for occurs.
@@ -76,7 +68,7 @@ class Filters(FieldFilters):
     method: MethodFilter = None
 
     @property
-    def chosen(self) -> ChosenRuns:
+    def chosen(self) -> RunFilter:
         """What was asked for."""
         return {**super().chosen, "method": self.method}
 
