@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import re
 import shlex
@@ -17,7 +18,7 @@ import typer
 import icrl_bench
 from icrl_bench.cli.main import app
 from icrl_registry.configuration import build_config
-from icrl_registry.discovery import list_plugins, load, resolve, resolve_method
+from icrl_registry.discovery import KINDS, list_plugins, load, resolve, resolve_method
 from icrl_registry.protocols.loading import load_protocol, parse_protocol
 
 ROOT = Path(__file__).parents[1]
@@ -128,14 +129,23 @@ def check_setting(assignment: str, method: object) -> None:
 def test_toml_is_what_it_is_said_to_be(block: Block, tmp_path: Path):
     tables = tomllib.loads(block.text.replace('"…"', '"' + "0" * 64 + '"'))
     groups = tables.get("project", {}).get("entry-points", {})
-    known = {"environments", "sources", "backbones", "methods", "benchmarks", "hooks", "protocols", "executors"}
-    assert {group.removeprefix("icrl_bench.") for group in groups} <= known
+    assert set(groups) <= known_groups()
     if "id" in tables:
         protocol = parse_protocol(block.text, str(block))
         for section in ("method", "backbone"):
             for name, settings in getattr(protocol, section).items():
                 base = name if name in {entry.name for entry in list_plugins(section)} else name.partition("-")[0]
                 build_config(load(section, base).component.Config, settings, f"{section}.{name}")
+
+
+@functools.cache
+def known_groups() -> set[str]:
+    """The groups of entry points that our code looks for."""
+    code = "\n".join(
+        path.read_text(encoding="utf-8") for room in ("registry", "harness") for path in (ROOT / room).rglob("*.py")
+    )
+    kinds = {f"icrl_bench.{kind}s" for kind in KINDS}
+    return kinds | set(re.findall(r'GROUP = "(icrl_bench\.\w+)"', code))
 
 
 #: Pages whose Python is executed, block after block as a reader would type it, in an empty folder.

@@ -3,10 +3,13 @@
 Importing it registers the installed environments with Gymnasium and offers the functions of `interface`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from icrl_bench.gymnasium_ids import register_environments
 from icrl_bench.interface import (
     Board,
-    LoadedAgent,
     check,
     grid,
     leaderboard,
@@ -18,4 +21,16 @@ from icrl_bench.interface import (
 
 __all__ = ["Board", "LoadedAgent", "check", "grid", "leaderboard", "load_agent", "load_histories", "plan", "run"]
 
+if TYPE_CHECKING:
+    from icrl_registry.policies import LoadedAgent
+
 register_environments()
+
+
+def __getattr__(name: str) -> Any:
+    """`LoadedAgent` brings NumPy, which `icrl-bench --help` does without."""
+    if name == "LoadedAgent":
+        from icrl_registry.policies import LoadedAgent
+
+        return LoadedAgent
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

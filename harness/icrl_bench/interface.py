@@ -14,23 +14,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
     from icrl_bench.artefacts.store import Store
     from icrl_bench.planning import Plan
     from icrl_bench.runs.grids import Grid
     from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.runs.record import RunRecord
     from icrl_leaderboards.runs.scores import RunScores
-    from icrl_registry.contracts import Agent, Array, EnvironmentSpec, LearningHistory, Split, Track
+    from icrl_registry.contracts import LearningHistory, Split, Track
+    from icrl_registry.policies import LoadedAgent
     from icrl_registry.testing.conformance import CheckResult
 
 FrameLibrary = Literal["pandas", "polars"]
 Settings = Mapping[str, Any]
 """Settings by dotted key, as `--set` takes them: `{"method.updates": 100}`."""
+
+
+class Work(TypedDict, total=False):
+    """How a run is made, whatever it is: keyword arguments of `run` and `grid`."""
+
+    home: Path | str | None  # the folder of artefacts and leaderboard; None: the commands' own
+    jobs: int | None  # processes at a time; None: as many as the machine has cores for
+    quiet: bool  # no progress
 
 
 def plan(
@@ -67,11 +74,11 @@ def run(
     track: Track = "online",
     device: str = "cpu",
     settings: Settings | None = None,
-    home: Path | str | None = None,
-    jobs: int | None = None,
-    quiet: bool = False,
+    **work: Unpack[Work],
 ) -> list[RunRecord]:
     """Collects, trains, adapts and records what is missing; one record a seed, the protocol's seeds by default.
+
+    `work` is `home`, `jobs` and `quiet`, as `Work` has them.
 
     >>> icrl_bench.run("ad-gru", "reacher-goal", protocol="smoke", seeds=[0])[0].returns
     [[-12.1, …], …]
@@ -83,7 +90,7 @@ def run(
 
     made = plan(method, env, protocol=protocol, track=track, device=device, settings=settings)
     chosen = list(seeds) if seeds is not None else made.default_seeds
-    with _working(names_of(stages_of(made, chosen)), home, jobs, quiet) as context:
+    with _working(names_of(stages_of(made, chosen)), **work) as context:
         return execute(made, chosen, context)
 
 
@@ -94,11 +101,11 @@ def grid(
     methods: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     settings: Settings | None = None,
-    home: Path | str | None = None,
-    jobs: int | None = None,
-    quiet: bool = False,
+    **work: Unpack[Work],
 ) -> Grid:
     """Makes all rows of a protocol; `grid.failed` are those that could not be made, `grid.refused` the environments.
+
+    `work` is as `run` has it.
 
     >>> [row.label for row in icrl_bench.grid(protocol="smoke", methods=["ad-gru"]).rows]
     ['ad-gru on reacher-goal-v1, seed 0', …]
@@ -108,7 +115,7 @@ def grid(
     from icrl_registry.protocols.loading import load_protocol
 
     planned = plan_grid(load_protocol(protocol), envs, methods, seeds, _nested(settings))
-    with _working(names_of(planned.stages()), home, jobs, quiet) as context:
+    with _working(names_of(planned.stages()), **work) as context:
         return run_grid(planned, context)
 
 
@@ -143,69 +150,6 @@ def load_histories(
     return [collect.read(store).history(task) for task in made.tasks[split]]
 
 
-@dataclass
-class LoadedAgent:
-    """A trained method that acts in any loop: one task at a time, or K side by side.
-
-    >>> agent = icrl_bench.load_agent("ad-mamba", "reacher-goal", protocol="smoke", num_tasks=4)
-    >>> agent.act(observations).shape  # observations (4, O)
-    (4, 2)
-    """
-
-    agent: Agent
-    num_tasks: int
-    spec: EnvironmentSpec
-
-    def act(self, observations: ArrayLike) -> Array:
-        """(O,) → (A,) with one task, else (K, O) → (K, A); actions in [-1, 1]. Discrete ones are numbers, () and (K,).
-
-        >>> action = agent.act(observation)
-        """
-        import numpy as np
-
-        from icrl_registry.actions import action_numbers, executed
-
-        rows = np.asarray(observations, dtype=np.float32).reshape(self.num_tasks, -1)
-        actions: Any = executed(np.asarray(self.agent.act(rows), dtype=np.float32), self.spec)
-        if self.spec.actions == "discrete":
-            actions = action_numbers(actions)
-        return cast("Array", actions[0] if np.ndim(observations) == 1 else actions)
-
-    def observe(
-        self,
-        observation: ArrayLike,
-        action: ArrayLike,
-        reward: ArrayLike,
-        next_observation: ArrayLike,
-        terminated: ArrayLike,
-        truncated: ArrayLike,
-    ) -> None:
-        """What one step of every task brought; shapes as `act` has them, numbers where there is one task.
-
-        >>> following, reward, terminated, truncated, _ = environment.step(action)
-        >>> agent.observe(observation, action, reward, following, terminated, truncated)
-        """
-        import numpy as np
-
-        from icrl_registry.actions import one_hot
-        from icrl_registry.contracts import Transitions
-
-        count = self.num_tasks
-        if self.spec.actions == "discrete":
-            action = one_hot(np.asarray(action), self.spec.action_size)
-        self.agent.observe(
-            Transitions(
-                observations=np.asarray(observation, dtype=np.float32).reshape(count, -1),
-                actions=np.asarray(action, dtype=np.float32).reshape(count, -1),
-                rewards=np.asarray(reward, dtype=np.float32).reshape(count),
-                next_observations=np.asarray(next_observation, dtype=np.float32).reshape(count, -1),
-                terminated=np.asarray(terminated, dtype=np.bool_).reshape(count),
-                truncated=np.asarray(truncated, dtype=np.bool_).reshape(count),
-                active=np.ones(count, dtype=np.bool_),
-            )
-        )
-
-
 def load_agent(
     method: str,
     env: str,
@@ -231,6 +175,7 @@ def load_agent(
     from icrl_bench.stages.train import Train
     from icrl_registry.contracts import AdaptationSetting
     from icrl_registry.errors import UsageError
+    from icrl_registry.policies import LoadedAgent
 
     made, store = plan(method, env, protocol=protocol, settings=settings), _store(home)
     train = Train(made, seed)
@@ -365,7 +310,9 @@ def _nested(settings: Settings | None) -> dict[str, dict[str, Any]]:
     return nested
 
 
-def _working(stages: Sequence[str], home: Path | str | None, jobs: int | None, quiet: bool) -> Any:
+def _working(
+    stages: Sequence[str], home: Path | str | None = None, jobs: int | None = None, quiet: bool = False
+) -> Any:
     """What stages work with, as a context manager that ends progress and database."""
     import contextlib
 

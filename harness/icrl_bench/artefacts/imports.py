@@ -170,6 +170,10 @@ def _check_fit(history: LearningHistory, environment: Environment) -> None:
         found = getattr(history, name).shape[-1]
         if found != size:
             raise UsageError(f"{label}: {name} of size {found}, {spec.id} has {size}", "name another --env")
+    if spec.actions == "discrete":
+        actions = history.actions
+        if not (((actions == 0) | (actions == 1)).all() and (actions.sum(axis=-1) == 1).all()):
+            raise UsageError(f"{label}: {spec.id} has discrete actions, and the file's are not one-hot", FORMAT_HINT)
     names = environment.task_parameter_names
     if len(history.task.parameters) != len(names):
         raise UsageError(

@@ -15,7 +15,7 @@ from typing import Any
 import typer
 
 from icrl_bench.cli import bench, claims, doctor, protocols, tasks
-from icrl_bench.cli.agents import watch
+from icrl_bench.cli.agents import policy, watch
 from icrl_bench.cli.data.app import app as data_app
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_bench.cli.plugins.app import app as plugins_app
@@ -51,6 +51,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(plugins_app, name="plugins", help="List, show and check what is installed; begin a new one.")
 app.add_typer(protocols.app, name="protocols", help="List, show, check and compare protocol files.")
 app.add_typer(show.app, name="runs", help="List recorded runs, and show one.")
+app.add_typer(policy.app, name="policy", help="Take a trained agent away.")
 app.add_typer(
     data_app,
     name="data",

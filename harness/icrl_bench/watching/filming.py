@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from icrl_registry.actions import for_gymnasium
 from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, BoolArray, FloatArray
 from icrl_registry.errors import BenchError
 from icrl_registry.rendering import Frame, Renderer
@@ -95,7 +96,7 @@ class FilmedBatch(BatchedEnvironment):
         self._step += 1
         self._return += reward
         if self._shot is not None:
-            alone = float(self.env.step(action)[1])
+            alone = float(self.env.step(for_gymnasium(action, self.env.action_space))[1])
             if not math.isclose(alone, reward, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
                 raise BenchError(
                     f"in episode {self._episode}, step {self._step} the task alone pays {alone:.6g}, in the batch {reward:.6g}:"

@@ -8,16 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from icrl_bench.artefacts.store import Store
-from icrl_bench.planning import Plan
-from icrl_bench.runs.verification import Check, Verifier
+from icrl_bench.runs.exporting import checkpoint_of, plan_of_agent
 from icrl_bench.seeding import agent_seed, reset_seed
 from icrl_bench.stages.rollout import rollout
-from icrl_bench.stages.train import Train
 from icrl_bench.watching.drawing import make_renderer
 from icrl_bench.watching.filming import Filmed, FilmedBatch, Shot
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.contracts import AdaptationSetting, Task
-from icrl_registry.errors import BenchError, UsageError, unknown_name
+from icrl_registry.errors import UsageError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -90,10 +88,14 @@ def film(
         UsageError: the row, the task or the episode cannot be watched; the hint says what can.
         BenchError: the plan or the checkpoint is not there.
     """
-    plan = _plan(record, protocol)
+    plan = plan_of_agent(record, protocol)
+    if plan.adapt.switch_task:
+        raise UsageError(
+            "the row changes its task half-way, which is not filmed", "watch a row without adapt.switch_task"
+        )
     episodes = chosen_episodes(wish, record)
     row = chosen_task(wish, record, episodes)
-    train = _checkpoint(store, plan, record)
+    train = checkpoint_of(store, plan, record)
     environment, tasks = plan.make_environment(), plan.tasks["test"]
     task, spec = tasks[row], environment.spec
     env, renderer = make_renderer(environment, plan.environment_id, task, wish.size, wish.size)
@@ -143,25 +145,3 @@ def _compute_as_recorded(record: RunRecord) -> None:
     threads = hardware.get("threads") if isinstance(hardware, dict) else None
     if isinstance(threads, int) and threads > 0:
         torch.set_num_threads(threads)
-
-
-def _plan(record: RunRecord, protocol: str | None) -> Plan:
-    plan = Verifier(protocol).plan(record)
-    if isinstance(plan, Check):
-        raise BenchError(f"run {record.run_id} cannot be played again: {plan.detail}", "name its protocol file with -p")
-    if plan.replays_source:
-        raise UsageError(
-            f"{record.method} is the source's own recorded runs: no agent adapts in them",
-            "watch a row of a method, such as dpt-mamba",
-        )
-    return plan
-
-
-def _checkpoint(store: Store, plan: Plan, record: RunRecord) -> Train:
-    train = Train(plan, record.seed, address=record.checkpoint)
-    if not train.done(store):
-        command = (
-            f"icrl-bench run -m {record.method} -e {record.environment} -p {record.protocol} --seeds {record.seed}"
-        )
-        raise BenchError(f"the checkpoint {record.checkpoint} is not in {store.root}", f"`{command}` trains it")
-    return train

@@ -26,6 +26,7 @@ from urllib.parse import quote, urlencode
 from sqlalchemy import Connection, Engine, NullPool, QueuePool, create_engine, event, exc, insert, inspect, select, text
 from sqlalchemy.engine import URL, make_url
 
+from icrl_leaderboards.database import postgresql
 from icrl_leaderboards.database.migrations import migrate
 from icrl_leaderboards.database.schema import SCHEMA_VERSION, Base, SchemaVersionRow
 from icrl_leaderboards.database.second_look import look_again
@@ -35,8 +36,6 @@ BUSY_TIMEOUT_MS = 30_000
 #: Options of a URL that nobody but the server may see.
 SECRETS = frozenset({"password", "sslpassword"})
 PATIENCE = 120.0  # seconds for which a write is tried again while others hold the database
-#: PostgreSQL: serialisation failure, deadlock, lock not available.
-_CONFLICT_STATES = frozenset({"40001", "40P01", "55P03"})
 _BUSY = ("locked", "busy")
 _DAMAGED = ("malformed", "not a database", "no such table", "no such column", "corrupt", "decode to UTF-8")
 #: What SQLite calls a page that can't be read.
@@ -68,14 +67,20 @@ def parse_location(location: str | Path) -> URL:
     try:
         url = make_url(given)
         return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgres", "postgresql") else url
-    except exc.ArgumentError as error:
+    except (exc.ArgumentError, ValueError):
         hint = "write it as postgresql://user@host/name or sqlite:////absolute/path.sqlite"
-        raise UsageError("cannot read the leaderboard's URL", hint) from error
+        raise UsageError("cannot read the leaderboard's URL", hint) from None  # what was raised may quote a password
 
 
 def has_password(url: URL) -> bool:
     """Whether a URL carries a password, in its place before the host or among its options."""
     return bool(url.password) or any(name in SECRETS for name in url.query)
+
+
+def shown(url: URL) -> str:
+    """A URL without its secrets, for messages and files."""
+    hidden = {name: "***" for name in SECRETS if name in url.query}
+    return url.update_query_dict(hidden).render_as_string(hide_password=True)
 
 
 def open_engine(url: URL) -> Engine:
@@ -84,12 +89,14 @@ def open_engine(url: URL) -> Engine:
     Raises:
         UsageError: no such dialect, or its driver is not installed.
     """
-    place = url.render_as_string(hide_password=True)
+    place = shown(url)
     options: dict[str, Any] = {"json_serializer": _dump_json}
     if _is_sqlite_file(url):
         # one connection stays open: closing the last one moves the whole log into the file and syncs both
         options |= {"poolclass": QueuePool, "pool_size": 1, "max_overflow": -1}
         options |= {"connect_args": {"timeout": BUSY_TIMEOUT_MS / 1000, "check_same_thread": False}}
+    elif url.get_backend_name() == "postgresql":
+        options |= postgresql.engine_options(url)
     try:
         engine = create_engine(url, **options)
     except exc.NoSuchModuleError as error:
@@ -185,8 +192,9 @@ def transaction(engine: Engine, *, write: bool) -> Iterator[Connection]:
             yield connection
 
 
-def retry_conflicts(operation: Callable[[], Result]) -> Result:
-    """Calls `operation` again, ever more slowly, while it fails because others are writing."""
+def retry_conflicts(operation: Callable[[], Result], was_there: bool = False) -> Result:
+    """Calls `operation` again, ever more slowly, while it fails because others are writing, or because a server that
+    `was_there` has gone."""
     end = time.monotonic() + PATIENCE
     pause = 0.005
     jitter = random.SystemRandom()
@@ -194,24 +202,23 @@ def retry_conflicts(operation: Callable[[], Result]) -> Result:
         try:
             return operation()
         except exc.DBAPIError as error:
-            if not _is_conflict(error) or time.monotonic() + pause > end:
+            if not _is_passing(error, was_there) or time.monotonic() + pause > end:
                 raise
         time.sleep(pause * jitter.uniform(0.5, 1.5))
         pause = min(pause * 2, 1.0)
 
 
-def _is_conflict(error: exc.DBAPIError) -> bool:
-    if isinstance(error.orig, sqlite3.OperationalError):
-        return any(word in str(error.orig) for word in _BUSY)
-    if isinstance(error, exc.IntegrityError):
-        return not isinstance(error.orig, sqlite3.Error)  # another writer recorded the same run in between
-    return getattr(error.orig, "sqlstate", None) in _CONFLICT_STATES
+def _is_passing(error: exc.DBAPIError, was_there: bool) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        busy = any(word in str(error.orig) for word in _BUSY)
+        return isinstance(error.orig, sqlite3.OperationalError) and busy
+    return postgresql.is_conflict(error) or postgresql.is_away(error, was_there)
 
 
 @contextmanager
 def readable_errors(url: URL) -> Iterator[None]:
     """Turns what the database says into errors that a user can act on."""
-    place = url.render_as_string(hide_password=True)
+    place = shown(url)
     try:
         yield
     except exc.DBAPIError as error:

@@ -20,6 +20,7 @@ from icrl_leaderboards.database.connections import (
     readable_errors,
     retry_conflicts,
     schema_version,
+    shown,
     sqlite_file,
     transaction,
     upgrade_schema,
@@ -65,12 +66,13 @@ class Leaderboard:
         self.url: URL = parse_location(location)
         self._engine = open_engine(self.url)
         self._has_tables = False
+        self._was_there = False  # whether the database has answered before
 
     @property
     def place(self) -> str:
         """Where it is, without a password."""
         path = sqlite_file(self.url)
-        return str(path) if path is not None else self.url.render_as_string(hide_password=True)
+        return str(path) if path is not None else shown(self.url)
 
     def record(self, run: RunRecord) -> None:
         """Stores a run, in one transaction; a run with the same id is replaced.
@@ -188,6 +190,15 @@ class Leaderboard:
         """All studies, or the one of that name, by name. `runs` and `scores` take a study's `run_ids`."""
         return self._read(lambda connection: load_studies(connection, name), [])
 
+    def reach(self) -> None:
+        """Asks a server for an answer, before hours of work whose rows it is to take. A file is looked at when it is written.
+
+        Raises:
+            LeaderboardError: it is out of reach, or not one of ours.
+        """
+        if sqlite_file(self.url) is None:
+            self._read(lambda connection: None, None)
+
     def close(self) -> None:
         """Lets go of the database."""
         self._engine.dispose()
@@ -210,7 +221,7 @@ class Leaderboard:
 
         with readable_errors(self.url):
             self._prepare_folder()
-            return retry_conflicts(attempt)
+            return self._patiently(attempt)
 
     def _read(self, operation: Callable[[Connection], Result], empty: Result) -> Result:
         def attempt(engine: Engine) -> Result:
@@ -227,13 +238,18 @@ class Leaderboard:
             return empty
         with readable_errors(self.url):
             try:
-                return retry_conflicts(lambda: attempt(self._engine))
+                return self._patiently(lambda: attempt(self._engine))
             except exc.OperationalError as error:
                 path = sqlite_file(self.url)
                 if path is None or not cannot_write(error):
                     raise
                 snapshot = open_snapshot(path)
                 return retry_conflicts(lambda: attempt(snapshot))
+
+    def _patiently(self, attempt: Callable[[], Result]) -> Result:
+        result = retry_conflicts(attempt, self._was_there)
+        self._was_there = True
+        return result
 
     def _exists(self) -> bool:
         path = sqlite_file(self.url)

@@ -25,7 +25,8 @@ from icrl_leaderboards.database.schema import (
 )
 from icrl_leaderboards.database.seals import require_seal, seal_record, seal_scores
 from icrl_leaderboards.runs.record import HEAD_FIELDS, OPTIONAL, REFERENCES, PluginUse, RunRecord
-from icrl_leaderboards.runs.scores import FloatArray, RunScores, with_nan
+from icrl_leaderboards.runs.scores import RunScores, with_nan
+from icrl_registry.arrays import Float64Array
 from icrl_registry.errors import BenchError, DamagedArtefactError
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -150,7 +151,7 @@ def _tasks(
 
 def _episodes(
     connection: Connection, runs: Sequence[Row[Any]], conditions: Conditions, column: str
-) -> dict[int, FloatArray]:
+) -> dict[int, Float64Array]:
     """`column` of `episodes` as one (K, E) array a run, all of them views of a single buffer.
 
     Runs that have nothing in an optional column are left out.

@@ -7,14 +7,16 @@ gradients that a step does not ask for, cost more than they do. `ExplicitGradien
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from icrl_plugins.kernels.dense import kernel
+from icrl_plugins.kernels.runtime.buffers import empty
 from icrl_plugins.networks.stacked_layers import StackedDropout, StackedLayerNorm, StackedLinear
 from icrl_registry.contracts import Array
 
@@ -67,8 +69,8 @@ class ExplicitGradients:
         self._blocks = _blocks_of(network)
         self._norms = [block.norm for block in self._blocks]
         self._parameters = list(network.parameters())
-        self._addresses: list[int] = []
-        self._layer_arrays: kernel.Layers = kernel.Layers((), (), (), ())
+        self._values = _Memory()
+        self._derivatives = _Memory()
         self._kinds = kernel.Kinds(
             np.array([block.activation for block in self._blocks]),
             np.array([1.0 if block.dropout is None else block.dropout.scale for block in self._blocks]),
@@ -86,7 +88,7 @@ class ExplicitGradients:
         num_stored = 1 if tape is None else networks  # networks whose activations are kept
         buffers = self._empty_intermediates(num_stored, batch, result)
         forward = _Pass(_rows(inputs, networks), self._draw_masks(batch), buffers)
-        kernel.forward(forward.inputs, self._layers(), self._kinds, forward.masks, forward.intermediates)
+        kernel.forward(*_plain(forward.inputs, self._layers(), self._kinds, forward.masks, forward.intermediates))
         if tape is not None:
             tape.saved = forward
         return result
@@ -109,54 +111,76 @@ class ExplicitGradients:
         assert saved is not None, "the forward pass was given no tape"
         first, last, _ = (inputs or slice(0, 0)).indices(self._blocks[0].linear.weight.shape[1])
         result = gradients.new_empty(*gradients.shape[:2], last - first)
-        kernel.backward(
-            saved.inputs, self._layers(), self._kinds, saved.masks, saved.intermediates, gradients.numpy(),
-            kernel.RequestedGradients(parameters, self._gradients(parameters), first, result.numpy()),
-        )  # fmt: skip
+        requested = (parameters, tuple(self._gradients(parameters)), first, result.numpy())
+        passed = _plain(saved.inputs, self._layers(), self._kinds, saved.masks, saved.intermediates)
+        kernel.backward(*passed, gradients.numpy(), requested)
         return None if inputs is None else result
 
     def _draw_masks(self, batch: int) -> Arrays:
         dropouts = [block.dropout for block in self._blocks]
+        if not any(dropouts):
+            return (_NO_MASK,) * len(dropouts)
         sizes = [block.linear.weight.shape[2] for block in self._blocks]
         drawn = [None if drop is None else drop.draw((batch, size)) for drop, size in zip(dropouts, sizes, strict=True)]
         return tuple(_NO_MASK if mask is None else mask.numpy() for mask in drawn)
 
     def _empty_intermediates(self, networks: int, batch: int, result: torch.Tensor) -> kernel.Intermediates:
         """For what a pass leaves, with `result` as the last layer's outputs."""
-        hidden = [result.new_empty(networks, batch, block.linear.weight.shape[2]) for block in self._blocks[:-1]]
-        outputs = tuple(tensor.numpy() for tensor in (*hidden, result))
+        last = result.numpy()
+        hidden = (empty(last.dtype, networks, batch, block.linear.weight.shape[2]) for block in self._blocks[:-1])
+        outputs = (*hidden, last)
+        nothing = last[:0]
+        if not any(self._norms):
+            layers, no_rows = len(outputs), np.empty((0, 0), last.dtype)
+            return kernel.Intermediates(outputs, (nothing,) * layers, (no_rows,) * layers)
         normalised = tuple(
-            out[:0] if norm is None else np.empty_like(out) for out, norm in zip(outputs, self._norms, strict=True)
+            nothing if norm is None else empty(last.dtype, *out.shape)
+            for out, norm in zip(outputs, self._norms, strict=True)
         )
-        deviations = tuple(np.empty(each.shape[:2], each.dtype) for each in normalised)
+        deviations = tuple(np.empty(rows.shape[:2], rows.dtype) for rows in normalised)
         return kernel.Intermediates(outputs, normalised, deviations)
 
     def _layers(self) -> kernel.Layers:
-        """The parameters' memory, looked up again where a parameter was given another (a cast, a flattening)."""
-        addresses = [parameter.data_ptr() for parameter in self._parameters]
-        if addresses != self._addresses:
-            self._addresses = addresses
-            self._layer_arrays = self._each_layer(lambda parameter: parameter.detach().numpy())
-        return self._layer_arrays
+        """The parameters' arrays."""
+        return self._values.of(self._parameters, self._in_layers)
 
     def _gradients(self, requested: bool) -> kernel.Layers:
         """Where the gradients of `_layers` go; if they are not wanted, buffers for those that it computes anyhow."""
         if requested:
-            return self._each_layer(_gradient)
+            return self._derivatives.of([_gradient(parameter) for parameter in self._parameters], self._in_layers)
         weights, biases, *by_norms = self._layers()
         buffers = [tuple(np.empty_like(array) for array in arrays) for arrays in by_norms]
         return kernel.Layers(weights, biases, buffers[0], buffers[1])
 
-    def _each_layer(self, array_of: Callable[[nn.Parameter], Array]) -> kernel.Layers:
-        linears = [block.linear for block in self._blocks]
-        weights = tuple(array_of(linear.weight) for linear in linears)
-        empty = weights[0][:0]
-        return kernel.Layers(
-            weights,
-            tuple(array_of(linear.bias) for linear in linears),
-            tuple(empty if norm is None else array_of(norm.weight) for norm in self._norms),
-            tuple(empty if norm is None else array_of(norm.bias) for norm in self._norms),
-        )
+    def _in_layers(self, arrays: Sequence[Array]) -> kernel.Layers:
+        """Arrays in the order of the network's parameters, layer by layer."""
+        remaining, rows = iter(arrays), []
+        for norm in self._norms:
+            weight, bias = next(remaining), next(remaining)
+            rows.append((weight, bias, *((weight[:0],) * 2 if norm is None else (next(remaining), next(remaining)))))
+        return kernel.Layers(*zip(*rows, strict=True))
+
+
+class _Memory:
+    """The arrays of tensors, made again where one of them was given another memory (a cast, a flattening)."""
+
+    def __init__(self) -> None:
+        self._addresses: list[int] = []
+        self._layers = kernel.Layers((), (), (), ())
+
+    def of(
+        self, tensors: Sequence[torch.Tensor], in_layers: Callable[[Sequence[Array]], kernel.Layers]
+    ) -> kernel.Layers:
+        """Those of `tensors`, put `in_layers`."""
+        addresses = [tensor.data_ptr() for tensor in tensors]
+        if addresses != self._addresses:
+            self._addresses, self._layers = addresses, in_layers([tensor.detach().numpy() for tensor in tensors])
+        return self._layers
+
+
+def _plain(*named: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    """Plain tuples, whose types numba looks up faster at a call than those of named ones."""
+    return map(tuple, named)
 
 
 _NO_MASK: Array = np.empty((0, 0, 0), dtype=np.bool_)
@@ -194,8 +218,8 @@ def _rows(inputs: torch.Tensor, networks: int) -> kernel.Inputs:
     return kernel.Inputs(memory, row_stride, int(inputs.storage_offset()), networks // tasks)
 
 
-def _gradient(parameter: nn.Parameter) -> Array:
+def _gradient(parameter: nn.Parameter) -> torch.Tensor:
     """Where the gradient of `parameter` is written."""
     if parameter.grad is None:
         parameter.grad = torch.empty_like(parameter)
-    return parameter.grad.numpy()
+    return parameter.grad

@@ -109,6 +109,10 @@ def _extended(tables: dict[str, Any], name: str, depth: int = 0) -> dict[str, An
     for environment, plan in tables.get("environments", {}).items():
         if isinstance(plan, dict) and isinstance(plan.get("split"), dict) and "sha256" not in plan["split"]:
             below.get("environments", {}).get(environment, {}).get("split", {}).pop("sha256", None)  # of other tasks
+        if isinstance(plan, dict) and plan.get("source") is not None:
+            base_plan = below.get("environments", {}).get(environment, {})
+            if base_plan.get("source") not in (None, plan["source"]):
+                base_plan.get("settings", {}).pop("source", None)  # they are another source's
     return _over(below, tables)
 
 

@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from icrl_registry.configuration import build_config
+from icrl_registry.contracts import Environment
 from icrl_registry.discovery import Plugin
-from icrl_registry.errors import BenchError
+from icrl_registry.errors import BenchError, PluginError
 from icrl_registry.testing.trial import Check, ConformanceError, Trial, require
 
 
@@ -49,17 +50,23 @@ def checks_for(kind: str) -> tuple[Check, ...]:
     return (says_what_it_is, describes_every_setting, *of_kind[kind])
 
 
-def make_trial(plugin: Plugin, settings: Mapping[str, Any] | None = None, backbone: Plugin | None = None) -> Trial:
+def make_trial(
+    plugin: Plugin,
+    settings: Mapping[str, Any] | None = None,
+    backbone: Plugin | None = None,
+    environment: Environment | None = None,
+) -> Trial:
     """A plugin with the configuration it is checked in: its own `conformance_settings`, then `settings` over them.
 
-    A method is tried with `backbone`, in that one's own `conformance_settings`; with a toy if none is given.
+    A method is tried with `backbone`, in that one's own `conformance_settings`; a source or method in `environment`. Without
+    them there are toys.
 
     Raises:
         UsageError: settings that its configuration refuses.
     """
     kind, config_type = plugin.entry.kind, plugin.component.Config
     chosen = {**getattr(plugin.component, "conformance_settings", {}), **(settings or {})}
-    return Trial(plugin, build_config(config_type, chosen, kind), backbone)
+    return Trial(plugin, build_config(config_type, chosen, kind), backbone, environment)
 
 
 def run_checks(
@@ -67,20 +74,37 @@ def run_checks(
     settings: Mapping[str, Any] | None = None,
     report: Callable[[CheckResult], None] = lambda _: None,
     backbone: Plugin | None = None,
+    environment: Environment | None = None,
 ) -> list[CheckResult]:
     """All checks of the plugin's kind, in order; `report` is called after each. A failing check doesn't end the others.
 
-    `backbone` is what a method is tried with, instead of a toy.
+    `backbone` is what a method is tried with, `environment` what a source or method is tried in, instead of toys. A given
+    environment is not known in closed form, so less of what a source records can be held to the truth there.
 
     Raises:
         UsageError: settings that the plugin's configuration refuses.
     """
-    trial = make_trial(plugin, settings, backbone)
+    trial = make_trial(plugin, settings, backbone, environment)
     results = []
     for check in checks_for(plugin.entry.kind):
         results.append(_run(check, trial))
         report(results[-1])
     return results
+
+
+def require_conformance(plugin: Plugin) -> None:
+    """Refuses what `plugins check` would refuse.
+
+    Raises:
+        PluginError: a check failed; the message says which, and why.
+    """
+    for result in run_checks(plugin):
+        if not result.passed:
+            name = plugin.entry.name
+            raise PluginError(
+                f"{name} of {plugin.entry.distribution} breaks its contract ({result.name}): {result.message}",
+                f"`icrl-bench plugins check {name}` has all of it",
+            )
 
 
 def _run(check: Check, trial: Trial) -> CheckResult:

@@ -25,8 +25,8 @@ from icrl_registry.contracts import (
     Transitions,
 )
 from icrl_registry.errors import BenchError
+from icrl_registry.testing.given_world import world_of
 from icrl_registry.testing.toy import ToyPoint, ToyTrainingTasks, toy_backbone_class, toy_history
-from icrl_registry.testing.toy_grid import toy_of
 from icrl_registry.testing.trial import Trial
 
 NUM_TASKS, HISTORY_EPISODES, EPISODES = 4, 12, 3
@@ -70,7 +70,7 @@ def unpack(tensors: bytes, state: str) -> Checkpoint:
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedTrial:
     """What an agent did in K tasks: actions (T, K, A), rewards (T, K)."""
 
     actions: Array
@@ -94,7 +94,7 @@ def train(
     trial: Trial, store: CheckpointStore | None = None, seed: int = 0, environment: ToyPoint | None = None
 ) -> Checkpoint:
     """Trains on the toy of its actions, on what the method says that it wants: histories, tasks or nothing."""
-    environment = environment or toy_of(trial.component)
+    environment = environment or world_of(trial)
     tasks = environment.tasks(NUM_TASKS)
     wants = trial.component.training_data
     histories = [toy_history(environment, task, HISTORY_EPISODES, seed=5) for task in tasks]
@@ -111,7 +111,7 @@ def train(
         checkpoints=store or MemoryStore(),
         validate=lambda agent: _validate(agent, environment),
         report=lambda done, total, metrics: None,
-        expert_actions=expert if wants == "histories" else None,
+        expert_actions=expert if wants == "histories" and environment.has_closed_form else None,
     )
     return make_method(trial).train(job)
 
@@ -124,7 +124,7 @@ def trained(trial: Trial) -> Checkpoint:
 
 def make_agent(trial: Trial, checkpoint: Checkpoint, environment: ToyPoint | None = None) -> Agent:
     """An agent of a new instance of the method."""
-    return make_method(trial).agent(checkpoint, (environment or toy_of(trial.component)).spec, "cpu")
+    return make_method(trial).agent(checkpoint, (environment or world_of(trial)).spec, "cpu")
 
 
 def play(
@@ -134,8 +134,8 @@ def play(
     track: Track = "online",
     num_episodes: int = EPISODES,
     environment: ToyPoint | None = None,
-) -> Played:
-    """The harness's adaptation loop on a toy, where all tasks' episodes end together."""
+) -> PlayedTrial:
+    """The harness's adaptation loop, to the horizon in every episode: rows whose episode has ended are inactive."""
     environment = environment or ToyPoint()
     spec = environment.spec
     offline = [toy_history(environment, task, HISTORY_EPISODES, seed=9) for task in tasks]
@@ -147,10 +147,10 @@ def play(
         offline_histories=offline if track == "offline" else None,
     )
     batch = environment.make_batch(tasks)
-    active = np.ones(len(tasks), dtype=np.bool_)
     actions, rewards = [], []
     agent.begin(setting)
     for episode in range(num_episodes):
+        active = np.ones(len(tasks), dtype=np.bool_)
         observations = np.stack([batch.reset(row, seed=100 * row + episode) for row in range(len(tasks))])  # (K, O)
         for _ in range(environment.config.horizon):
             chosen = executed(checked_actions(agent.act(observations), len(tasks), spec.action_size), spec)
@@ -166,11 +166,17 @@ def play(
                     active.copy(),
                 )
             )
-            actions.append(chosen)
-            rewards.append(step.rewards)
+            actions.append(np.where(active[:, None], chosen, 0))
+            rewards.append(np.where(active, step.rewards, 0))
             observations = step.observations
+            active &= ~(step.terminated | step.truncated)
+            if not active.any():
+                break
+        missing = (episode + 1) * environment.config.horizon - len(actions)
+        actions += [np.zeros_like(chosen)] * missing
+        rewards += [np.zeros(len(tasks))] * missing
     batch.close()
-    return Played(np.stack(actions), np.stack(rewards))
+    return PlayedTrial(np.stack(actions), np.stack(rewards))
 
 
 def checked_actions(actions: Any, num_tasks: int, action_size: int = 2) -> Array:

@@ -44,6 +44,7 @@ class ToyPoint(Environment):
 
     Config = ToyPointConfig
     id = "toy-point-v1"
+    has_closed_form = True  # its successors, rewards and best actions can be asked for
     task_parameter_names = ("goal_x (length)", "goal_y (length)")
 
     def __init__(self, config: ComponentConfig | None = None) -> None:
@@ -77,6 +78,10 @@ class ToyPoint(Environment):
     def best_actions(self, observations: Array, parameters: Array) -> FloatArray:
         """What a policy does that knows the task, (…, 2) → (…, A)."""
         return best_action(observations, parameters)
+
+    def history(self, task: Task, num_episodes: int, seed: int) -> LearningHistory:
+        """What a source would write in a task."""
+        return toy_history(self, task, num_episodes, seed)
 
     def start(self, generator: np.random.Generator) -> FloatArray:
         """The first observation of an episode, (2,)."""
@@ -162,6 +167,8 @@ def toy_history(environment: Environment, task: Task, num_episodes: int, seed: i
     """
     if not isinstance(environment, ToyPoint):
         environment = ToyPoint(environment.config)  # type: ignore[attr-defined]
+    if not environment.has_closed_form:
+        return environment.history(task, num_episodes, seed)
     generator = np.random.default_rng([seed, task.index])
     goal, horizon = np.asarray(task.parameters), environment.config.horizon
     rows: list[tuple[Array, Array, Array]] = []  # position, action, next position

@@ -13,7 +13,7 @@ import numpy as np
 
 from icrl_registry.actions import ActionKind
 from icrl_registry.configuration import ComponentConfig
-from icrl_registry.contracts import Array
+from icrl_registry.contracts import Array, Environment
 from icrl_registry.discovery import Plugin
 
 
@@ -28,6 +28,7 @@ class Trial:
     plugin: Plugin
     config: ComponentConfig
     backbone: Plugin | None = None  # what a method is tried with; None: a toy
+    environment: Environment | None = None  # what a source or method is tried in; None: a toy
 
     @property
     def component(self) -> type[Any]:

@@ -119,6 +119,37 @@ def test_a_minari_data_set_by_others_is_one_stream_of_one_task(tmp_path: Path, m
     assert all(np.array_equal(getattr(read, name), getattr(history, name)) for name in COLUMNS)
 
 
+def test_discrete_actions_are_one_hot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A Minari data set has their numbers, a history rows that choose one; what chooses none is refused."""
+    minari = pytest.importorskip("minari")
+    from gymnasium.spaces import Box, Discrete
+    from minari.data_collector import EpisodeBuffer
+
+    from icrl_registry.testing.toy_grid import ToyGrid
+
+    grid = ToyGrid()
+    spec = grid.spec
+    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+    episode = EpisodeBuffer(
+        observations=np.zeros((4, spec.observation_size), np.float32),
+        actions=np.array([2, 0, 1]),
+        rewards=np.zeros(3),
+        terminations=np.zeros(3, bool),
+        truncations=np.array([False, False, True]),
+    )
+    box = Box(0, 9, (spec.observation_size,), np.float32)
+    with pytest.warns(UserWarning, match="code_permalink"):
+        minari.create_dataset_from_buffers(
+            "grid/some-v0", [episode], observation_space=box, action_space=Discrete(spec.action_size)
+        )
+    task = tuple(float(value) for value in grid.sample_task_parameters(np.random.default_rng(0)))
+    (history,) = imports.read_files(["grid/some-v0"], spec.id, task).histories
+    assert history.actions[0].argmax(axis=-1).tolist() == [2, 0, 1]
+    imports.keep(Store(tmp_path), grid, spec.id, [history])
+    with pytest.raises(UsageError, match="one-hot"):
+        imports.keep(Store(tmp_path), grid, spec.id, [replace(history, actions=history.actions * np.float32(0.5))])
+
+
 def test_plain_files_by_others(tmp_path: Path):
     """One stream without its axis, float64 and integers for flags: what one would write at first."""
     first, second = histories(streams=1)

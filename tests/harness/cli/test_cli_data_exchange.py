@@ -13,9 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from icrl_bench.artefacts import imports
+from icrl_bench.artefacts.histories import final_return
 from icrl_bench.artefacts.store import Store
 from icrl_bench.artefacts.usage import find_artefacts
+from icrl_registry.contracts import Task
 from icrl_registry.protocols.loading import load_protocol
+from icrl_registry.testing.toy import ToyPoint, toy_history
 
 Run = Callable[..., Any]
 
@@ -157,6 +161,32 @@ def test_imported_data_are_exported_again(cli: Run, imported: dict[str, Any], tm
     assert document["content"] == imported["content"]
     manifest = json.loads((tmp_path / "again" / "manifest.json").read_text())
     assert manifest["content"] == imported["content"]
+
+
+def test_a_protocol_of_the_tasks_that_the_data_have(
+    run: Run, cli: Run, toy: Path, address: str, tmp_path: Path, inline: None
+):
+    """Data of tasks that no protocol draws: one is written that lists them, and a row is made and verified under it."""
+    histories = [
+        toy_history(ToyPoint(), Task(task, split, index), 8, seed=index)
+        for split, tasks in {"train": [(0.1, 0.2), (-0.3, 0.4)], "test": [(0.5, -0.5)]}.items()
+        for index, task in enumerate(tasks)
+    ]
+    imports.write_files(histories, "toy-point-v1", tmp_path / "own", "npz", "own")
+    file = tmp_path / "on-my-data.toml"
+    arguments = ("data", "import", tmp_path / "own", "-p", toy / "toy.toml", "--write-protocol", file)
+    text = cli(*arguments).out
+    assert "0 of 3 train" in text
+    assert f"--protocol {file}" in text
+    file.write_text(file.read_text().replace('extends = "toy-v1"', f'extends = "{toy / "toy.toml"}"'))
+    assert cli("protocols", "check", file).code == 0
+    (row,) = cli("run", "-m", "toy-method", "-e", "toy-point", "-p", file, "--device", "cpu", "--json").document["runs"]
+    assert row["protocol"].startswith("on-my-data-v1")
+    assert [list(task) for task in row["task_parameters"]] == [[0.5, -0.5]]
+    assert row["oracle"] == pytest.approx([final_return(histories[2])])
+    assert cli(*arguments, "--json").code == 2  # the file is there
+    only = ("data", "import", tmp_path / "own" / "train-000.npz", "-p", toy / "toy.toml", "--write-protocol", "x.toml")
+    assert "no test tasks" in cli(*only, "--json").error["message"]
 
 
 # --- Another source -----------------------------------------------------------------------------------------------------

@@ -272,6 +272,18 @@ def test_a_method_is_checked_with_a_backbone_by_their_name(run, acme: Path):
     assert unknown.code == 2
 
 
+def test_check_takes_an_environment(run, acme: Path):
+    (acme / "acme-1.2.dist-info" / "entry_points.txt").write_text(
+        "[icrl_bench.environments]\ntoy-point-v1 = acme_parts:Good\n[icrl_bench.methods]\ncopying = acme_parts:Copying\n"
+    )
+    (acme / "acme_parts.py").write_text(GOOD + COPYING)
+    discovery._scan.cache_clear()
+    checked = run("plugins", "check", "copying", "--env", "toy-point", "--json")
+    assert checked.code == 0, checked.out
+    assert run("plugins", "check", "toy-point", "--env", "toy-point").code == 2
+    assert run("plugins", "check", "copying", "--env", "toy-pint").code == 2
+
+
 def test_the_plugin_in_the_readme_passes_the_check_as_it_stands(run, acme: Path):
     page = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     code, metadata = (page.split(f"```{language}\n")[1].split("```")[0] for language in ("python", "toml"))

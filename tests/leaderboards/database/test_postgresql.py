@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import pwd
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
@@ -22,79 +16,6 @@ from icrl_leaderboards.database.loading import load_records
 from icrl_leaderboards.database.schema import SCHEMA_VERSION
 from icrl_leaderboards.database.studies import Study, StudyRun
 from icrl_registry.errors import UsageError
-
-
-def binaries():
-    """The folder with `initdb` and `postgres`; Debian keeps them off the path."""
-    found = shutil.which("initdb")
-    candidates = [Path(found).parent] if found else []
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    return next((path for path in candidates if (path / "postgres").exists() and (path / "initdb").exists()), None)
-
-
-def unprivileged():
-    """Who runs the server: it refuses to run as root."""
-    if os.geteuid() != 0:
-        return {}
-    names = {entry.pw_name: entry for entry in pwd.getpwall()}
-    user = names.get("postgres") or names["nobody"]
-    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-@pytest.fixture(scope="module")
-def server():
-    """A server on a socket in a folder of its own; its URL without a database."""
-    folder = binaries()
-    if folder is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("PostgreSQL is not installed: .ci/system-packages installs it")
-        pytest.skip("PostgreSQL is not installed")
-    home = Path(tempfile.mkdtemp(prefix="icrl-postgres-"))  # a short path: a socket's has at most 107 characters
-    who = unprivileged()
-    if who:
-        os.chown(home, who["user"], who["group"])
-    data, log = home / "data", home / "log"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT, "cwd": home, **who}
-    make = [folder / "initdb", "-D", data, "-U", "bench", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
-    subprocess.run(make, check=True, **quiet)
-    options = ["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=40"]
-    with log.open("w") as handle:
-        process = subprocess.Popen(
-            [folder / "postgres", "-D", data, "-k", home, *options], **{**quiet, "stdout": handle}
-        )
-    url = f"postgresql://bench@/{{}}?host={home}"
-    try:
-        wait_for(url.format("postgres"), process, log)
-        yield url
-    finally:
-        process.send_signal(signal.SIGQUIT)  # at once; whatever it holds is thrown away
-        process.wait(30)
-        shutil.rmtree(home)
-
-
-def wait_for(url, process, log):
-    end = time.monotonic() + 60
-    while True:
-        try:
-            engine = open_engine(parse_location(url))
-            engine.connect().close()
-            engine.dispose()
-            return
-        except Exception:
-            if process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"the server did not start: {log.read_text()}")
-            time.sleep(0.1)
-
-
-@pytest.fixture
-def url(server, request):
-    """An empty database."""
-    name = f"bench_{abs(hash(request.node.nodeid))}"
-    engine = create_engine(parse_location(server.format("postgres")), isolation_level="AUTOCOMMIT")
-    with engine.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    engine.dispose()
-    return server.format(name)
 
 
 @pytest.fixture

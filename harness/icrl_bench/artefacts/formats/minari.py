@@ -64,6 +64,7 @@ def read(path: Path) -> list[ForeignHistory]:
     try:
         storage = minari.dataset.minari_storage.MinariStorage.read(place)
         about = json.loads(storage.metadata.get("icrl_bench", "{}"))
+        choices = getattr(storage.action_space, "n", None)  # of discrete actions
         numbers = range(int(storage.total_episodes))
         told = list(storage.get_episode_metadata(numbers))
         groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
@@ -71,6 +72,8 @@ def read(path: Path) -> list[ForeignHistory]:
         for said, episode in zip(told, storage.get_episodes(numbers), strict=True):
             label = str(said.get("task", ""))
             tasks.setdefault(label, said)
+            if choices is not None:
+                episode["actions"] = _one_hot(episode["actions"], int(choices))
             groups.setdefault((label, int(said.get("stream", 0))), []).append(episode)
     except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
         raise UsageError(f"cannot read the Minari data set {path}: {error}", FORMAT_HINT) from error
@@ -147,6 +150,12 @@ def _episodes(history: LearningHistory) -> Iterator[tuple[dict[str, Any], dict[s
             if history.policy_means is not None:
                 arrays["infos"] = {MEANS: np.array(history.policy_means[stream, now])}
             yield arrays, {**about, "stream": stream}
+
+
+def _one_hot(numbers: Array, choices: int) -> Array:
+    """Discrete actions as a history has them: (T,) → (T, A)."""
+    rows: Array = (np.asarray(numbers)[:, None] == np.arange(choices)).astype(np.float32)
+    return rows
 
 
 def _box(histories: list[LearningHistory], column: str) -> Any:

@@ -35,6 +35,12 @@ def import_(
     protocol: Annotated[
         str, typer.Option("--protocol", "-p", help="Say how many of this protocol's tasks the data hold.")
     ] = "laptop",
+    write_protocol: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-protocol", metavar="FILE", help="Write a protocol of their tasks, which extends --protocol."
+        ),
+    ] = None,
     home: HomeOption = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -52,6 +58,8 @@ def import_(
     content = imports.keep(store, environment, environment_id, data.histories)
     place = store.path(imports.KIND, content)
     covered = _covered(environment, environment_id, chosen, data)
+    if write_protocol is not None:
+        _write_protocol(write_protocol, chosen, environment_id, content, data)
     if json_:
         document: dict[str, Any] = {"content": content, "environment": environment_id, "path": str(place)}
         document |= {"histories": len(data.histories), "env_steps": sum(each.num_steps for each in data.histories)}
@@ -63,7 +71,11 @@ def import_(
     if covered:
         words = ", ".join(f"{here} of {total} {split}" for split, (here, total) in covered.items())
         typer.echo(f"  tasks of {chosen.id} that they hold: {words}")
-    typer.echo(f"icrl-bench run --method ad-mamba --env {environment_id} --protocol {protocol} --source {place}")
+    under = f"--protocol {protocol} --source {place}"
+    if write_protocol is not None:
+        typer.echo(f"  wrote {write_protocol}, a protocol of their tasks")
+        under = f"--protocol {write_protocol}"
+    typer.echo(f"icrl-bench run --method ad-mamba --env {environment_id} {under}")
 
 
 def export(
@@ -112,6 +124,45 @@ def _environment(name: str, protocol: Protocol) -> tuple[str, Environment]:
     plugin = load("environment", protocol.full_name(name))
     made = plugin.component(build_config(plugin.component.Config, {}, "environment"))
     return plugin.entry.name, made
+
+
+def _write_protocol(path: Path, base: Protocol, environment_id: str, content: str, data: ForeignData) -> None:
+    """A protocol file with the data's tasks in the data's splits; where they have none for validation, those of training."""
+    from icrl_registry.contracts import SPLITS
+    from icrl_registry.protocols.splits import DECIMALS
+
+    if path.exists():
+        raise UsageError(f"{path} is there already", "name a new file")
+    rows = {
+        split: [
+            [round(value, DECIMALS) for value in history.task.parameters]
+            for history in data.histories
+            if history.task.split == split
+        ]
+        for split in SPLITS
+    }
+    for split in ("train", "test"):
+        if not rows[split]:
+            raise UsageError(
+                f"the data hold no {split} tasks", "say `split` in the files: a protocol needs training and test tasks"
+            )
+    name = "".join(letter if letter.isalnum() else "-" for letter in path.stem.lower()).strip("-") or "mine"
+    lines = [
+        f'id = "{name.removesuffix("-v1")}-v1"',
+        f'summary = "{environment_id} on imported data."',
+        f'extends = "{base.id}"',
+        "",
+        f"[environments.{environment_id}]",
+        'source = "imported"',
+        "",
+        f"[environments.{environment_id}.settings.source]",
+        f'content = "{content}" # which data; `icrl-bench data import` brings them to another machine',
+        "",
+        f"[environments.{environment_id}.split]",
+        *(f"{split} = {json.dumps(tasks) if tasks else json.dumps('train')}" for split, tasks in rows.items()),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _covered(

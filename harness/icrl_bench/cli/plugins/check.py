@@ -14,6 +14,7 @@ from icrl_bench.cli.plugins.selection import KindOption, NameArgument, find
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UnknownNameError, UsageError
 
 if TYPE_CHECKING:
+    from icrl_registry.contracts import Environment
     from icrl_registry.discovery import Plugin
     from icrl_registry.testing.conformance import CheckResult
 
@@ -35,12 +36,16 @@ def check_plugin(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A setting to check it with, such as method.updates=10."),
     ] = None,
+    env: Annotated[
+        str | None, typer.Option("--env", "-e", help="Try a source or method in this environment.  [default: a toy]")
+    ] = None,
     json_: JsonFlag = False,
 ) -> None:
     """Try what a plugin's contract promises, on a small scale. Exit code 5 if a promise is broken.
 
     It runs with the smoke protocol's settings, then its class's own `conformance_settings`, then --set. METHOD-BACKBONE
-    checks the method with that backbone.
+    checks the method with that backbone. --env is for sources and methods that need a certain environment: only what can be
+    seen from outside is checked there.
     """
     from icrl_bench.cli.plugins.other_kinds import OTHER_KINDS, check_other
     from icrl_registry.testing.conformance import run_checks
@@ -51,7 +56,8 @@ def check_plugin(
     else:
         plugin, backbone = _find(name, kind)
         settings = _check_settings(plugin, set_ or [])
-        results = run_checks(plugin, settings, report=said.report, backbone=backbone)
+        world = _environment(env, plugin.entry.kind)
+        results = run_checks(plugin, settings, said.report, backbone, world)
         identity = {**asdict(plugin.entry), "content_hash": plugin.content_hash}
     failed = [result for result in results if not result.passed]
     if failed:
@@ -119,6 +125,18 @@ def _find(name: str, kind: str | None) -> tuple[Plugin, Plugin | None]:
         if backbone is None:
             raise
         return load("method", method.name), load("backbone", backbone.name)
+
+
+def _environment(name: str | None, kind: str) -> Environment | None:
+    from icrl_registry.discovery import load
+
+    if name is None:
+        return None
+    if kind not in ("source", "method"):
+        raise UsageError(f"a {kind} is not tried in an environment", "drop --env")
+    component = load("environment", name).component
+    made: Environment = component(component.Config())
+    return made
 
 
 def _check_settings(plugin: Plugin, assignments: Sequence[str]) -> dict[str, Any]:

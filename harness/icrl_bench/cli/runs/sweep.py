@@ -63,7 +63,8 @@ def sweep(
         _print_cells(planned.study().runs, planned.name, json_)
         return
     with place.open() as board:
-        study = _run(planned, Work(store, board, jobs, where), json_)
+        board.reach()
+        study = _run(planned, SweepWork(store, board, jobs, where), json_)
         scores = board.scores(run_ids=study.run_ids)
     from icrl_bench.cli.leaderboard.studies import show_study
 
@@ -73,7 +74,7 @@ def sweep(
 
 
 @dataclass(frozen=True)
-class Work:
+class SweepWork:
     """Where a sweep's artefacts and rows go, and who makes them."""
 
     store: Store
@@ -82,15 +83,14 @@ class Work:
     where: ExecutorOptions
 
 
-def _run(planned: PlannedSweep, work: Work, quiet: bool) -> Study:
+def _run(planned: PlannedSweep, work: SweepWork, quiet: bool) -> Study:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.sweeps import run_sweep, run_sweep_together, stage_names, stages_of_sweep
     from icrl_bench.stages.stage import Context
-    from icrl_registry.hooks import HookManager
 
-    hooks = HookManager()
     with (
         stdout_for_the_result(),
+        work.where.hooks(work.store) as hooks,
         Progress(stage_names(planned), quiet=quiet, on_event=hooks.progress) as progress,
     ):
         context = Context(work.store, progress, work.jobs or usable_cores(), work.board, hooks)

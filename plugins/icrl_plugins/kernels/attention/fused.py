@@ -9,6 +9,7 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.kernels.attention import kernel
+from icrl_plugins.kernels.runtime.buffers import empty
 from icrl_plugins.kernels.runtime.threads import run_tasks
 
 Tensor = torch.Tensor
@@ -37,7 +38,7 @@ class _Attention(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Tensor) -> Tensor:
         shape = inputs[0].shape
         flat = tuple(tensor.detach().flatten(0, 1).contiguous() for tensor in inputs)  # (B N, T, D)
-        out, logsums = torch.empty_like(flat[0]), flat[0].new_empty(flat[0].shape[:2])
+        out, logsums = _new_tensor(flat[0], *flat[0].shape), _new_tensor(flat[0], *flat[0].shape[:2])
         run_tasks(
             kernel.forward, len(out), _work(out), kernel.HeadArrays(*(tensor.numpy() for tensor in flat)),
             1 / math.sqrt(shape[-1]), kernel.Attended(out.numpy(), logsums.numpy()),
@@ -49,13 +50,17 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, ...]:
         *inputs, out, logsums = ctx.saved_tensors
-        gradients = tuple(torch.empty_like(tensor) for tensor in inputs)
+        gradients = tuple(_new_tensor(tensor, *tensor.shape) for tensor in inputs)
         run_tasks(
             kernel.backward, len(out), 2 * _work(out), kernel.HeadArrays(*(tensor.numpy() for tensor in inputs)),
             1 / math.sqrt(out.shape[-1]), kernel.Attended(out.numpy(), logsums.numpy()),
             grad_out.flatten(0, 1).contiguous().numpy(), kernel.HeadArrays(*(gradient.numpy() for gradient in gradients)),
         )  # fmt: skip
         return tuple(gradient.view(grad_out.shape) for gradient in gradients)
+
+
+def _new_tensor(like: Tensor, *shape: int) -> Tensor:
+    return torch.from_numpy(empty(like.detach().numpy().dtype, *shape))
 
 
 def _work(out: Tensor) -> int:

@@ -34,7 +34,7 @@ def test_a_tensors_memory_is_used_again_once_it_is_gone(pool):
     view = first[1:]
     del first
     gc.collect()
-    assert pool.unused_bytes == 0  # the view still looks at it
+    assert pool.free_bytes == 0  # the view still looks at it
     other = buffers.empty(KIND, *SHAPE)
     assert other.ctypes.data != place
     del view
@@ -60,9 +60,9 @@ def test_a_tensors_memory_is_used_again_once_it_is_gone(pool):
 def test_no_view_of_any_kind_loses_its_memory(pool, look):
     view = look(buffers.empty(KIND, *SHAPE))
     gc.collect()
-    assert pool.unused_bytes == 0
+    assert pool.free_bytes == 0
     del view
-    assert pool.unused_bytes == pool.kept_bytes > 0
+    assert pool.free_bytes == pool.pooled_bytes > 0
 
 
 def test_two_threads_never_get_the_same_memory(pool):
@@ -120,12 +120,12 @@ def test_large_memory_may_lie_in_huge_pages(pool):
 def test_no_more_is_kept_than_allowed(pool):
     """The limit is three times `BYTES`."""
     held = [buffers.empty(KIND, *SHAPE) for _ in range(4)]
-    assert pool.kept_bytes == 3 * BYTES  # the fourth is nobody's once it is dropped
+    assert pool.pooled_bytes == 3 * BYTES  # the fourth is nobody's once it is dropped
     places = {array.ctypes.data for array in held[:3]}
     held.clear()
     assert {buffers.empty(KIND, *SHAPE).ctypes.data for _ in range(3)} <= places
     assert buffers.empty(KIND, 8, *SHAPE).shape == (8, *SHAPE)  # larger than all that may be kept
-    assert pool.kept_bytes == 3 * BYTES  # for which nothing is dropped, since that would be in vain
+    assert pool.pooled_bytes == 3 * BYTES  # for which nothing is dropped, since that would be in vain
 
 
 def test_what_was_longest_not_asked_for_goes_first(pool):
@@ -133,17 +133,17 @@ def test_what_was_longest_not_asked_for_goes_first(pool):
     buffers.empty(KIND, 2, *SHAPE[1:])
     buffers.empty(KIND, *SHAPE)
     buffers.empty(KIND, 2, *SHAPE)  # half of `BYTES` too much
-    assert pool.kept_bytes == 3 * BYTES
+    assert pool.pooled_bytes == 3 * BYTES
     assert buffers.empty(KIND, *SHAPE).ctypes.data == place
 
 
 def test_memory_that_is_in_use_is_not_dropped(pool):
     held = [buffers.empty(KIND, *SHAPE) for _ in range(3)]
     buffers.empty(KIND, 2, *SHAPE)
-    assert pool.kept_bytes == 3 * BYTES
+    assert pool.pooled_bytes == 3 * BYTES
     held.pop()
     buffers.empty(KIND, 2, *SHAPE[1:])
-    assert pool.kept_bytes == 2 * BYTES + BYTES // 2
+    assert pool.pooled_bytes == 2 * BYTES + BYTES // 2
 
 
 def test_memory_that_nobody_uses_is_given_up_before_the_system_refuses(pool, monkeypatch):
@@ -151,13 +151,13 @@ def test_memory_that_nobody_uses_is_given_up_before_the_system_refuses(pool, mon
     real = buffers._block
 
     def refuses_while_blocks_are_kept(size):
-        if pool.kept_bytes:
+        if pool.pooled_bytes:
             raise MemoryError
         return real(size)
 
     monkeypatch.setattr(buffers, "_block", refuses_while_blocks_are_kept)
     assert buffers.empty(KIND, 2, *SHAPE).shape == (2, *SHAPE)
-    assert pool.kept_bytes == 2 * BYTES
+    assert pool.pooled_bytes == 2 * BYTES
 
 
 def test_memory_that_the_system_refuses_is_a_memory_error(pool):
@@ -169,7 +169,7 @@ def test_small_arrays_are_left_to_numpy(pool):
     small = buffers.empty(KIND, 3, 5)
     assert small.shape == (3, 5)
     del small
-    assert pool.kept_bytes == 0
+    assert pool.pooled_bytes == 0
 
 
 def test_a_scan_leaves_nothing_taken(pool):
@@ -188,8 +188,8 @@ def test_a_scan_leaves_nothing_taken(pool):
     torch.set_num_threads(1)  # a thread that comes late may hold its arrays a moment longer
     once()
     gc.collect()
-    kept = pool.kept_bytes
+    kept = pool.pooled_bytes
     assert kept > 0
     once()
     gc.collect()
-    assert pool.kept_bytes == pool.unused_bytes == kept
+    assert pool.pooled_bytes == pool.free_bytes == kept
