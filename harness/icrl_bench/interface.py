@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 FrameLibrary = Literal["pandas", "polars"]
 Settings = Mapping[str, Any]
 """Settings by dotted key, as `--set` takes them: `{"method.updates": 100}`."""
+
+
+class Work(TypedDict, total=False):
+    """How a run is made, whatever it is: keyword arguments of `run` and `grid`."""
+
+    home: Path | str | None  # the folder of artefacts and leaderboard; None: the commands' own
+    jobs: int | None  # processes at a time; None: as many as the machine has cores for
+    quiet: bool  # no progress
 
 
 def plan(
@@ -66,11 +74,11 @@ def run(
     track: Track = "online",
     device: str = "cpu",
     settings: Settings | None = None,
-    home: Path | str | None = None,
-    jobs: int | None = None,
-    quiet: bool = False,
+    **work: Unpack[Work],
 ) -> list[RunRecord]:
     """Collects, trains, adapts and records what is missing; one record a seed, the protocol's seeds by default.
+
+    `work` is `home`, `jobs` and `quiet`, as `Work` has them.
 
     >>> icrl_bench.run("ad-gru", "reacher-goal", protocol="smoke", seeds=[0])[0].returns
     [[-12.1, …], …]
@@ -82,7 +90,7 @@ def run(
 
     made = plan(method, env, protocol=protocol, track=track, device=device, settings=settings)
     chosen = list(seeds) if seeds is not None else made.default_seeds
-    with _working(names_of(stages_of(made, chosen)), home, jobs, quiet) as context:
+    with _working(names_of(stages_of(made, chosen)), **work) as context:
         return execute(made, chosen, context)
 
 
@@ -93,11 +101,11 @@ def grid(
     methods: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     settings: Settings | None = None,
-    home: Path | str | None = None,
-    jobs: int | None = None,
-    quiet: bool = False,
+    **work: Unpack[Work],
 ) -> Grid:
     """Makes all rows of a protocol; `grid.failed` are those that could not be made, `grid.refused` the environments.
+
+    `work` is as `run` has it.
 
     >>> [row.label for row in icrl_bench.grid(protocol="smoke", methods=["ad-gru"]).rows]
     ['ad-gru on reacher-goal-v1, seed 0', …]
@@ -107,7 +115,7 @@ def grid(
     from icrl_registry.protocols.loading import load_protocol
 
     planned = plan_grid(load_protocol(protocol), envs, methods, seeds, _nested(settings))
-    with _working(names_of(planned.stages()), home, jobs, quiet) as context:
+    with _working(names_of(planned.stages()), **work) as context:
         return run_grid(planned, context)
 
 
@@ -302,7 +310,9 @@ def _nested(settings: Settings | None) -> dict[str, dict[str, Any]]:
     return nested
 
 
-def _working(stages: Sequence[str], home: Path | str | None, jobs: int | None, quiet: bool) -> Any:
+def _working(
+    stages: Sequence[str], home: Path | str | None = None, jobs: int | None = None, quiet: bool = False
+) -> Any:
     """What stages work with, as a context manager that ends progress and database."""
     import contextlib
 

@@ -31,7 +31,7 @@ BUDGET = ("total_steps",)
 #: What the control of a row changes: its agents are shown another task's rewards. Training doesn't depend on it.
 CONTROL: dict[str, dict[str, Any]] = {"adapt": {"rewards": "shuffled"}}
 
-Settings = Mapping[str, Mapping[str, Any]]
+NestedSettings = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Request:
     method: str
     environment: str
     protocol: Protocol
-    overrides: Settings
+    overrides: NestedSettings
     device: str = "cpu"
     track: Track = "online"
 
@@ -247,7 +247,7 @@ def _marked(protocol_id: str, changed: Mapping[str, Any]) -> str:
     return protocol_id + (f"+{address_of(changed)[:6]}" if changed else "")
 
 
-def _component(section: str, plugin: Plugin, settings: Settings) -> Component:
+def _component(section: str, plugin: Plugin, settings: NestedSettings) -> Component:
     return Component(plugin, build_config(plugin.component.Config, settings.get(section, {}), section))
 
 

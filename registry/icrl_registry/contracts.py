@@ -27,6 +27,8 @@ from icrl_registry.arrays import FloatArray as FloatArray
 from icrl_registry.batching import BatchedEnvironment as BatchedEnvironment
 from icrl_registry.batching import BatchedStep as BatchedStep
 from icrl_registry.batching import SequentialBatch
+from icrl_registry.checkpoints import Checkpoint as Checkpoint
+from icrl_registry.checkpoints import CheckpointStore as CheckpointStore
 
 if TYPE_CHECKING:
     import gymnasium
@@ -332,31 +334,6 @@ class Agent(Protocol):
     def diagnostics(self) -> dict[str, float]:
         """Numbers worth keeping with the row, such as the number of tokens seen."""
         return {}
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Named tensors and a JSON-able state; stored as safetensors and JSON."""
-
-    tensors: Mapping[str, Array]
-    state: Mapping[str, Any]
-
-
-class CheckpointStore(Protocol):
-    """Where a method, or a source, keeps its progress. Each save replaces the last one atomically."""
-
-    @abstractmethod
-    def load(self) -> Checkpoint | None:
-        """The last saved progress, or None at the first start."""
-
-    @abstractmethod
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Keeps progress: everything that a resumed training needs to end with the same bytes."""
-
-    def due(self) -> bool:
-        """Whether so much was done since the last save that another one is worth its time. What is trained must not
-        depend on the answer."""
-        return True
 
 
 class TrainingTasks(Protocol):

@@ -17,8 +17,8 @@ from importlib.metadata import Distribution, EntryPoint, distributions
 from typing import Any, Literal, cast
 
 from icrl_registry.configuration import ComponentConfig
-from icrl_registry.content import hash_component
 from icrl_registry.errors import PluginError, UsageError, unknown_name
+from icrl_registry.hashing.content import hash_component
 
 Kind = Literal["environment", "source", "backbone", "method"]
 KINDS: tuple[Kind, ...] = ("environment", "source", "backbone", "method")

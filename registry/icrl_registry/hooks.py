@@ -79,7 +79,8 @@ class HookSpecifications:
 
     @hookspec
     def icrl_result(self, record: Mapping[str, Any]) -> None:
-        """Called once a run is recorded, with what `run --json` prints for it: `run_id`, `method`, `returns`, …"""
+        """Called once a run is recorded, with what `run --json` prints for it (`run_id`, `method`, `returns`, …), and its
+        whole configuration as `config`."""
 
     @hookspec
     def icrl_report_sections(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[tuple[str, str]]:  # type: ignore[empty-body]

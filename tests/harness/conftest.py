@@ -49,7 +49,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     discovery._scan.cache_clear()
     yield folder
     discovery._scan.cache_clear()
-    for name in ("toy_parts", "toy_kill", "toy_pictures"):
+    for name in ("toy_parts", "toy_kill", "toy_pictures", "toy_trackers"):
         sys.modules.pop(name, None)
 
 

@@ -94,6 +94,9 @@ def test_list_shows_every_plugin_and_the_broken_one_with_its_error(installed: In
     rows = {(row["kind"], row["name"]): row for row in installed.document("plugins", "list")["plugins"]}
     for kind, name in [
         ("environment", "line-goal-v1"),
+        ("environment", "switched-motor-v1"),
+        ("environment", "two-ends-v1"),
+        ("environment", "dark-corridor-v1"),
         ("source", "hill-climb"),
         ("backbone", "moving-average"),
         ("method", "best-so-far"),
@@ -110,7 +113,9 @@ def test_list_shows_every_plugin_and_the_broken_one_with_its_error(installed: In
     assert rows["method", "ad"]["status"] == "ok"
 
 
-@pytest.mark.parametrize("name", ["line-goal", "hill-climb", "moving-average", "best-so-far", "copycat"])
+@pytest.mark.parametrize(
+    "name", ["line-goal", "dark-corridor", "hill-climb", "moving-average", "best-so-far", "copycat"]
+)
 def test_the_plugins_keep_their_contracts(installed: Installation, name: str):
     assert installed.document("plugins", "check", name)["passed"] is True
 

@@ -20,7 +20,7 @@ TOKENS = 8  # that a backbone is tried on
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing that was looked at."""
 
     name: str
@@ -52,20 +52,20 @@ def doctor(home: HomeOption = None, json_: JsonFlag = False) -> None:
         raise typer.Exit(EXIT_RUN_FAILED)
 
 
-def _guarded(name: str, look: Callable[[], Finding]) -> Finding:
+def _guarded(name: str, look: Callable[[], Diagnosis]) -> Diagnosis:
     try:
         return look()
     except Exception as error:  # a broken installation can fail in any way, and saying how is this command's purpose
-        return Finding(name, "problem", f"{type(error).__name__}: {error}")
+        return Diagnosis(name, "problem", f"{type(error).__name__}: {error}")
 
 
-def _versions() -> Finding:
+def _versions() -> Diagnosis:
     from icrl_bench.machine.provenance import package_versions
 
-    return Finding("versions", "ok", ", ".join(f"{name} {number}" for name, number in package_versions().items()))
+    return Diagnosis("versions", "ok", ", ".join(f"{name} {number}" for name, number in package_versions().items()))
 
 
-def _device() -> Finding:
+def _device() -> Diagnosis:
     import torch
 
     from icrl_bench.machine.provenance import hardware
@@ -75,10 +75,10 @@ def _device() -> Finding:
     words = (
         f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['memory_gib']} GiB; {cuda}"
     )
-    return Finding("device", "ok", words)
+    return Diagnosis("device", "ok", words)
 
 
-def _mujoco() -> Finding:
+def _mujoco() -> Diagnosis:
     import mujoco
 
     model = mujoco.MjModel.from_xml_string(
@@ -88,22 +88,22 @@ def _mujoco() -> Finding:
     started, steps = time.perf_counter(), 2000
     for _ in range(steps):
         mujoco.mj_step(model, data)
-    return Finding(
+    return Diagnosis(
         "mujoco", "ok", f"simulates ({steps / (time.perf_counter() - started):,.0f} steps/s of a falling ball)"
     )
 
 
-def _rendering() -> Finding:
+def _rendering() -> Diagnosis:
     """For `icrl-bench watch`: nothing else needs it."""
     from icrl_bench.watching.opengl import what_draws
     from icrl_bench.watching.writing import INSTALL, can_write_mp4
 
     draws, words = what_draws()
     formats = "GIF, PNG and MP4" if can_write_mp4() else f"GIF and PNG; MP4 after {INSTALL}"
-    return Finding("rendering", "ok" if draws else "note", f"{words}; writes {formats}" if draws else words)
+    return Diagnosis("rendering", "ok" if draws else "note", f"{words}; writes {formats}" if draws else words)
 
 
-def _home(folder: object) -> Finding:
+def _home(folder: object) -> Diagnosis:
     from pathlib import Path
 
     path = Path(str(folder))
@@ -113,10 +113,10 @@ def _home(folder: object) -> Finding:
     probe.unlink()
     free = shutil.disk_usage(path).free / 2**30
     status: Literal["ok", "note"] = "ok" if free >= MINIMUM_FREE_GIB else "note"
-    return Finding("home", status, f"{path} is writable, {free:.1f} GiB free")
+    return Diagnosis("home", status, f"{path} is writable, {free:.1f} GiB free")
 
 
-def _plugins() -> list[Finding]:
+def _plugins() -> list[Diagnosis]:
     from icrl_registry.discovery import list_plugins, load
 
     findings = []
@@ -124,18 +124,18 @@ def _plugins() -> list[Finding]:
         try:
             load(entry.kind, entry.name)
         except BenchError as error:
-            findings.append(Finding(entry.name, "problem", f"{entry.kind} of {entry.distribution}: {error.message}"))
-    return findings or [Finding("plugins", "ok", f"all {len(list_plugins())} load")]
+            findings.append(Diagnosis(entry.name, "problem", f"{entry.kind} of {entry.distribution}: {error.message}"))
+    return findings or [Diagnosis("plugins", "ok", f"all {len(list_plugins())} load")]
 
 
-def _backbones() -> list[Finding]:
+def _backbones() -> list[Diagnosis]:
     """Each backbone computes a few tokens, so that its kernels are loaded from their cache, or compiled."""
     from icrl_registry.discovery import list_plugins
 
     return [_guarded(entry.name, functools.partial(_backbone, entry.name)) for entry in list_plugins("backbone")]
 
 
-def _backbone(name: str) -> Finding:
+def _backbone(name: str) -> Diagnosis:
     import torch
 
     from icrl_registry.discovery import load
@@ -145,12 +145,12 @@ def _backbone(name: str) -> Finding:
     with torch.no_grad():
         features = model(torch.zeros(1, TOKENS, model.model_size))
     if not torch.isfinite(features).all():
-        return Finding(name, "problem", "computes what is not finite from zeros")
+        return Diagnosis(name, "problem", "computes what is not finite from zeros")
     kernel = getattr(model, "kernel", "torch")
-    return Finding(name, "ok", f"computes with {kernel} ({time.perf_counter() - started:.1f} s to load and run)")
+    return Diagnosis(name, "ok", f"computes with {kernel} ({time.perf_counter() - started:.1f} s to load and run)")
 
 
-def _benchmarks() -> list[Finding]:
+def _benchmarks() -> list[Diagnosis]:
     """What those benchmarks find that can check this machine, and those that cannot be imported."""
     from icrl_bench.benchmarking.catalogue import benchmark_names
 
@@ -158,8 +158,8 @@ def _benchmarks() -> list[Finding]:
     return [finding for finding in findings if finding.message]
 
 
-def _benchmark(name: str) -> Finding:
+def _benchmark(name: str) -> Diagnosis:
     from icrl_bench.benchmarking.catalogue import benchmark_class
 
     check = getattr(benchmark_class(name), "check", None)
-    return Finding(name, "ok", check() if callable(check) else "")
+    return Diagnosis(name, "ok", check() if callable(check) else "")

@@ -15,7 +15,7 @@ from icrl_bench.machine.streams import stdout_for_the_result
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from icrl_leaderboards.runs.certificates import Certificate, Verdict
+    from icrl_leaderboards.runs.certificates import Certificate, CertificateVerdict
     from icrl_registry.protocols.model import Protocol
 
 
@@ -120,7 +120,7 @@ def _table(certificate: Certificate) -> Table:
     return table
 
 
-def _words(certificate: Certificate, verdict: Verdict) -> list[str]:
+def _words(certificate: Certificate, verdict: CertificateVerdict) -> list[str]:
     from icrl_leaderboards.wording.certificates import certificate_entries
 
     lines = [f"{name:18} {value}" for name, value in certificate_entries(certificate) if name != "mean return"]

@@ -15,7 +15,7 @@ from icrl_bench.stages.stage import Unit
 
 RETRIES = 3  # of a unit whose process died; one that is killed by itself each time is given up then
 
-Key = tuple[str, ...]
+UnitKey = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class UnitOutcome:
     """How a unit ended."""
 
     unit: Unit
@@ -61,11 +61,11 @@ class Executor(ABC):
         """Takes a unit, whose `reads` are in the driver's home. It is made as soon as there is room for it."""
 
     @abstractmethod
-    def wait(self, seconds: float) -> list[Outcome]:
+    def wait(self, seconds: float) -> list[UnitOutcome]:
         """The units that have ended since the last call; what they made is in the driver's home. Waits at most so long."""
 
     @abstractmethod
-    def running(self) -> Set[Key]:
+    def running(self) -> Set[UnitKey]:
         """Keys of the units that are being made now."""
 
     @abstractmethod

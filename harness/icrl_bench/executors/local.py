@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from icrl_bench.executors.contract import RETRIES, Executor, Failure, Key, Outcome
+from icrl_bench.executors.contract import RETRIES, Executor, Failure, UnitKey, UnitOutcome
 from icrl_bench.executors.worker import Report, make_pickled, perform, set_up_process
 from icrl_bench.machine.workers import end_with_parent, interrupts_held_back
 from icrl_bench.stages.stage import Unit
@@ -71,10 +71,10 @@ class LocalExecutor(Executor):
             raise UsageError(f"{unit.name} needs a GPU, and this machine has none", "use --device cpu")
         self._waiting.append(job)
 
-    def running(self) -> Set[Key]:
+    def running(self) -> Set[UnitKey]:
         return {worker.job.unit.key for worker in self._workers if worker.job is not None}
 
-    def wait(self, seconds: float) -> list[Outcome]:
+    def wait(self, seconds: float) -> list[UnitOutcome]:
         self._hand_out()
         busy = {worker.connection: worker for worker in self._workers if worker.job is not None}
         ready = wait([*busy], timeout=seconds)
@@ -140,7 +140,7 @@ class LocalExecutor(Executor):
         code: int | None = worker.process.exitcode
         return code
 
-    def _collect(self, worker: Worker) -> Outcome | None:
+    def _collect(self, worker: Worker) -> UnitOutcome | None:
         job = worker.job
         assert job is not None
         try:
@@ -148,9 +148,9 @@ class LocalExecutor(Executor):
         except (EOFError, OSError):
             return self._bury(worker, job)
         worker.job = None
-        return Outcome(job.unit, report.seconds, "", report.failure)
+        return UnitOutcome(job.unit, report.seconds, "", report.failure)
 
-    def _bury(self, worker: Worker, job: Job) -> Outcome | None:
+    def _bury(self, worker: Worker, job: Job) -> UnitOutcome | None:
         """Of a process that died: its unit is made again, unless it has seen too many die."""
         code = self._dismiss(worker)
         job.deaths += 1
@@ -159,7 +159,7 @@ class LocalExecutor(Executor):
             return None
         message = f"{job.unit.name}: its process died {job.deaths} times, at last with {_exit_words(code)}"
         hint = "if memory is short, run the same command with fewer --jobs; it continues"
-        return Outcome(job.unit, 0.0, "", Failure(message, hint))
+        return UnitOutcome(job.unit, 0.0, "", Failure(message, hint))
 
 
 def _exit_words(code: int | None) -> str:

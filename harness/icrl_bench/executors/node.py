@@ -16,11 +16,11 @@ from typing import Any
 from icrl_bench.artefacts.checkpoints import PROGRESS_KIND
 from icrl_bench.artefacts.store import Store, write_file
 from icrl_bench.executors.code import Code, check_code
-from icrl_bench.executors.contract import Key
+from icrl_bench.executors.contract import UnitKey
 from icrl_bench.executors.parcels import Parcel, pack, unpack
 from icrl_bench.executors.scratch import open_scratch, remove_scratch
 from icrl_bench.executors.worker import Report, make_pickled, perform, set_up_process
-from icrl_bench.stages.stage import Artefact
+from icrl_bench.stages.stage import ArtefactName
 from icrl_registry.errors import BenchError, UsageError
 
 SEND_EVERY = 1.0  # seconds between two looks at a unit's progress
@@ -31,8 +31,8 @@ class Errand:
     """All that a node is told of a unit. The unit itself stays packed until the node's code has been found to be the same."""
 
     content: bytes
-    key: Key
-    makes: tuple[Artefact, ...]
+    key: UnitKey
+    makes: tuple[ArtefactName, ...]
     progress: str
     code: Code
     cores: int
@@ -46,7 +46,7 @@ class Delivery:
 
     report: Report
     node: str
-    parcels: dict[Artefact, Parcel] = field(default_factory=dict)
+    parcels: dict[ArtefactName, Parcel] = field(default_factory=dict)
 
 
 class Keeper:
@@ -54,13 +54,13 @@ class Keeper:
 
     def __init__(self, home: Path) -> None:
         self.store = Store(home)
-        self.begun: list[tuple[Key, str]] = []
+        self.begun: list[tuple[UnitKey, str]] = []
 
-    def begin(self, key: Key, node: str) -> None:
+    def begin(self, key: UnitKey, node: str) -> None:
         """A node has begun a unit."""
         self.begun.append((key, node))
 
-    def take_begun(self) -> list[tuple[Key, str]]:
+    def take_begun(self) -> list[tuple[UnitKey, str]]:
         """What has begun since the last call."""
         begun, self.begun = self.begun, []
         return begun
@@ -79,12 +79,12 @@ _checked: set[Code] = set()  # that this process was found to have
 _homes: dict[str, Path] = {}  # scratch homes that this process holds
 
 
-def work(errand: Errand, inputs: list[tuple[Artefact, Any]], keeper: Any) -> Delivery:
+def work(errand: Errand, inputs: list[tuple[ArtefactName, Any]], keeper: Any) -> Delivery:
     """Runs on a node: makes one unit. Every end is in the delivery; only a dying process or node leaves none."""
     set_up_process(errand.cores)
     node = node_name()
     keeper.begin.remote(errand.key, node)
-    parcels: dict[Artefact, Parcel] = {}
+    parcels: dict[ArtefactName, Parcel] = {}
 
     def make() -> None:
         if errand.code not in _checked:
@@ -121,7 +121,7 @@ def _of_node(name: str) -> str:
     return f"{name}-{ray.get_runtime_context().get_node_id()[:8]}"
 
 
-def _fetch(store: Store, inputs: list[tuple[Artefact, Any]]) -> None:
+def _fetch(store: Store, inputs: list[tuple[ArtefactName, Any]]) -> None:
     """Brings into the scratch home what the unit reads; what another unit brought is there."""
     import ray
 

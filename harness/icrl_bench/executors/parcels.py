@@ -11,14 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icrl_bench.artefacts.store import MANIFEST, SEAL, Store
-from icrl_bench.stages.stage import Artefact
+from icrl_bench.stages.stage import ArtefactName
 from icrl_registry.errors import DamagedArtefactError
 
 Parcel = dict[str, NDArray[np.uint8]]
 """The files of one artefact by name, its manifest among them. Arrays, as Ray maps them without a copy."""
 
 
-def pack(store: Store, artefact: Artefact) -> Parcel:
+def pack(store: Store, artefact: ArtefactName) -> Parcel:
     """An artefact's files, as they are.
 
     Raises:
@@ -31,7 +31,7 @@ def pack(store: Store, artefact: Artefact) -> Parcel:
         raise DamagedArtefactError(f"cannot read {folder}: {error}", _AGAIN) from error
 
 
-def unpack(store: Store, artefact: Artefact, parcel: Mapping[str, NDArray[np.uint8]], sender: str) -> None:
+def unpack(store: Store, artefact: ArtefactName, parcel: Mapping[str, NDArray[np.uint8]], sender: str) -> None:
     """Makes the artefact in another home, whole or not at all; nothing is done if it is there.
 
     Raises:
@@ -53,7 +53,7 @@ def unpack(store: Store, artefact: Artefact, parcel: Mapping[str, NDArray[np.uin
             raise _damaged(artefact, MANIFEST, sender)
 
 
-def _manifest(artefact: Artefact, parcel: Mapping[str, NDArray[np.uint8]], sender: str) -> dict[str, Any]:
+def _manifest(artefact: ArtefactName, parcel: Mapping[str, NDArray[np.uint8]], sender: str) -> dict[str, Any]:
     try:
         manifest = dict(json.loads(parcel[MANIFEST].tobytes()))
         manifest.pop(SEAL, None)
@@ -65,5 +65,5 @@ def _manifest(artefact: Artefact, parcel: Mapping[str, NDArray[np.uint8]], sende
 _AGAIN = "run the same command again; it makes what is missing"
 
 
-def _damaged(artefact: Artefact, file: str, sender: str) -> DamagedArtefactError:
+def _damaged(artefact: ArtefactName, file: str, sender: str) -> DamagedArtefactError:
     return DamagedArtefactError(f"{file} of {'/'.join(artefact)} from {sender} differs from its checksum", _AGAIN)

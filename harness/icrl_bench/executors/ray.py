@@ -23,11 +23,11 @@ from typing import Any
 from icrl_bench.artefacts.checkpoints import PROGRESS_KIND
 from icrl_bench.artefacts.store import Store, remove_file
 from icrl_bench.executors.code import Code
-from icrl_bench.executors.contract import RETRIES, Executor, Failure, Key, Outcome
+from icrl_bench.executors.contract import RETRIES, Executor, Failure, UnitKey, UnitOutcome
 from icrl_bench.executors.node import Delivery, Errand, Keeper, check, clean, work
 from icrl_bench.executors.parcels import pack, unpack
 from icrl_bench.machine.cores import usable_cores
-from icrl_bench.stages.stage import Artefact, Unit
+from icrl_bench.stages.stage import ArtefactName, Unit
 from icrl_registry.errors import BenchError, UsageError
 
 CHECK_SECONDS = 120.0  # for every node to say what code it has
@@ -60,10 +60,10 @@ class RayExecutor(Executor):
         self._scratch = "" if shared_home else uuid.uuid4().hex[:12]
         self._waiting: deque[Unit] = deque()
         self._flying: dict[Any, Unit] = {}  # a task's reference → its unit
-        self._sent: dict[Artefact, Any] = {}  # what units in flight read → its reference in the object store
-        self._readers: Counter[Artefact] = Counter()
-        self._refused: list[Outcome] = []
-        self._nodes: dict[Key, str] = {}  # unit that a node has begun → that node
+        self._sent: dict[ArtefactName, Any] = {}  # what units in flight read → its reference in the object store
+        self._readers: Counter[ArtefactName] = Counter()
+        self._refused: list[UnitOutcome] = []
+        self._nodes: dict[UnitKey, str] = {}  # unit that a node has begun → that node
         self._begun: Any = None  # an answer of the keeper that is on its way
         self._slots, self._asked = 1, 0
         self._connect(address)
@@ -88,7 +88,7 @@ class RayExecutor(Executor):
         self._waiting.append(unit)
         self._hand_out()
 
-    def running(self) -> Set[Key]:
+    def running(self) -> Set[UnitKey]:
         if self._begun is None:
             self._begun = self._keeper.take_begun.remote()
         elif self.ray.wait([self._begun], timeout=0)[0]:
@@ -98,7 +98,7 @@ class RayExecutor(Executor):
             self._begun = None
         return self._nodes.keys()
 
-    def wait(self, seconds: float) -> list[Outcome]:
+    def wait(self, seconds: float) -> list[UnitOutcome]:
         outcomes, self._refused = self._refused, []
         references = list(self._flying)
         if references:
@@ -183,11 +183,11 @@ class RayExecutor(Executor):
                 inputs = self._references(unit)
             except BenchError as error:  # what it reads was damaged since it was made
                 self._forget(unit)
-                self._refused.append(Outcome(unit, 0.0, "", Failure(error.message, error.hint)))
+                self._refused.append(UnitOutcome(unit, 0.0, "", Failure(error.message, error.hint)))
                 continue
             self._flying[work.remote(errand, inputs, self._keeper)] = unit
 
-    def _references(self, unit: Unit) -> list[tuple[Artefact, Any]]:
+    def _references(self, unit: Unit) -> list[tuple[ArtefactName, Any]]:
         """What the unit reads, each once in the object store however many units read it."""
         if not self._scratch:
             return []
@@ -197,7 +197,7 @@ class RayExecutor(Executor):
                 self._sent[artefact] = self.ray.put(pack(self.store, artefact))
         return [(artefact, self._sent[artefact]) for artefact in unit.reads]
 
-    def _receive(self, reference: Any) -> Outcome:
+    def _receive(self, reference: Any) -> UnitOutcome:
         unit = self._flying.pop(reference)
         node = self._nodes.pop(unit.key, "")
         try:
@@ -213,7 +213,7 @@ class RayExecutor(Executor):
         except self.ray.exceptions.RayError as error:
             failure, seconds = failure_of_ray(unit, error, node), 0.0
         self._forget(unit)
-        return Outcome(unit, seconds, node, failure)
+        return UnitOutcome(unit, seconds, node, failure)
 
     def _forget(self, unit: Unit) -> None:
         if self._scratch:

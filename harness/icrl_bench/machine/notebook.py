@@ -27,7 +27,7 @@ def notebook_display() -> NotebookDisplay | None:
 
 
 @dataclass
-class Row:
+class ProgressRow:
     """One bar."""
 
     name: str
@@ -46,7 +46,7 @@ class NotebookDisplay:
 
     def __init__(self, display: Any) -> None:
         self._display, self._handle = display, None
-        self._rows: dict[int, Row] = {}
+        self._rows: dict[int, ProgressRow] = {}
         self._next = 0
         self._shown = 0.0
         self.console = self  # which prints the lines that stay
@@ -62,7 +62,7 @@ class NotebookDisplay:
     def add_task(self, name: str, total: float, completed: float = 0, **words: str) -> int:
         """A new row; returns its number."""
         self._next += 1
-        self._rows[self._next] = Row(name, total, completed, dict(words))
+        self._rows[self._next] = ProgressRow(name, total, completed, dict(words))
         self._show()
         return self._next
 

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from icrl_bench.executors.contract import Executor, Failure, Key, Outcome
+from icrl_bench.executors.contract import Executor, Failure, UnitKey, UnitOutcome
 from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.stage import Context, Stage, Unit
 from icrl_registry.errors import BenchError
@@ -31,8 +31,8 @@ def make_all(
     context: Context,
     overview: Overview,
     made: Callable[[Stage[Any]], None] = lambda stage: None,
-    also_after: Mapping[Key, Sequence[Key]] | None = None,
-) -> dict[Key, Failure]:
+    also_after: Mapping[UnitKey, Sequence[UnitKey]] | None = None,
+) -> dict[UnitKey, Failure]:
     """Makes what is missing of `stages`, which hold each stage that one of them needs; says which are not there, and why.
 
     `made` is called with each stage that is there; what it raises is that stage's failure. `also_after` has further stages,
@@ -51,19 +51,19 @@ class _Walk:
         context: Context,
         overview: Overview,
         made: Callable[[Stage[Any]], None],
-        also_after: Mapping[Key, Sequence[Key]],
+        also_after: Mapping[UnitKey, Sequence[UnitKey]],
     ) -> None:
         self.executor, self.context, self.overview, self.made = executor, context, overview, made
         self.stages = list(stages)
         self.place = {stage.key: place for place, stage in enumerate(self.stages)}
-        self.failed: dict[Key, Failure] = {}
-        self.blockers: dict[Key, set[Key]] = {}  # stage → the stages that it still waits for
-        self.dependants: dict[Key, list[Key]] = defaultdict(list)
+        self.failed: dict[UnitKey, Failure] = {}
+        self.blockers: dict[UnitKey, set[UnitKey]] = {}  # stage → the stages that it still waits for
+        self.dependants: dict[UnitKey, list[UnitKey]] = defaultdict(list)
         self.ready: list[int] = []  # a heap of places: the plan's order
-        self.missing: dict[Key, set[Key]] = {}  # opened stage → its units that have not ended
-        self.waiting: dict[Key, list[Key]] = {}  # unit in the executor's hands → the stages that wait for it
-        self.given_up: dict[Key, Failure] = {}  # unit → why; who needs it later is told at once
-        self.clocks: dict[Key, Callable[[float], None]] = {}
+        self.missing: dict[UnitKey, set[UnitKey]] = {}  # opened stage → its units that have not ended
+        self.waiting: dict[UnitKey, list[UnitKey]] = {}  # unit in the executor's hands → the stages that wait for it
+        self.given_up: dict[UnitKey, Failure] = {}  # unit → why; who needs it later is told at once
+        self.clocks: dict[UnitKey, Callable[[float], None]] = {}
         for stage in self.stages:
             needed = {each.key for each in stage.inputs} | set(also_after.get(stage.key, ()))
             self.blockers[stage.key] = needed
@@ -72,7 +72,7 @@ class _Walk:
             if not needed:
                 heapq.heappush(self.ready, self.place[stage.key])
 
-    def run(self) -> dict[Key, Failure]:
+    def run(self) -> dict[UnitKey, Failure]:
         ticked = time.monotonic()
         while True:
             while self.ready and len(self.waiting) < WINDOW:
@@ -109,7 +109,7 @@ class _Walk:
         for unit in units:
             self._submit(unit, key)
 
-    def _submit(self, unit: Unit, stage: Key) -> None:
+    def _submit(self, unit: Unit, stage: UnitKey) -> None:
         if unit.key in self.waiting:
             self.waiting[unit.key].append(stage)
             return
@@ -117,7 +117,7 @@ class _Walk:
         self.overview.submitted(unit)
         self.executor.submit(unit)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: UnitOutcome) -> None:
         self.overview.ended(outcome)
         unit = outcome.unit.key
         if outcome.failure is not None:
@@ -165,7 +165,7 @@ class _Walk:
             self.overview.lost(self.stages[self.place[key]], failure)
             lost += self.dependants[key]
 
-    def _stages_under_way(self) -> list[Key]:
+    def _stages_under_way(self) -> list[UnitKey]:
         return [key for unit in self.executor.running() for key in self.waiting.get(unit, ())]
 
 

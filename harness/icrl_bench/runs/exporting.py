@@ -7,7 +7,7 @@ from pathlib import Path
 from icrl_bench.artefacts.checkpoints import FILE
 from icrl_bench.artefacts.store import Store
 from icrl_bench.planning import Component, Plan
-from icrl_bench.runs.verification import Check, Verifier
+from icrl_bench.runs.verification import VerifiedPart, Verifier
 from icrl_bench.seeding import agent_seed
 from icrl_bench.stages.train import Train
 from icrl_leaderboards.runs.record import RunRecord
@@ -22,7 +22,7 @@ def plan_of_agent(record: RunRecord, protocol: str | None = None) -> Plan:
         BenchError: the plan cannot be made here. UsageError: no agent acts in the row.
     """
     plan = Verifier(protocol).plan(record)
-    if isinstance(plan, Check):
+    if isinstance(plan, VerifiedPart):
         raise BenchError(
             f"the plan of run {record.run_id} cannot be made here: {plan.detail}", "name its protocol file with -p"
         )

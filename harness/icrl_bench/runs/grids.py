@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from icrl_bench.executors.contract import Executor, Key
+from icrl_bench.executors.contract import Executor, UnitKey
 from icrl_bench.planning import CONTROL, Plan, Request, make_plan
 from icrl_bench.runs.certificates import require_passed
 from icrl_bench.runs.dispatch import make_all
@@ -163,9 +163,9 @@ def run_grid_together(grid: Grid, context: Context, executor: Executor, overview
     return grid
 
 
-def _after_certificates(grid: Grid) -> dict[Key, list[Key]]:
+def _after_certificates(grid: Grid) -> dict[UnitKey, list[UnitKey]]:
     """An environment's rows wait for its certificate, in all but what the certificate itself is made from."""
-    waits: dict[Key, list[Key]] = {}
+    waits: dict[UnitKey, list[UnitKey]] = {}
     for environment, certificate in grid.certificates.items():
         before = {stage.key for stage in in_order([certificate])}
         rows = in_order([row.record for row in grid.rows if row.environment == environment])

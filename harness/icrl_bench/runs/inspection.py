@@ -16,7 +16,7 @@ from icrl_registry.protocols.loading import load_protocol, parse_protocol
 
 
 @dataclass(frozen=True)
-class Difference:
+class SettingDifference:
     """One setting of a run that its protocol has otherwise."""
 
     key: str  # SECTION.KEY, as `--set` takes it
@@ -35,7 +35,7 @@ def training_log(store: Store, record: RunRecord) -> TrainingLog | None:
     return log if log.points else None
 
 
-def differences(record: RunRecord) -> list[Difference] | str:
+def differences(record: RunRecord) -> list[SettingDifference] | str:
     """The settings in which the run differs from what its protocol gives that method and environment.
 
     A sentence where that cannot be told: a plugin or the protocol is not here.
@@ -53,7 +53,7 @@ def differences(record: RunRecord) -> list[Difference] | str:
         if not isinstance(settings, Mapping):
             continue
         found += [
-            Difference(f"{section}.{key}", value, expected.get(key))
+            SettingDifference(f"{section}.{key}", value, expected.get(key))
             for key, value in sorted(settings.items())
             if key not in expected or expected[key] != value
         ]

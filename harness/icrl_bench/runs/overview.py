@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
-from icrl_bench.executors.contract import Failure, Key, Outcome
+from icrl_bench.executors.contract import Failure, UnitKey, UnitOutcome
 from icrl_bench.machine.progress import Progress, format_seconds
 from icrl_bench.stages.stage import Stage, Unit
 
@@ -36,7 +36,7 @@ class Overview:
         """`progress` is where messages go; `events` is the file for JSON lines, `-` for standard error."""
         self.progress, self._events = progress, events
         self._rows = [stage for stage in stages if stage.needs_leaderboard]
-        self._rows_of: dict[Key, list[Key]] = defaultdict(list)  # a row's own stages (of a seed) → the row
+        self._rows_of: dict[UnitKey, list[UnitKey]] = defaultdict(list)  # a row's own stages (of a seed) → the row
         for row in self._rows:
             for needed in row.inputs:
                 if needed.seed is not None:
@@ -69,7 +69,7 @@ class Overview:
         """A unit is in the executor's hands."""
         self._send("unit_submitted", unit=unit.name)
 
-    def ended(self, outcome: Outcome) -> None:
+    def ended(self, outcome: UnitOutcome) -> None:
         """A unit has ended, well or not."""
         self._ended_units += 1
         self._seconds += outcome.seconds
@@ -99,7 +99,7 @@ class Overview:
             self.failed += 1
             self._send("row_failed", row=row_name(stage), failure=_words(failure))
 
-    def show(self, under_way: Callable[[], Iterable[Key]]) -> None:
+    def show(self, under_way: Callable[[], Iterable[UnitKey]]) -> None:
         """To be called often; looks at what is under way about once a second."""
         now = time.monotonic()
         if now - self._shown < SHOW_EVERY:

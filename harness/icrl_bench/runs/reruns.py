@@ -10,7 +10,7 @@ from typing import Any
 
 from icrl_bench.artefacts.store import Store
 from icrl_bench.planning import Plan
-from icrl_bench.runs.verification import MISMATCH, OK, Check
+from icrl_bench.runs.verification import MISMATCH, OK, VerifiedPart
 from icrl_bench.stages.adapt import Adapt
 from icrl_bench.stages.floors import FloorReturns
 from icrl_bench.stages.stage import Context, Stage, in_order
@@ -37,7 +37,7 @@ class RerunPlan:
         return [*(stage.name for stage in self.stages), self.adapt.name]
 
 
-def rerun(planned: RerunPlan, context: Context) -> tuple[list[Check], Rerun]:
+def rerun(planned: RerunPlan, context: Context) -> tuple[list[VerifiedPart], Rerun]:
     """Makes the run again and compares every return, and the floors behind the normalised score.
 
     Raises:
@@ -51,19 +51,19 @@ def rerun(planned: RerunPlan, context: Context) -> tuple[list[Check], Rerun]:
     return [_check_floors(record, floors), _check_returns(compared, planned.whole)], compared
 
 
-def _check_floors(record: RunRecord, floors: FloorReturns) -> Check:
+def _check_floors(record: RunRecord, floors: FloorReturns) -> VerifiedPart:
     for name in ("random", "zero_action"):
         compared = compare_returns([[value] for value in getattr(record, name)], [[value] for value in floors[name]])
         if compared.counts["outside"]:
             words = f"{name}: measured {floors[name]}, the row says {getattr(record, name)}"
-            return Check("floors", MISMATCH, words)
-    return Check("floors", OK, "random and zero action, measured again")
+            return VerifiedPart("floors", MISMATCH, words)
+    return VerifiedPart("floors", OK, "random and zero action, measured again")
 
 
-def _check_returns(compared: Rerun, whole: bool) -> Check:
+def _check_returns(compared: Rerun, whole: bool) -> VerifiedPart:
     counts = compared.counts
     made = "the whole run" if whole else "the adaptation from its checkpoint"
     numbers = ", ".join(f"{counts[name]} {'within the interval' if name == 'within' else name}" for name in VERDICTS)
     recorded, repeated = compared.last_episodes
     words = f"{made}: {numbers}; last 10 % {recorded:.4g}, again {repeated:.4g}"
-    return Check("rerun", MISMATCH if counts["outside"] else OK, words)
+    return VerifiedPart("rerun", MISMATCH if counts["outside"] else OK, words)

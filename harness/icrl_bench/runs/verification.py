@@ -29,7 +29,7 @@ OK, MISMATCH, SKIPPED = "ok", "mismatch", "skipped"
 
 
 @dataclass(frozen=True)
-class Check:
+class VerifiedPart:
     """One thing that was compared."""
 
     name: str
@@ -43,9 +43,9 @@ class Verifier:
     def __init__(self, protocol: str | None = None) -> None:
         """`protocol` is a file or id to use in the place of the one that the records name."""
         self.protocol = protocol
-        self._plans: dict[str, Plan | Check] = {}
+        self._plans: dict[str, Plan | VerifiedPart] = {}
 
-    def plan(self, record: RunRecord) -> Plan | Check:
+    def plan(self, record: RunRecord) -> Plan | VerifiedPart:
         """The plan that the record claims to follow, or why there is none."""
         about = [record.method, record.environment, record.protocol, record.track, record.variant, record.config]
         key = json.dumps([about, [vars(use) for use in record.plugins], _device(record)], sort_keys=True)
@@ -53,41 +53,41 @@ class Verifier:
             self._plans[key] = _plan_or_reason(record, self.protocol)
         return self._plans[key]
 
-    def checks(self, record: RunRecord) -> list[Check]:
+    def checks(self, record: RunRecord) -> list[VerifiedPart]:
         """Splits, episodes, settings and run id."""
         plan = self.plan(record)
-        if isinstance(plan, Check):
+        if isinstance(plan, VerifiedPart):
             return [plan]
         return [_check_splits(record, plan), _check_episodes(record, plan), *_check_settings(record, plan)]
 
 
-def check_artefact(store: Store, record: RunRecord) -> Check:
+def check_artefact(store: Store, record: RunRecord) -> VerifiedPart:
     """The recorded returns beside those of the adaptation that is kept in the store."""
     if not has_adaptation(store, record.run_id):
-        return Check("artefact", SKIPPED, f"no adaptation {record.run_id} in {store.root}")
+        return VerifiedPart("artefact", SKIPPED, f"no adaptation {record.run_id} in {store.root}")
     try:
         adaptation = read_adaptation(store, record.run_id)
     except DamagedArtefactError as error:
-        return Check("artefact", MISMATCH, error.message)
+        return VerifiedPart("artefact", MISMATCH, error.message)
     if adaptation.returns != record.returns or adaptation.lengths != record.episode_lengths:
-        return Check("artefact", MISMATCH, "the episodes differ from those of the kept adaptation")
-    return Check("artefact", OK, "the episodes are those of the kept adaptation")
+        return VerifiedPart("artefact", MISMATCH, "the episodes differ from those of the kept adaptation")
+    return VerifiedPart("artefact", OK, "the episodes are those of the kept adaptation")
 
 
 # --- The plan behind a record ------------------------------------------------------------------------------------------
 
 
-def _plan_or_reason(record: RunRecord, protocol_name: str | None) -> Plan | Check:
+def _plan_or_reason(record: RunRecord, protocol_name: str | None) -> Plan | VerifiedPart:
     try:
         protocol = _protocol_of(record, protocol_name)
         for use in record.plugins:
             load(use.kind, use.name)
     except BenchError as error:
-        return Check("plan", SKIPPED, error.message)
+        return VerifiedPart("plan", SKIPPED, error.message)
     try:
         return _make_plan(record, protocol)
     except BenchError as error:
-        return Check("plan", MISMATCH, error.message)
+        return VerifiedPart("plan", MISMATCH, error.message)
 
 
 def _protocol_of(record: RunRecord, name: str | None) -> Protocol:
@@ -147,35 +147,37 @@ def _device(record: RunRecord) -> str:
 # --- What is compared with it ------------------------------------------------------------------------------------------
 
 
-def _check_splits(record: RunRecord, plan: Plan) -> Check:
+def _check_splits(record: RunRecord, plan: Plan) -> VerifiedPart:
     tasks = plan.tasks["test"]
     if record.task_labels != [task.label for task in tasks]:
-        return Check("splits", MISMATCH, f"the labels are not those of the {len(tasks)} test tasks")
+        return VerifiedPart("splits", MISMATCH, f"the labels are not those of the {len(tasks)} test tasks")
     for task, parameters in zip(tasks, record.task_parameters, strict=True):
         if list(task.parameters) != parameters:
-            return Check(
+            return VerifiedPart(
                 "splits", MISMATCH, f"{task.label} has the parameters {parameters}, not {list(task.parameters)}"
             )
-    return Check("splits", OK, f"the {len(tasks)} test tasks of {plan.request.protocol.id}")
+    return VerifiedPart("splits", OK, f"the {len(tasks)} test tasks of {plan.request.protocol.id}")
 
 
-def _check_episodes(record: RunRecord, plan: Plan) -> Check:
+def _check_episodes(record: RunRecord, plan: Plan) -> VerifiedPart:
     """The budget: so many episodes in each task, none longer than the horizon, and all their steps on the meter.
 
     Where the row is the source's own runs, it has as many episodes as they have, and the meter counts unfinished ones too.
     """
     episodes, horizon = len(record.returns[0]), plan.make_environment().spec.horizon
     if episodes != plan.adapt.episodes and not plan.replays_source:
-        return Check("episodes", MISMATCH, f"{episodes} episodes in each task, not {plan.adapt.episodes}")
+        return VerifiedPart("episodes", MISMATCH, f"{episodes} episodes in each task, not {plan.adapt.episodes}")
     longest, steps = max(map(max, record.episode_lengths)), sum(map(sum, record.episode_lengths))
     if longest > horizon:
-        return Check("episodes", MISMATCH, f"an episode of {longest} steps, beyond the horizon of {horizon}")
+        return VerifiedPart("episodes", MISMATCH, f"an episode of {longest} steps, beyond the horizon of {horizon}")
     if steps != record.adapt_env_steps and not (plan.replays_source and steps < record.adapt_env_steps):
-        return Check("episodes", MISMATCH, f"episodes of {steps} steps, but {record.adapt_env_steps} on the meter")
-    return Check("episodes", OK, f"{episodes} in each task, {steps:,} environment steps")
+        return VerifiedPart(
+            "episodes", MISMATCH, f"episodes of {steps} steps, but {record.adapt_env_steps} on the meter"
+        )
+    return VerifiedPart("episodes", OK, f"{episodes} in each task, {steps:,} environment steps")
 
 
-def _check_settings(record: RunRecord, plan: Plan) -> list[Check]:
+def _check_settings(record: RunRecord, plan: Plan) -> list[VerifiedPart]:
     for section, planned in plan.config.items():
         recorded = record.config.get(section)
         if recorded != planned:
@@ -187,25 +189,25 @@ def _check_settings(record: RunRecord, plan: Plan) -> list[Check]:
             named = ", ".join(f"{section}.{key}" for key in keys[:3]) or section
             changed = _changed_plugins(record, plan)
             if changed:  # a setting that came or went with the plugin's code says nothing
-                return [Check("settings", SKIPPED, f"{named}: {changed}")]
-            return [Check("settings", MISMATCH, f"{named}: not what {record.protocol} and the variant give")]
-    settings = Check("settings", OK, f"those of {plan.request.protocol.id} and the variant")
+                return [VerifiedPart("settings", SKIPPED, f"{named}: {changed}")]
+            return [VerifiedPart("settings", MISMATCH, f"{named}: not what {record.protocol} and the variant give")]
+    settings = VerifiedPart("settings", OK, f"those of {plan.request.protocol.id} and the variant")
     return [settings, _check_address(record, plan)]
 
 
-def _check_address(record: RunRecord, plan: Plan) -> Check:
+def _check_address(record: RunRecord, plan: Plan) -> VerifiedPart:
     changed = _changed_plugins(record, plan)
     if changed:
-        return Check("run id", SKIPPED, changed)
+        return VerifiedPart("run id", SKIPPED, changed)
     planned = Record(plan, record.seed)
     if record.provenance.get("stage_versions", _FIRST_STAGES) != stage_versions(planned):
-        return Check("run id", SKIPPED, "the stages have changed since")
+        return VerifiedPart("run id", SKIPPED, "the stages have changed since")
     if plan.protocol_label != record.protocol:
         words = f"settings give the label {plan.protocol_label}, the row says {record.protocol}"
-        return Check("run id", MISMATCH, words)
+        return VerifiedPart("run id", MISMATCH, words)
     if planned.run_id != record.run_id:
-        return Check("run id", MISMATCH, f"the plan's id is {planned.run_id}")
-    return Check("run id", OK, "the address of its plan")
+        return VerifiedPart("run id", MISMATCH, f"the plan's id is {planned.run_id}")
+    return VerifiedPart("run id", OK, "the address of its plan")
 
 
 def _changed_plugins(record: RunRecord, plan: Plan) -> str:

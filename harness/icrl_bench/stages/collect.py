@@ -18,8 +18,9 @@ from icrl_bench.artefacts.store import Store
 from icrl_bench.machine.workers import run_jobs
 from icrl_bench.planning import Plan
 from icrl_bench.stages.groups import STEPS, GroupJob, collect_group, cut_groups, group_progress
-from icrl_bench.stages.stage import Artefact, Context, Stage, Unit
+from icrl_bench.stages.stage import ArtefactName, Context, Stage, Unit
 from icrl_registry.contracts import SPLITS, Task
+from icrl_registry.testing.conformance import require_conformance
 
 Group = Sequence[Task]
 
@@ -72,7 +73,7 @@ class Collect(Stage[Dataset]):
         return Dataset(store, self.address)
 
     @property
-    def artefacts(self) -> tuple[Artefact, ...]:
+    def artefacts(self) -> tuple[ArtefactName, ...]:
         return tuple((dataset_kind(self.address), task.label) for group in self.groups for task in group)
 
     def units(self, store: Store) -> list[Unit]:
@@ -92,8 +93,10 @@ class Collect(Stage[Dataset]):
         return WallClock(store, self.address).tick
 
     def prepare(self, store: Store) -> None:
-        self._describe(store)
         missing = self._missing(store)
+        if missing:
+            require_conformance(self.plan.environment.plugin)
+        self._describe(store)
         for group in self.groups:
             if group not in missing:
                 group_progress(store, self.address, group).discard()  # of a run killed at its very end

@@ -63,7 +63,7 @@ class Record(Stage[RunRecord]):
             context.leaderboard.record(record)
         record = recorded or record
         if context.hooks is not None:
-            context.hooks.result(summarise_run(record))
+            context.hooks.result({**summarise_run(record), "config": record.config})
         context.records.append(record)
 
     def ensure(self, context: Context) -> None:

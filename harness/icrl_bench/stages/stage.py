@@ -23,7 +23,7 @@ from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.hooks import HookManager
 
 Product = TypeVar("Product")
-Artefact = tuple[str, str]
+ArtefactName = tuple[str, str]
 """The store's kind, and the name in it."""
 
 
@@ -101,7 +101,7 @@ class Stage(ABC, Generic[Product]):
         }
 
     @property
-    def artefacts(self) -> tuple[Artefact, ...]:
+    def artefacts(self) -> tuple[ArtefactName, ...]:
         """Where in a store that lies which it makes."""
         return ((self.folder, self.address),)
 
@@ -169,8 +169,8 @@ class Unit:
     key: tuple[str, ...]  # equal for the same work, whichever rows wait for it
     function: Callable[..., Any]  # of the home folder and the arguments
     arguments: tuple[Any, ...]
-    makes: tuple[Artefact, ...] = ()
-    reads: tuple[Artefact, ...] = ()
+    makes: tuple[ArtefactName, ...] = ()
+    reads: tuple[ArtefactName, ...] = ()
     progress: str = ""  # the file below `progress` in which it keeps how far it is; empty if it starts anew
     device: str = "cpu"
 

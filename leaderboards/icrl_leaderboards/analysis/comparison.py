@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from icrl_leaderboards.analysis.standing import set_apart
-from icrl_leaderboards.analysis.statistics import FloatArray, last_episodes, normalised_scores
+from icrl_leaderboards.analysis.statistics import last_episodes, normalised_scores
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.pairs import (
     paired_difference,
@@ -28,6 +28,7 @@ from icrl_leaderboards.analysis.statistics.pairs import (
 from icrl_leaderboards.analysis.summary import newest_per_seed
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.wording.text import shorten
+from icrl_registry.arrays import Float64Array
 from icrl_registry.errors import UsageError, unknown_name
 
 Key = tuple[str, str, str]
@@ -57,8 +58,8 @@ class Pairing:
     difference: Estimate  # A − B, raw return
     score_difference: Estimate | None  # A − B, normalised; None where no task has a scale
     probability: Estimate  # that a run of A beats a run of B on a task
-    score_differences: FloatArray  # (N, K'), what `score_difference` is the mean of
-    wins: FloatArray  # (N, N, K)
+    score_differences: Float64Array  # (N, K'), what `score_difference` is the mean of
+    wins: Float64Array  # (N, N, K)
 
     @property
     def decisive(self) -> Estimate:
@@ -296,12 +297,12 @@ def _pairing(environment: str, pairs: Sequence[tuple[RunScores, RunScores]], tas
     )
 
 
-def _on_tasks(run: RunScores, values: FloatArray, tasks: Sequence[str]) -> FloatArray:
+def _on_tasks(run: RunScores, values: Float64Array, tasks: Sequence[str]) -> Float64Array:
     positions = {label: index for index, label in reversed(list(enumerate(run.task_labels)))}
     return np.asarray(values[[positions[label] for label in tasks]])
 
 
-def _mean_where_known(values: Sequence[FloatArray]) -> FloatArray:
+def _mean_where_known(values: Sequence[Float64Array]) -> Float64Array:
     """Mean over the first axis of those that are not NaN, (M, K) → (K,); NaN where none is."""
     stacked = np.stack(values)
     known = ~np.isnan(stacked)

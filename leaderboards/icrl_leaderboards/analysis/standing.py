@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics.aggregates import BoolArray, FloatArray
+from icrl_registry.arrays import BoolArray, Float64Array
 
 #: Of a table's tasks at least this share must have a scale.
 MINIMUM_SCORED_SHARE = 0.5
@@ -17,7 +17,7 @@ MINIMUM_SCORED_SHARE = 0.5
 MINIMUM_ORACLE_GAP = 0.1
 
 
-def set_apart(usable: BoolArray, random: FloatArray, oracle: FloatArray) -> str | None:
+def set_apart(usable: BoolArray, random: Float64Array, oracle: Float64Array) -> str | None:
     """Why the scores of a row or a pairing rank nothing, in words; None where they do.
 
     Args:

@@ -16,11 +16,11 @@ import numpy as np
 
 from icrl_leaderboards.analysis import statistics
 from icrl_leaderboards.analysis.standing import set_apart
-from icrl_leaderboards.analysis.statistics import FloatArray
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.statistics.measures import Outcome, measure
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores, without_nan
+from icrl_registry.arrays import Float64Array
 
 #: The estimates of raw returns that every row has from the start, in the order in which they are computed.
 ESTIMATES = ("first_episode", "last_episodes", "improvement", "area_under_curve")
@@ -66,7 +66,7 @@ class Row:
         return len({run.plugins for run in self.runs}) > 1
 
     @property
-    def returns(self) -> FloatArray:
+    def returns(self) -> Float64Array:
         """Raw returns, (N, K, E)."""
         return self.outcome.returns
 
@@ -135,12 +135,12 @@ class Row:
         return measure([self.outcome])[0]
 
     @property
-    def scores(self) -> FloatArray:
+    def scores(self) -> Float64Array:
         """Normalised scores of the last 10 % on the tasks that no run flags, (N, K')."""
         return self.outcome.scores(self.outcome.last)
 
     @property
-    def score_curves(self) -> FloatArray:
+    def score_curves(self) -> Float64Array:
         """Normalised scores of every episode on the same tasks, (N, K', E)."""
         return self.outcome.score_curves
 

@@ -37,7 +37,7 @@ BUSY_TIMEOUT_MS = 30_000
 SECRETS = frozenset({"password", "sslpassword"})
 PATIENCE = 120.0  # seconds for which a write is tried again while others hold the database
 _BUSY = ("locked", "busy")
-_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "corrupt")
+_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "corrupt", "decode to UTF-8")
 #: What SQLite calls a page that can't be read.
 _UNREADABLE = ("malformed", "not a database", "corrupt", "disk I/O error")
 
@@ -223,7 +223,11 @@ def readable_errors(url: URL) -> Iterator[None]:
         yield
     except exc.DBAPIError as error:
         raise _translate(error, place, sqlite_file(url)) from error
-    except (exc.SQLAlchemyError, json.JSONDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        if (path := sqlite_file(url)) is None:
+            raise LeaderboardError(f"the leaderboard {place} failed: {error}", "check --leaderboard") from error
+        raise DamagedArtefactError(f"the leaderboard {path} is damaged: {error}", _move_aside(path)) from error
+    except exc.SQLAlchemyError as error:
         raise LeaderboardError(f"the leaderboard {place} failed: {error}", "check --leaderboard") from error
 
 
@@ -238,8 +242,7 @@ def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchErr
     if any(word in said for word in _UNREADABLE) and (failure := _failure_of_the_disk(path, said)):
         return failure
     if any(word in said for word in _DAMAGED):
-        hint = f"`mv {path} {path}.damaged`; the same run commands record their rows again"
-        return DamagedArtefactError(f"the leaderboard {path} is damaged: {said}", hint)
+        return DamagedArtefactError(f"the leaderboard {path} is damaged: {said}", _move_aside(path))
     if "full" in said:
         return LeaderboardError(f"no space left for the leaderboard {path}", f"free some space, {elsewhere}")
     if "readonly" in said:
@@ -251,6 +254,10 @@ def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchErr
         hint = f"wait for that process to end, {elsewhere}"
         return LeaderboardError(f"the leaderboard {path} is held by another process", hint)
     return LeaderboardError(f"the leaderboard {path} failed: {said}", f"try again, {elsewhere}")
+
+
+def _move_aside(path: Path) -> str:
+    return f"`mv {path} {path}.damaged`; the same run commands record their rows again"
 
 
 def _failure_of_the_disk(path: Path, said: str) -> BenchError | None:

@@ -39,6 +39,7 @@ from icrl_leaderboards.database.schema import (
     StageRow,
     TaskRow,
 )
+from icrl_leaderboards.database.seals import seal_record, seal_scores
 from icrl_leaderboards.database.studies import Study, load_studies, write_study
 from icrl_leaderboards.runs.certificates import Certificate
 from icrl_leaderboards.runs.record import REFERENCES, RunRecord
@@ -347,7 +348,12 @@ def _replace(connection: Connection, run: RunRecord) -> None:
 
 
 def _run_values(run: RunRecord) -> dict[str, Any]:
-    computed = {"num_tasks": len(run.returns), "num_episodes": len(run.returns[0])}
+    computed = {
+        "num_tasks": len(run.returns),
+        "num_episodes": len(run.returns[0]),
+        "scores_sha256": seal_scores(RunScores.from_record(run)),
+        "record_sha256": seal_record(run),
+    }
     columns = [column.name for column in RunRow.__table__.columns if column.name not in ("key", *computed)]
     return {**{name: getattr(run, name) for name in columns}, **computed}
 

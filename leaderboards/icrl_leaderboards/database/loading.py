@@ -23,8 +23,10 @@ from icrl_leaderboards.database.schema import (
     StageRow,
     TaskRow,
 )
+from icrl_leaderboards.database.seals import require_seal, seal_record, seal_scores
 from icrl_leaderboards.runs.record import HEAD_FIELDS, OPTIONAL, REFERENCES, PluginUse, RunRecord
-from icrl_leaderboards.runs.scores import FloatArray, RunScores, with_nan
+from icrl_leaderboards.runs.scores import RunScores, with_nan
+from icrl_registry.arrays import Float64Array
 from icrl_registry.errors import BenchError, DamagedArtefactError
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -37,13 +39,17 @@ _OWN_COLUMNS = ("config", "protocol_content", "step_rewards")
 
 
 def load_scores(connection: Connection, conditions: Conditions) -> list[RunScores]:
-    """The scores of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions, _COLUMNS)
+    """The scores of the runs that meet all `conditions`, in the order of their run ids.
+
+    Raises:
+        DamagedArtefactError: rows are missing, or a run is not as it was recorded.
+    """
+    runs = _select_runs(connection, conditions, (*_COLUMNS, "scores_sha256"))
     tasks = _tasks(connection, runs, conditions, ("label", *REFERENCES))
     returns = _episodes(connection, runs, conditions, "returns")
     seconds = _pairs(connection, StageRow, "seconds", conditions)
     plugins = _plugins(connection, conditions)
-    return [
+    found = [
         RunScores(
             **{name: getattr(run, name) for name in _COLUMNS},
             seconds=seconds[run.key],
@@ -54,11 +60,18 @@ def load_scores(connection: Connection, conditions: Conditions) -> list[RunScore
         )
         for run in runs
     ]
+    for run, scores in zip(runs, found, strict=True):
+        require_seal(seal_scores(scores), run.scores_sha256, run.run_id)
+    return found
 
 
 def load_records(connection: Connection, conditions: Conditions) -> list[RunRecord]:
-    """The records of the runs that meet all `conditions`, in the order of their run ids."""
-    runs = _select_runs(connection, conditions, (*_COLUMNS, *_OWN_COLUMNS))
+    """The records of the runs that meet all `conditions`, in the order of their run ids.
+
+    Raises:
+        DamagedArtefactError: rows are missing, or a run is not as it was recorded.
+    """
+    runs = _select_runs(connection, conditions, (*_COLUMNS, *_OWN_COLUMNS, "record_sha256"))
     tasks = _tasks(connection, runs, conditions, ("label", "parameters", *REFERENCES, "source_curve"))
     episodes = {
         "returns": _episodes(connection, runs, conditions, "returns"),
@@ -87,7 +100,9 @@ def load_records(connection: Connection, conditions: Conditions) -> list[RunReco
             "dataset": artefacts[run.key].get("dataset", ""),
             "plugins": plugins[run.key],
         }
-        records.append(_checked(values))
+        record = _checked(values)
+        require_seal(seal_record(record), run.record_sha256, run.run_id)
+        records.append(record)
     return records
 
 
@@ -136,7 +151,7 @@ def _tasks(
 
 def _episodes(
     connection: Connection, runs: Sequence[Row[Any]], conditions: Conditions, column: str
-) -> dict[int, FloatArray]:
+) -> dict[int, Float64Array]:
     """`column` of `episodes` as one (K, E) array a run, all of them views of a single buffer.
 
     Runs that have nothing in an optional column are left out.

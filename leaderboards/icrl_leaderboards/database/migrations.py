@@ -81,8 +81,15 @@ def _add_step_rewards(connection: Connection) -> None:
     connection.execute(text("ALTER TABLE runs ADD COLUMN step_rewards JSON"))
 
 
+def _add_checksums(connection: Connection) -> None:
+    """4 → 5: a checksum of a run's scores and one of the whole run; rows of before have none."""
+    for name in ("scores_sha256", "record_sha256"):
+        connection.execute(text(f"ALTER TABLE runs ADD COLUMN {name} VARCHAR(64)"))
+
+
 STEPS: dict[int, Callable[[Connection], None]] = {
     1: _add_studies_and_source_curves,
     2: _add_success_ceilings_and_protocols,
     3: _add_step_rewards,
+    4: _add_checksums,
 }

@@ -16,7 +16,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
 #: Raised whenever a table changes, with a step in `migrations`; a database with a newer one is refused.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 RETURN_TYPE = np.dtype("<f8")
 LENGTH_TYPE = np.dtype("<i4")
@@ -75,6 +75,8 @@ class RunRow(Base):
     protocol_content: Mapped[str | None] = mapped_column(Text)  # the protocol's TOML
     step_rewards: Mapped[list[list[float]] | None] = mapped_column(JSON(none_as_null=True))  # of the first episodes
     created_at: Mapped[str] = mapped_column(String(40))  # ISO 8601, UTC
+    scores_sha256: Mapped[str | None] = mapped_column(String(64))  # what `seals` says of the run as it was recorded
+    record_sha256: Mapped[str | None] = mapped_column(String(64))
 
 
 def _run_key() -> Mapped[int]:

@@ -54,7 +54,7 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyCell:
     """One combination of settings with what is recorded of it."""
 
     settings: dict[str, Any]
@@ -67,14 +67,14 @@ class Cell:
         return ", ".join(f"{key}={format_value(value)}" for key, value in self.settings.items())
 
 
-def cells(study: Study, scores: Sequence[RunScores]) -> list[Cell]:
+def cells(study: Study, scores: Sequence[RunScores]) -> list[StudyCell]:
     """The study's cells in the order of the grid, each with those of `scores` that belong to it."""
     by_id = {score.run_id: score for score in scores}
     grouped: dict[str, list[StudyRun]] = defaultdict(list)
     for run in study.runs:
         grouped[json.dumps(run.settings, sort_keys=True)].append(run)
     return [
-        Cell(
+        StudyCell(
             settings=runs[0].settings,
             runs=runs,
             scores=sorted((by_id[run.run_id] for run in runs if run.run_id in by_id), key=lambda each: each.seed),

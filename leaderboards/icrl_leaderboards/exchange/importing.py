@@ -17,7 +17,7 @@ _BATCH = 100  # files a transaction
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ImportResult:
     """What became of one file."""
 
     path: Path
@@ -34,7 +34,7 @@ def find_files(paths: Iterable[Path]) -> list[Path]:
     return list(found)
 
 
-def import_files(board: Leaderboard, files: Sequence[Path], replace: bool = False) -> Iterator[Outcome]:
+def import_files(board: Leaderboard, files: Sequence[Path], replace: bool = False) -> Iterator[ImportResult]:
     """Checks and records each file's run, a batch a transaction.
 
     A run that is recorded already with equal episodes is left as it is. One with other episodes is refused, or takes the
@@ -48,7 +48,7 @@ def import_files(board: Leaderboard, files: Sequence[Path], replace: bool = Fals
         known = {run.run_id: run for run in board.runs(run_ids=ids)} if ids else {}
         outcomes, accepted = [], {}
         for each in checked:
-            outcome = each if isinstance(each, Outcome) else _judge(each, known, taken, replace)
+            outcome = each if isinstance(each, ImportResult) else _judge(each, known, taken, replace)
             outcomes.append(outcome)
             if isinstance(each, PublishedRun) and outcome.verdict in ("imported", "replaced"):
                 accepted[each.record.run_id] = each.record
@@ -57,28 +57,28 @@ def import_files(board: Leaderboard, files: Sequence[Path], replace: bool = Fals
         yield from outcomes
 
 
-def _check(path: Path) -> PublishedRun | Outcome:
+def _check(path: Path) -> PublishedRun | ImportResult:
     try:
         published = read_published(path)
     except PublishedRunError as error:
-        return Outcome(path, None, "refused", error.message)
+        return ImportResult(path, None, "refused", error.message)
     wrong = [f"{name}: {words}" for name, words in published.mismatches().items() if words]
-    return Outcome(path, published.record.run_id, "refused", "; ".join(wrong)) if wrong else published
+    return ImportResult(path, published.record.run_id, "refused", "; ".join(wrong)) if wrong else published
 
 
-def _judge(published: PublishedRun, known: dict[str, RunRecord], taken: dict[str, str], replace: bool) -> Outcome:
+def _judge(published: PublishedRun, known: dict[str, RunRecord], taken: dict[str, str], replace: bool) -> ImportResult:
     run, path = published.record, published.path
     recorded = known.get(run.run_id)
     earlier = taken.get(run.run_id) or (_episodes(recorded) if recorded is not None else None)
     if earlier is None:
-        return Outcome(path, run.run_id, "imported")
+        return ImportResult(path, run.run_id, "imported")
     if earlier == _episodes(run):
-        return Outcome(path, run.run_id, "there already")
+        return ImportResult(path, run.run_id, "there already")
     if replace and run.run_id not in taken:
-        return Outcome(path, run.run_id, "replaced")
+        return ImportResult(path, run.run_id, "replaced")
     where = "an earlier file holds" if run.run_id in taken else "the leaderboard holds"
     advice = "" if run.run_id in taken else "; --replace takes the file's"
-    return Outcome(path, run.run_id, "refused", f"{where} this run with other episodes{advice}")
+    return ImportResult(path, run.run_id, "refused", f"{where} this run with other episodes{advice}")
 
 
 def _episodes(run: RunRecord) -> str:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from icrl_leaderboards.analysis.statistics import FloatArray, last_episodes
+from icrl_leaderboards.analysis.statistics import last_episodes
+from icrl_registry.arrays import Float64Array
 
 LEVEL = 0.95
 #: Relative difference that any two machines may have, also where all episodes of a task are alike.
@@ -30,9 +31,9 @@ VERDICTS = ("equal", "within", "outside")
 class Rerun:
     """Recorded and repeated returns, (K, E) each, and what each pair says."""
 
-    recorded: FloatArray
-    repeated: FloatArray
-    half_width: FloatArray  # (K,), of the interval around each repeated return of a task
+    recorded: Float64Array
+    repeated: Float64Array
+    half_width: Float64Array  # (K,), of the interval around each repeated return of a task
     verdicts: NDArray[np.int8]  # (K, E), index into `VERDICTS`
 
     @property
@@ -70,7 +71,7 @@ def compare_returns(recorded: Sequence[Sequence[float]], repeated: Sequence[Sequ
     return Rerun(old, new, half_width, verdicts)
 
 
-def _spread(returns: FloatArray) -> FloatArray:
+def _spread(returns: Float64Array) -> Float64Array:
     """Standard deviation of single episodes about their trend, (K, E) → (K,); 0 where there is one episode."""
     if returns.shape[1] < 2:
         return np.zeros(len(returns))

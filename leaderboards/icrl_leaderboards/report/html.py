@@ -28,7 +28,7 @@ from icrl_leaderboards.report.figures.figure import Figure
 from icrl_leaderboards.report.marks import score_bar, swatch
 from icrl_leaderboards.report.ranking import Ranked, probabilities_of_improvement, rank_methods
 from icrl_leaderboards.report.runs import run_view
-from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, Board, Section
+from icrl_leaderboards.report.sections import MOST_MEASURED, MOST_ROWS, ReportBoard, Section
 from icrl_leaderboards.report.styles import NAME_LIMIT
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.training import TrainingLog
@@ -54,7 +54,7 @@ MOST_LISTED = 1000
 
 
 def render_html(
-    boards: Sequence[Board],
+    boards: Sequence[ReportBoard],
     records: Mapping[str, RunRecord],
     extra: Sequence[ReportSection],
     headline: str,
@@ -108,7 +108,7 @@ def _hash_source(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _letters(boards: Sequence[Board]) -> list[str]:
+def _letters(boards: Sequence[ReportBoard]) -> list[str]:
     """The outlines of all letters of the page's figures, each once."""
     sections = [section for board in boards for section in board.sections]
     drawn = [each for s in sections for each in (s.small, *s.figures, *s.sweeps, *s.costs)]
@@ -116,7 +116,7 @@ def _letters(boards: Sequence[Board]) -> list[str]:
     return [glyphs[name] for name in sorted(glyphs)]
 
 
-def _choices(boards: Sequence[Board]) -> dict[str, list[str]]:
+def _choices(boards: Sequence[ReportBoard]) -> dict[str, list[str]]:
     """What the page's filter offers."""
     return {
         "environment": sorted({section.table.environment for board in boards for section in board.sections}),
@@ -128,7 +128,7 @@ def _choices(boards: Sequence[Board]) -> dict[str, list[str]]:
 # --- What the template shows: text and drawings only ---------------------------------------------------------------------
 
 
-def _board(board: Board, runs: RunViews) -> dict[str, Any]:
+def _board(board: ReportBoard, runs: RunViews) -> dict[str, Any]:
     ranking = rank_methods([section.table for section in board.sections]) if len(board.sections) > 1 else []
     styles = board.sections[0].styles
     return {

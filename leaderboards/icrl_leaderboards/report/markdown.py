@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from icrl_leaderboards.analysis.summary import Reference, Row
 from icrl_leaderboards.report.figures.figure import Figure
 from icrl_leaderboards.report.ranking import rank_methods
-from icrl_leaderboards.report.sections import MOST_ROWS, Board, Section
+from icrl_leaderboards.report.sections import MOST_ROWS, ReportBoard, Section
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.wording.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
 from icrl_leaderboards.wording.certificates import certificate_entries
@@ -17,7 +17,7 @@ from icrl_registry.hooks import ReportSection
 
 
 def render_markdown(
-    boards: Sequence[Board], records: Mapping[str, RunRecord], extra: Sequence[ReportSection], headline: str
+    boards: Sequence[ReportBoard], records: Mapping[str, RunRecord], extra: Sequence[ReportSection], headline: str
 ) -> str:
     """The document; each figure shows the file `plot_file(figure)`."""
     blocks = ["# icrl-bench leaderboard", headline]
@@ -48,7 +48,7 @@ def plot_file(figure: Figure) -> str:
     return f"{figure.name}.svg"
 
 
-def _ranking(board: Board) -> str:
+def _ranking(board: ReportBoard) -> str:
     names = [markdown(section.table.environment, 60) for section in board.sections]
     lines = [_line(["method", "overall", *names]), _rule(1, len(names) + 1)]
     for entry in rank_methods([section.table for section in board.sections])[:MOST_ROWS]:

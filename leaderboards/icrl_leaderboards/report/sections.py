@@ -47,7 +47,7 @@ class Section:
 
 
 @dataclass(frozen=True, eq=False)
-class Board:
+class ReportBoard:
     """The environments of one protocol and track: what an overall ranking may cover."""
 
     anchor: str
@@ -58,7 +58,7 @@ class Board:
 
 def make_boards(
     runs: Sequence[RunScores], records: Mapping[str, RunRecord], certificates: Certificates | None = None
-) -> list[Board]:
+) -> list[ReportBoard]:
     """The boards of a report, in the order of their names; `records` are those runs whose full records are at hand."""
     rows = group_runs(runs)
     styles = line_styles(rows)
@@ -77,7 +77,7 @@ def make_boards(
             section = _section(table, styles_of_table(table, styles), records, by_id, anchor)
             found = (certificates or {}).get((table.environment, table.protocol))
             sections.append(replace(section, certificate=found))
-        boards.append(Board(f"board-{index + 1}", protocol, track, tuple(sections)))
+        boards.append(ReportBoard(f"board-{index + 1}", protocol, track, tuple(sections)))
     return boards
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.report.html import render_html
 from icrl_leaderboards.report.markdown import figures_of, plot_file, render_markdown
-from icrl_leaderboards.report.sections import Board, Certificates, make_boards
+from icrl_leaderboards.report.sections import Certificates, ReportBoard, make_boards
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.runs.training import TrainingLog
@@ -107,7 +107,7 @@ def _write(path: Path, content: str) -> Path:
     return path
 
 
-def _headline(runs: Sequence[RunScores], boards: Sequence[Board]) -> str:
+def _headline(runs: Sequence[RunScores], boards: Sequence[ReportBoard]) -> str:
     if not runs:
         return "No runs"
     methods = len({run.method for run in runs})

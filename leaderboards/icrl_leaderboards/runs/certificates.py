@@ -98,7 +98,7 @@ class Certificate(BaseModel):
     def _scale(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
         return self.oracle, self.blind_ceiling, self.random
 
-    def verdict(self, demanded: CertificatePlan) -> Verdict:
+    def verdict(self, demanded: CertificatePlan) -> CertificateVerdict:
         """Whether it shows what the protocol demands, and if not, what is missing."""
         missing = []
         if demanded.solved is not None:
@@ -113,7 +113,7 @@ class Certificate(BaseModel):
                 f"its headroom is {self.headroom:.2f}, demanded is {demanded.headroom:.2f}: "
                 f"a policy that ignores the task ({self.blind_policy}) does nearly as well as the oracle"
             )
-        return Verdict(not missing, tuple(missing))
+        return CertificateVerdict(not missing, tuple(missing))
 
     def summary(self) -> dict[str, Any]:
         """What it concludes, as JSON values."""
@@ -135,7 +135,7 @@ class Certificate(BaseModel):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CertificateVerdict:
     """Whether a certificate passes, and why not."""
 
     passed: bool

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from icrl_leaderboards.runs.record import HEAD_FIELDS, REFERENCES, RunHead, RunRecord
-
-FloatArray = NDArray[np.float64]
+from icrl_registry.arrays import Float64Array
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -19,26 +17,26 @@ class RunScores(RunHead):
 
     plugins: tuple[str, ...]  # one digest-bearing name per plugin, sorted
     task_labels: tuple[str, ...]  # (K,)
-    returns: FloatArray  # (K, E)
-    references: Mapping[str, FloatArray]  # name of `REFERENCES` → (K,), NaN where there is none
+    returns: Float64Array  # (K, E)
+    references: Mapping[str, Float64Array]  # name of `REFERENCES` → (K,), NaN where there is none
 
     @property
-    def random(self) -> FloatArray:
+    def random(self) -> Float64Array:
         """Mean return of uniform actions, (K,)."""
         return self.references["random"]
 
     @property
-    def zero_action(self) -> FloatArray:
+    def zero_action(self) -> Float64Array:
         """Mean return of the zero action, (K,)."""
         return self.references["zero_action"]
 
     @property
-    def oracle(self) -> FloatArray:
+    def oracle(self) -> Float64Array:
         """Return of the source trained on the task, (K,)."""
         return self.references["oracle"]
 
     @property
-    def blind_ceiling(self) -> FloatArray:
+    def blind_ceiling(self) -> Float64Array:
         """The most that a policy blind to the task can return, (K,)."""
         return self.references["blind_ceiling"]
 
@@ -54,11 +52,11 @@ class RunScores(RunHead):
         )
 
 
-def with_nan(values: Sequence[float | None] | None, length: int) -> FloatArray:
+def with_nan(values: Sequence[float | None] | None, length: int) -> Float64Array:
     """Optional numbers as an array of `length`, NaN for None."""
     return np.array([None] * length if values is None else values, dtype=np.float64)  # NumPy reads None as NaN
 
 
-def without_nan(values: FloatArray) -> list[float | None]:
+def without_nan(values: Float64Array) -> list[float | None]:
     """The reverse of `with_nan`."""
     return [None if np.isnan(value) else float(value) for value in values]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.summary import Row, group_runs
-from icrl_leaderboards.database.studies import Cell, Study, cells, format_value
+from icrl_leaderboards.database.studies import Study, StudyCell, cells, format_value
 from icrl_leaderboards.drawing import COLOURS, drawing_style, require_format, save
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.wording.formatting import decimals_for, with_interval
@@ -27,7 +27,7 @@ _LABEL_LIMIT = 40
 class CellResult:
     """A cell with the row of its recorded seeds; None where nothing is recorded."""
 
-    cell: Cell
+    cell: StudyCell
     row: Row | None
 
     @property

@@ -13,14 +13,14 @@ from icrl_registry.contracts import Agent, BackboneFactory, Checkpoint, Environm
 from icrl_registry.errors import PluginError, UsageError
 
 
-class SourceConfig(ComponentConfig):
+class SourceMethodConfig(ComponentConfig):
     """Nothing to set: the source's settings are the protocol's."""
 
 
 class SourceLearning(Method):
     """No meta-training, no agent: the recorded run of the source on each test task."""
 
-    Config: ClassVar[type[ComponentConfig]] = SourceConfig
+    Config: ClassVar[type[ComponentConfig]] = SourceMethodConfig
     training_data: ClassVar[Literal["histories", "tasks", "none"]] = "none"
     adaptation: ClassVar[Literal["agent", "source"]] = "source"
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from icrl_registry.configuration import build_config
 from icrl_registry.contracts import Environment
 from icrl_registry.discovery import Plugin
-from icrl_registry.errors import BenchError
+from icrl_registry.errors import BenchError, PluginError
 from icrl_registry.testing.trial import Check, ConformanceError, Trial, require
 
 
@@ -90,6 +90,21 @@ def run_checks(
         results.append(_run(check, trial))
         report(results[-1])
     return results
+
+
+def require_conformance(plugin: Plugin) -> None:
+    """Refuses what `plugins check` would refuse.
+
+    Raises:
+        PluginError: a check failed; the message says which, and why.
+    """
+    for result in run_checks(plugin):
+        if not result.passed:
+            name = plugin.entry.name
+            raise PluginError(
+                f"{name} of {plugin.entry.distribution} breaks its contract ({result.name}): {result.message}",
+                f"`icrl-bench plugins check {name}` has all of it",
+            )
 
 
 def _run(check: Check, trial: Trial) -> CheckResult:

@@ -15,7 +15,7 @@ from icrl_registry.testing.given_world import world_of
 from icrl_registry.testing.method_trials import (
     Interrupted,
     MemoryStore,
-    Played,
+    PlayedTrial,
     make_agent,
     make_method,
     pack,
@@ -189,7 +189,7 @@ def learns_both_kinds_of_actions(trial: Trial) -> str | None:
     return None
 
 
-def _play(trial: Trial, agent: Agent, tasks: Sequence[Task], seed: int = 0, track: Track = "online") -> Played:
+def _play(trial: Trial, agent: Agent, tasks: Sequence[Task], seed: int = 0, track: Track = "online") -> PlayedTrial:
     """`play` on the toy that the method is tried on."""
     return play(agent, tasks, seed, track, environment=world_of(trial))
 

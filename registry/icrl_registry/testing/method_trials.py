@@ -70,7 +70,7 @@ def unpack(tensors: bytes, state: str) -> Checkpoint:
 
 
 @dataclass(frozen=True)
-class Played:
+class PlayedTrial:
     """What an agent did in K tasks: actions (T, K, A), rewards (T, K)."""
 
     actions: Array
@@ -134,7 +134,7 @@ def play(
     track: Track = "online",
     num_episodes: int = EPISODES,
     environment: ToyPoint | None = None,
-) -> Played:
+) -> PlayedTrial:
     """The harness's adaptation loop, to the horizon in every episode: rows whose episode has ended are inactive."""
     environment = environment or ToyPoint()
     spec = environment.spec
@@ -176,7 +176,7 @@ def play(
         actions += [np.zeros_like(chosen)] * missing
         rewards += [np.zeros(len(tasks))] * missing
     batch.close()
-    return Played(np.stack(actions), np.stack(rewards))
+    return PlayedTrial(np.stack(actions), np.stack(rewards))
 
 
 def checked_actions(actions: Any, num_tasks: int, action_size: int = 2) -> Array:

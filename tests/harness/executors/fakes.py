@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from icrl_bench.executors.contract import RETRIES, Executor, Failure, Key, Outcome
+from icrl_bench.executors.contract import RETRIES, Executor, Failure, UnitKey, UnitOutcome
 from icrl_bench.machine.progress import Progress
 from icrl_bench.stages.stage import Context, Stage, Unit
 
@@ -105,15 +105,15 @@ class Inline(Executor):
         self.waiting.append(unit)
         self.most = max(self.most, len(self.waiting))
 
-    def running(self) -> set[Key]:
+    def running(self) -> set[UnitKey]:
         return {unit.key for unit in list(self.waiting)[:1]}
 
-    def wait(self, seconds: float) -> list[Outcome]:
+    def wait(self, seconds: float) -> list[UnitOutcome]:
         unit = self.waiting.popleft()
         if unit.name in self.faults:
-            return [Outcome(unit, 1.0, "here", Failure(self.faults[unit.name], "", "here", "Traceback ..."))]
+            return [UnitOutcome(unit, 1.0, "here", Failure(self.faults[unit.name], "", "here", "Traceback ..."))]
         unit.make(Path("fake"))
-        return [Outcome(unit, 1.0, "here")]
+        return [UnitOutcome(unit, 1.0, "here")]
 
     def close(self) -> None:
         self.waiting.clear()
@@ -134,7 +134,7 @@ class Simulated(Executor):
         self.free = dict.fromkeys(range(nodes), slots)
         self.waiting: deque[tuple[Unit, int]] = deque()
         self.events: list[tuple[float, int, Any]] = []
-        self.flying: dict[Key, int] = {}  # unit → its node
+        self.flying: dict[UnitKey, int] = {}  # unit → its node
         self.busy_seconds, self.deaths, self.count = 0.0, 0, 0
 
     @property
@@ -144,12 +144,12 @@ class Simulated(Executor):
     def submit(self, unit: Unit) -> None:
         self.waiting.append((unit, 0))
 
-    def running(self) -> set[Key]:
+    def running(self) -> set[UnitKey]:
         return set(self.flying)
 
-    def wait(self, seconds: float) -> list[Outcome]:
+    def wait(self, seconds: float) -> list[UnitOutcome]:
         self._place()
-        outcomes: list[Outcome] = []
+        outcomes: list[UnitOutcome] = []
         until = max(self.now + seconds, self.events[0][0]) if self.events else self.now
         while self.events and self.events[0][0] <= until:
             self.now, _, event = heapq.heappop(self.events)
@@ -180,20 +180,20 @@ class Simulated(Executor):
                 self._later(seconds, lambda node=node, unit=unit, deaths=deaths, seconds=seconds, dies=dies:
                             self._end(node, unit, deaths, seconds, dies))  # fmt: skip
 
-    def _end(self, node: int, unit: Unit, deaths: int, seconds: float, dies: bool) -> list[Outcome]:
+    def _end(self, node: int, unit: Unit, deaths: int, seconds: float, dies: bool) -> list[UnitOutcome]:
         if not dies:
             del self.flying[unit.key]
             self.free[node] += 1
             unit.make(Path("fake"))
-            return [Outcome(unit, seconds, f"node {node}")]
+            return [UnitOutcome(unit, seconds, f"node {node}")]
         self.deaths += 1
         del self.flying[unit.key]
         self._later(60.0, lambda: self._back(node))
         if deaths >= RETRIES:
-            return [Outcome(unit, seconds, f"node {node}", Failure("its node died too often", "", f"node {node}"))]
+            return [UnitOutcome(unit, seconds, f"node {node}", Failure("its node died too often", "", f"node {node}"))]
         self.waiting.appendleft((unit, deaths + 1))
         return []
 
-    def _back(self, node: int) -> list[Outcome]:
+    def _back(self, node: int) -> list[UnitOutcome]:
         self.free[node] += 1
         return []

@@ -97,12 +97,12 @@ class UnsolvedPoint(MeasuredPoint):
 
 
 class BlindPoint(MeasuredPoint):
-    """Every task pays and succeeds alike: to stay where one is."""
+    """Every task pays and succeeds alike, to a thousandth: to stay where one is."""
 
     id = "toy-blind-v1"
 
     def measured(self, environment, goal):
-        return _Measured(environment, lambda position: 1.0, lambda position: float(reward_at(position, np.zeros(2))))
+        return _Measured(environment, lambda position: 1.0, lambda position: float(reward_at(position, goal / 1000)))
 
 
 class _Measured(gymnasium.Wrapper):

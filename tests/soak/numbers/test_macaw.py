@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from icrl_plugins.methods.macaw.config import MACAWConfig
-from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
+from icrl_plugins.methods.macaw.meta_learning import MetaBatch, MetaLearner
 from icrl_registry.contracts import EnvironmentSpec
 
 from ..ledger import Ledger, Size
@@ -139,7 +139,7 @@ def draw(tasks: int, rows: int, generator: torch.Generator) -> dict[str, Tensor]
         return torch.randn(tasks, rows, *shape, generator=generator, dtype=torch.float64)
 
     columns = (normal(3), normal(2).tanh(), normal(), normal().sigmoid(), normal(3))
-    return dict(zip(Batch.__dataclass_fields__, columns, strict=True))
+    return dict(zip(MetaBatch.__dataclass_fields__, columns, strict=True))
 
 
 def problem(settings: dict[str, Any], seed: int) -> str | None:
@@ -158,7 +158,7 @@ def problem(settings: dict[str, Any], seed: int) -> str | None:
         plain.outer_loss(*({name: column[task] for name, column in batch.items()} for batch in (inner, outer)))
         for task in range(tasks)
     ]
-    value_losses, policy_losses, _ = learner.outer_losses(Batch(**inner), Batch(**outer))
+    value_losses, policy_losses, _ = learner.outer_losses(MetaBatch(**inner), MetaBatch(**outer))
     found, expected = (value_losses + policy_losses).mean(), torch.stack(alone).mean()
     learned = {name: each for name, each in learner.named_parameters() if each.requires_grad}
     if float((found - expected).detach().abs()) > 1e-9 * (1 + float(expected.detach().abs())):

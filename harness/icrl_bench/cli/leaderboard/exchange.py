@@ -18,7 +18,7 @@ from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
-    from icrl_leaderboards.exchange.importing import Outcome
+    from icrl_leaderboards.exchange.importing import ImportResult
     from icrl_leaderboards.runs.certificates import Certificate
     from icrl_leaderboards.runs.record import RunRecord
 
@@ -188,14 +188,14 @@ def _write_published(path: Path, data: bytes) -> tuple[Path, str]:
     return path, "wrote" if before is None else "rewrote"
 
 
-def _counts(outcomes: Sequence[Outcome]) -> dict[str, int]:
+def _counts(outcomes: Sequence[ImportResult]) -> dict[str, int]:
     from icrl_leaderboards.exchange.importing import VERDICTS
 
     counted = Counter(outcome.verdict for outcome in outcomes)
     return {verdict.replace(" ", "_"): counted[verdict] for verdict in VERDICTS}
 
 
-def _print_outcomes(outcomes: Sequence[Outcome], place: str) -> None:
+def _print_outcomes(outcomes: Sequence[ImportResult], place: str) -> None:
     from icrl_leaderboards.wording.text import visible
 
     for outcome in outcomes:

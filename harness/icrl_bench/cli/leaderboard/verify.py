@@ -18,7 +18,7 @@ from icrl_registry.errors import EXIT_VERIFICATION, BenchError, UsageError
 
 if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.runs.verification import Check, Verifier
+    from icrl_bench.runs.verification import VerifiedPart, Verifier
     from icrl_leaderboards.runs.record import RunRecord
 
 LONGEST_LISTING = 20  # of more runs than this, only those with something to say are printed
@@ -29,7 +29,7 @@ class Verified:
     """One run or file with what was found."""
 
     name: str
-    checks: list[Check]
+    checks: list[VerifiedPart]
     record: RunRecord | None = None
     rerun: dict[str, Any] | None = field(default=None)
 
@@ -113,20 +113,20 @@ def _is_path(name: str) -> bool:
 
 
 def _verify_file(path: Path, verifier: Verifier) -> Verified:
-    from icrl_bench.runs.verification import MISMATCH, OK, Check
+    from icrl_bench.runs.verification import MISMATCH, OK, VerifiedPart
     from icrl_leaderboards.exchange.reading import PublishedRunError, read_published
 
     try:
         published = read_published(path)
     except PublishedRunError as error:
-        return Verified(str(path), [Check("file", MISMATCH, error.message)])
+        return Verified(str(path), [VerifiedPart("file", MISMATCH, error.message)])
     details = {
         "aggregates": "recomputed from the episodes",
         "checksums": "of the episodes and of the run",
         "form": "byte for byte as it was written",
     }
     checks = [
-        Check(name, MISMATCH, words) if words else Check(name, OK, details[name])
+        VerifiedPart(name, MISMATCH, words) if words else VerifiedPart(name, OK, details[name])
         for name, words in published.mismatches().items()
     ]
     return Verified(str(path), [*checks, *verifier.checks(published.record)], published.record)
@@ -136,21 +136,21 @@ def _rerun(result: Verified, store: Store, verifier: Verifier, jobs: int | None,
     """Adds what the rerun of a run says. A run that cannot be made again is no proof: that is a mismatch, in words."""
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.reruns import RerunPlan, rerun
-    from icrl_bench.runs.verification import MISMATCH, Check
+    from icrl_bench.runs.verification import MISMATCH, VerifiedPart
     from icrl_bench.stages.stage import Context
 
     record = result.record
     assert record is not None
     plan = verifier.plan(record)
-    if isinstance(plan, Check):
-        result.checks.append(Check("rerun", MISMATCH, f"there is no plan to run: {plan.detail}"))
+    if isinstance(plan, VerifiedPart):
+        result.checks.append(VerifiedPart("rerun", MISMATCH, f"there is no plan to run: {plan.detail}"))
         return
     try:
         planned = RerunPlan(store, plan, record)
         with Progress(planned.names, quiet=quiet) as progress:
             checks, compared = rerun(planned, Context(store, progress, jobs or usable_cores()))
     except BenchError as error:
-        result.checks.append(Check("rerun", MISMATCH, error.message))
+        result.checks.append(VerifiedPart("rerun", MISMATCH, error.message))
         return
     result.checks += checks
     result.rerun = compared.as_json()

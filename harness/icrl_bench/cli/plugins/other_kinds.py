@@ -15,7 +15,7 @@ OTHER_KINDS = {
     "protocol": "icrl_bench.protocols",
     "hooks": "icrl_bench.hooks",
 }
-Check = Callable[[PluginEntry], str | None]
+EntryCheck = Callable[[PluginEntry], str | None]
 
 
 def check_other(
@@ -40,7 +40,7 @@ def check_other(
     return asdict(found[0]), results
 
 
-def _run(check: Check, entry: PluginEntry) -> CheckResult:
+def _run(check: EntryCheck, entry: PluginEntry) -> CheckResult:
     try:
         return CheckResult(check.__name__, True, check(entry) or "")
     except BenchError as error:
@@ -97,7 +97,7 @@ def can_be_built(entry: PluginEntry) -> str | None:
     return None
 
 
-_CHECKS: dict[str, Iterable[Check]] = {
+_CHECKS: dict[str, Iterable[EntryCheck]] = {
     "benchmark": (can_be_built,),
     "protocol": (can_be_read, fits_its_components),
     "hooks": (hooks_are_accepted,),

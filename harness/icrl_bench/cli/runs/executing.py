@@ -1,9 +1,9 @@
-"""Options of `run`, `sweep` and `grid` that say where the work is done."""
+"""Options of `run`, `sweep` and `grid` that say where the work is done, and who follows it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,16 +15,18 @@ from icrl_bench.machine.cores import usable_cores
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
+    from icrl_bench.artefacts.store import Store
     from icrl_bench.executors.contract import Executor
     from icrl_bench.runs.overview import Overview
     from icrl_bench.stages.stage import Context, Stage
+    from icrl_registry.hooks import HookManager
 
 EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True)
 class ExecutorOptions(OptionGroup):
-    """Which executor makes the units of a plan, and what each unit is given."""
+    """Which executor makes the units of a plan, what each unit is given, and which trackers follow the runs."""
 
     executor: Annotated[
         str | None,
@@ -52,6 +54,11 @@ class ExecutorOptions(OptionGroup):
         ),
     ] = None
 
+    tracker: Annotated[
+        list[str] | None,
+        typer.Option("--tracker", help="Where curves go as well: tensorboard, wandb, mlflow, or a plugin's."),
+    ] = None
+
     def check(self, leaderboard: object = None) -> None:
         """Refuses options that don't go together, before anything is done.
 
@@ -69,6 +76,17 @@ class ExecutorOptions(OptionGroup):
                 "Ray's dashboard shows the command with the password of --leaderboard",
                 "leave it out of the URL and give it by PGPASSWORD or ~/.pgpass",
             )
+
+    def hooks(self, store: Store) -> AbstractContextManager[HookManager]:
+        """The hooks of all plugins and of the trackers that were asked for, which are closed at the end.
+
+        Raises:
+            UnknownNameError, PluginError: there is no such tracker, or it cannot be made here.
+        """
+        from icrl_bench.runs.tracking import following
+
+        names = [name.strip() for each in self.tracker or () for name in each.split(",") if name.strip()]
+        return following(names, store)
 
     def device(self, device: str) -> str:
         """The device in the words of a plan.

@@ -88,16 +88,21 @@ def grid(
             controls,
         )
     if not json_:
-        for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
-            typer.echo(note, err=True)
+        _say_sources(planned)
     if not dry_run:
-        _run(planned, Work(store, place, jobs, where), json_)
+        _run(planned, GridWork(store, place, jobs, where), json_)
     if json_:
         typer.echo(json.dumps(_document(planned, store)))
     else:
         _print_rows(planned, store)
     if planned.failed:
         raise typer.Exit(EXIT_RUN_FAILED)
+
+
+def _say_sources(planned: Grid) -> None:
+    """What of the protocol's settings holds for a source that is not the protocol's."""
+    for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
+        typer.echo(note, err=True)
 
 
 def _names(option: str, text: str | None) -> list[str] | None:
@@ -110,7 +115,7 @@ def _names(option: str, text: str | None) -> list[str] | None:
 
 
 @dataclass(frozen=True)
-class Work:
+class GridWork:
     """Where a grid's artefacts and rows go, and who makes them."""
 
     store: Store
@@ -119,16 +124,16 @@ class Work:
     where: ExecutorOptions
 
 
-def _run(planned: Grid, work: Work, quiet: bool) -> None:
+def _run(planned: Grid, work: GridWork, quiet: bool) -> None:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.execution import names_of
     from icrl_bench.runs.grids import run_grid, run_grid_together
     from icrl_bench.stages.stage import Context
-    from icrl_registry.hooks import HookManager
 
-    hooks, stages = HookManager(), planned.stages()
+    stages = planned.stages()
     with (
         stdout_for_the_result(),
+        work.where.hooks(work.store) as hooks,
         work.place.open() as leaderboard,
         Progress(names_of(stages), quiet=quiet, on_event=hooks.progress) as progress,
     ):

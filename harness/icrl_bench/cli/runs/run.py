@@ -52,12 +52,11 @@ def run(
     if not json_:
         typer.echo(_plan_text(description), err=True)
 
-    from icrl_registry.hooks import HookManager
-
-    board, hooks = place.open(), HookManager()
+    board = place.open()
     board.reach()
     with (
         stdout_for_the_result(),
+        where.hooks(store) as hooks,
         Progress(names_of(stages_of(plan, seeds)), quiet=json_, on_event=hooks.progress) as progress,
     ):
         context = Context(store, progress, jobs or usable_cores(), board, hooks)

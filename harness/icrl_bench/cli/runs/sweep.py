@@ -64,7 +64,7 @@ def sweep(
         return
     with place.open() as board:
         board.reach()
-        study = _run(planned, Work(store, board, jobs, where), json_)
+        study = _run(planned, SweepWork(store, board, jobs, where), json_)
         scores = board.scores(run_ids=study.run_ids)
     from icrl_bench.cli.leaderboard.studies import show_study
 
@@ -74,7 +74,7 @@ def sweep(
 
 
 @dataclass(frozen=True)
-class Work:
+class SweepWork:
     """Where a sweep's artefacts and rows go, and who makes them."""
 
     store: Store
@@ -83,15 +83,14 @@ class Work:
     where: ExecutorOptions
 
 
-def _run(planned: PlannedSweep, work: Work, quiet: bool) -> Study:
+def _run(planned: PlannedSweep, work: SweepWork, quiet: bool) -> Study:
     from icrl_bench.machine.progress import Progress
     from icrl_bench.runs.sweeps import run_sweep, run_sweep_together, stage_names, stages_of_sweep
     from icrl_bench.stages.stage import Context
-    from icrl_registry.hooks import HookManager
 
-    hooks = HookManager()
     with (
         stdout_for_the_result(),
+        work.where.hooks(work.store) as hooks,
         Progress(stage_names(planned), quiet=quiet, on_event=hooks.progress) as progress,
     ):
         context = Context(work.store, progress, work.jobs or usable_cores(), work.board, hooks)

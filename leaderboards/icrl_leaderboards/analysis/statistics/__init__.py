@@ -16,8 +16,6 @@ from icrl_leaderboards.analysis.statistics.adaptation import (
 )
 from icrl_leaderboards.analysis.statistics.aggregates import (
     AGGREGATES,
-    BoolArray,
-    FloatArray,
     Statistic,
     interquartile_mean,
     mean,
@@ -31,8 +29,6 @@ __all__ = [
     "AGGREGATES",
     "LAST_SHARE",
     "ORACLE_SHARE",
-    "BoolArray",
-    "FloatArray",
     "Statistic",
     "area_under_curve",
     "best_episode",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics.aggregates import BoolArray, FloatArray
+from icrl_registry.arrays import BoolArray, Float64Array
 
 #: A task whose oracle is not at least this share of max(|random|, |oracle|) above random cannot scale a score.
 MINIMUM_RELATIVE_GAP = 0.01
@@ -17,7 +17,9 @@ LAST_SHARE = 0.1
 ORACLE_SHARE = 0.8
 
 
-def normalised_scores(returns: FloatArray, random: FloatArray, oracle: FloatArray) -> tuple[FloatArray, BoolArray]:
+def normalised_scores(
+    returns: Float64Array, random: Float64Array, oracle: Float64Array
+) -> tuple[Float64Array, BoolArray]:
     """(R − random) / (oracle − random), never clipped: 0 is a random policy, 1 the source trained on the task itself.
 
     Args:
@@ -41,32 +43,32 @@ def last_count(num_episodes: int) -> int:
     return max(1, int(num_episodes * LAST_SHARE))
 
 
-def first_episode(returns: FloatArray) -> FloatArray:
+def first_episode(returns: Float64Array) -> Float64Array:
     """Return before any experience of the task, (..., E) → (...)."""
     return returns[..., 0]
 
 
-def last_episodes(returns: FloatArray) -> FloatArray:
+def last_episodes(returns: Float64Array) -> Float64Array:
     """Mean return of the last 10 % of the episodes (at least one), (..., E) → (...)."""
     return np.asarray(returns[..., -last_count(returns.shape[-1]) :].mean(axis=-1))
 
 
-def improvement(returns: FloatArray) -> FloatArray:
+def improvement(returns: Float64Array) -> Float64Array:
     """Last 10 % minus first episode, (..., E) → (...); 0 where there is one episode."""
     return last_episodes(returns) - first_episode(returns)
 
 
-def area_under_curve(returns: FloatArray) -> FloatArray:
+def area_under_curve(returns: Float64Array) -> Float64Array:
     """Mean return over all episodes, (..., E) → (...): the area under the adaptation curve per episode."""
     return np.asarray(returns.mean(axis=-1))
 
 
-def regret(returns: FloatArray, oracle: FloatArray) -> FloatArray:
+def regret(returns: Float64Array, oracle: Float64Array) -> Float64Array:
     """Σ over the episodes of (oracle − R), (..., E) and (...) → (...): what learning cost; NaN where there is no oracle."""
     return np.asarray(returns.shape[-1] * oracle - returns.sum(axis=-1))
 
 
-def episodes_to_oracle(curves: FloatArray, share: float = ORACLE_SHARE) -> FloatArray:
+def episodes_to_oracle(curves: Float64Array, share: float = ORACLE_SHARE) -> Float64Array:
     """The first episode, counted from 1, at which a curve of normalised scores reaches `share`; inf where none does.
 
     Take the mean over runs and tasks first: (..., E) → (...) of single runs would reward whoever has the noisiest returns.
@@ -75,12 +77,12 @@ def episodes_to_oracle(curves: FloatArray, share: float = ORACLE_SHARE) -> Float
     return np.where(reached.any(axis=-1), reached.argmax(axis=-1) + 1.0, np.inf)
 
 
-def mean_curve(returns: FloatArray) -> FloatArray:
+def mean_curve(returns: Float64Array) -> Float64Array:
     """The adaptation curve, (N, K, E) → (E,): mean over runs and tasks of each episode."""
     return np.asarray(returns.mean(axis=(0, 1)))
 
 
-def best_episode(returns: FloatArray) -> tuple[float, int]:
+def best_episode(returns: Float64Array) -> tuple[float, int]:
     """The highest point of the adaptation curve of (N, K, E) returns, and its episode, counted from 1.
 
     The mean is taken before the maximum: a maximum per run or task would reward noise.

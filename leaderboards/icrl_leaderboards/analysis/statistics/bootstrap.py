@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from icrl_leaderboards.analysis.statistics.adaptation import episodes_to_oracle, mean_curve
-from icrl_leaderboards.analysis.statistics.aggregates import FloatArray, Statistic
+from icrl_leaderboards.analysis.statistics.aggregates import Statistic
 from icrl_leaderboards.analysis.statistics.intervals import (
     LEVEL,
     PERCENTILE,
@@ -28,6 +28,7 @@ from icrl_leaderboards.analysis.statistics.intervals import (
     Interval,
     width_factor,
 )
+from icrl_registry.arrays import Float64Array
 
 IndexArray = NDArray[np.intp]
 
@@ -56,7 +57,7 @@ def stratified_draws(shape: Sequence[int], generator: np.random.Generator, repli
 
 
 def _two_level(
-    scores: FloatArray, statistic: Statistic, values: FloatArray, level: float, t_scaled: bool
+    scores: Float64Array, statistic: Statistic, values: Float64Array, level: float, t_scaled: bool
 ) -> Interval | None:
     """The interval from the statistic of the resamples, (R,)."""
     resampled = resampled_axes(*scores.shape)
@@ -70,7 +71,7 @@ def _two_level(
     return Interval(float(low), float(high), resampled, level, T_SCALED)
 
 
-def _stratified(values: FloatArray, level: float) -> Interval:
+def _stratified(values: Float64Array, level: float) -> Interval:
     low, high = _percentiles(values, level)
     return Interval(float(low), float(high), ("seeds within tasks",), level, STRATIFIED)
 
@@ -80,13 +81,13 @@ def resampled_axes(num_seeds: int, num_tasks: int) -> tuple[str, ...]:
     return tuple(name for name, count in (("seeds", num_seeds), ("tasks", num_tasks)) if count > 1)
 
 
-def _percentiles(values: FloatArray, level: float) -> FloatArray:
+def _percentiles(values: Float64Array, level: float) -> Float64Array:
     tail = (1 - level) / 2
     return np.quantile(values, [tail, 1 - tail], axis=0)
 
 
 def statistic_estimates(
-    matrices: Sequence[FloatArray],
+    matrices: Sequence[Float64Array],
     statistic: Statistic,
     seed: int = INTERVAL_SEED,
     replicates: int = REPLICATES,
@@ -116,7 +117,7 @@ def _draws(shape: tuple[int, ...], seed: int, replicates: int) -> tuple[IndexArr
 
 
 def crossing_estimate(
-    curves: FloatArray,
+    curves: Float64Array,
     share: float,
     seed: int = INTERVAL_SEED,
     replicates: int = REPLICATES,
@@ -142,7 +143,7 @@ def crossing_estimate(
 
 
 @lru_cache(maxsize=8)
-def _curve_weights(shape: tuple[int, int], seed: int, replicates: int) -> FloatArray:
+def _curve_weights(shape: tuple[int, int], seed: int, replicates: int) -> Float64Array:
     """How much each seed's curve on each task weighs in two-level resamples, (R, N·K)."""
     seeds, tasks = two_level_weights(shape, np.random.default_rng([seed, *shape]), replicates)
     return np.asarray((seeds[:, :, None] * tasks[:, None, :]).reshape(replicates, -1))
@@ -152,7 +153,7 @@ def _curve_weights(shape: tuple[int, int], seed: int, replicates: int) -> FloatA
 
 
 def mean_estimates(
-    matrices: Sequence[FloatArray],
+    matrices: Sequence[Float64Array],
     seed: int = INTERVAL_SEED,
     replicates: int = REPLICATES,
     level: float = LEVEL,
@@ -185,7 +186,7 @@ def mean_estimates(
     return estimates
 
 
-def by_shape(matrices: Sequence[FloatArray]) -> dict[tuple[int, ...], list[int]]:
+def by_shape(matrices: Sequence[Float64Array]) -> dict[tuple[int, ...], list[int]]:
     """The positions of the matrices of each shape."""
     members: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, matrix in enumerate(matrices):
@@ -193,7 +194,9 @@ def by_shape(matrices: Sequence[FloatArray]) -> dict[tuple[int, ...], list[int]]
     return members
 
 
-def mean_band(values: FloatArray, seed: int = INTERVAL_SEED, level: float = LEVEL) -> tuple[FloatArray, FloatArray]:
+def mean_band(
+    values: Float64Array, seed: int = INTERVAL_SEED, level: float = LEVEL
+) -> tuple[Float64Array, Float64Array]:
     """Pointwise two-level interval of the mean curve of (N, K, E) values: low (E,) and high (E,)."""
     stacked = np.moveaxis(values, -1, 0)
     means = stacked.mean(axis=(1, 2))[:, None]
@@ -203,8 +206,8 @@ def mean_band(values: FloatArray, seed: int = INTERVAL_SEED, level: float = LEVE
 
 
 def stratified_mean_band(
-    values: FloatArray, seed: int = INTERVAL_SEED, level: float = LEVEL
-) -> tuple[FloatArray, FloatArray]:
+    values: Float64Array, seed: int = INTERVAL_SEED, level: float = LEVEL
+) -> tuple[Float64Array, Float64Array]:
     """As `mean_band`, with the runs of each task resampled by themselves; (N, K, X) → low (X,) and high (X,)."""
     bounds = _stratified_bounds(np.moveaxis(values, -1, 0), seed, REPLICATES, level)
     return bounds[:, 0], bounds[:, 1]
@@ -212,7 +215,7 @@ def stratified_mean_band(
 
 def two_level_weights(
     shape: Sequence[int], generator: np.random.Generator, replicates: int
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[Float64Array, Float64Array]:
     """For an (N, K) shape: how often each seed and each task was drawn, as shares: (R, N) and (R, K)."""
     num_seeds, num_tasks = shape
     seeds = generator.multinomial(num_seeds, [1 / num_seeds] * num_seeds, size=replicates) / num_seeds
@@ -220,7 +223,7 @@ def two_level_weights(
     return seeds, tasks
 
 
-def _mean_bounds(stacked: FloatArray, generator: np.random.Generator, replicates: int, level: float) -> FloatArray:
+def _mean_bounds(stacked: Float64Array, generator: np.random.Generator, replicates: int, level: float) -> Float64Array:
     """Percentile bounds (G, 2) of the means of (G, N, K).
 
     The mean of a resample is a weighted mean in which row n weighs as often as it was drawn, and column k likewise.
@@ -229,7 +232,7 @@ def _mean_bounds(stacked: FloatArray, generator: np.random.Generator, replicates
     return _weighted_bounds(stacked, seeds[:, :, None] * tasks[:, None, :], level)
 
 
-def _stratified_bounds(stacked: FloatArray, seed: int, replicates: int, level: float) -> FloatArray:
+def _stratified_bounds(stacked: Float64Array, seed: int, replicates: int, level: float) -> Float64Array:
     """Percentile bounds (G, 2) of the means of (G, N, K) when the runs of each task are resampled by themselves."""
     _, num_seeds, num_tasks = stacked.shape
     generator = np.random.default_rng([seed, num_seeds, num_tasks, 1])
@@ -237,7 +240,7 @@ def _stratified_bounds(stacked: FloatArray, seed: int, replicates: int, level: f
     return _weighted_bounds(stacked, np.swapaxes(drawn, 1, 2) / (num_seeds * num_tasks), level)
 
 
-def _weighted_bounds(stacked: FloatArray, weights: FloatArray, level: float) -> FloatArray:
+def _weighted_bounds(stacked: Float64Array, weights: Float64Array, level: float) -> Float64Array:
     """Percentiles over R of the weighted means of (G, N, K) under (R, N, K) weights, (G, 2).
 
     einsum without BLAS adds in one order whatever G is, so a bound is the same in every company to the last bit.
@@ -254,7 +257,7 @@ def _weighted_bounds(stacked: FloatArray, weights: FloatArray, level: float) -> 
     return bounds
 
 
-def sorted_quantiles(values: FloatArray, level: float) -> FloatArray:
+def sorted_quantiles(values: Float64Array, level: float) -> Float64Array:
     """Ends of the central `level` of each sorted row, (G, R) → (G, 2): `np.quantile`'s linear rule in a third of its time."""
     tail = (1 - level) / 2
     position = np.array([tail, 1 - tail]) * (values.shape[1] - 1)

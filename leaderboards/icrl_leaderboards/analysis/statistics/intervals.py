@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics.aggregates import FloatArray
+from icrl_registry.arrays import Float64Array
 
 LEVEL = 0.95
 T_SCALED = "two-level bootstrap, t-scaled"
@@ -67,7 +67,7 @@ def finite_or_none(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def width_factor(stacked: FloatArray, level: float = LEVEL) -> FloatArray:
+def width_factor(stacked: Float64Array, level: float = LEVEL) -> Float64Array:
     """How much wider than its percentile interval the interval of each mean must be, (G, N, K) → (G,).
 
     √(V / V') · t / z: V is the variance of the mean by the analysis of variance, V' its variance under two-level resampling,
@@ -82,7 +82,7 @@ def width_factor(stacked: FloatArray, level: float = LEVEL) -> FloatArray:
     return factor
 
 
-def student_over_normal(freedom: FloatArray, level: float = LEVEL) -> FloatArray:
+def student_over_normal(freedom: Float64Array, level: float = LEVEL) -> Float64Array:
     """Student's two-sided quantile over the normal one, (G,) → (G,); `freedom` is at least 1 and need not be whole."""
     from scipy.special import stdtrit  # 0.3 s to import, and only intervals need it
 
@@ -92,7 +92,7 @@ def student_over_normal(freedom: FloatArray, level: float = LEVEL) -> FloatArray
 
 def t_scaled_interval(
     value: float,
-    replicates: FloatArray,
+    replicates: Float64Array,
     parts: Sequence[tuple[float, float]],
     resampled: tuple[str, ...],
     level: float = LEVEL,
@@ -121,7 +121,7 @@ def t_scaled_interval(
     return Interval(float(low), float(high), resampled, level, T_SCALED)
 
 
-def mean_variance(stacked: FloatArray) -> tuple[FloatArray, FloatArray]:
+def mean_variance(stacked: Float64Array) -> tuple[Float64Array, Float64Array]:
     """Variance of the mean of (G, N, K) under crossed seed and task effects, (G,), and its degrees of freedom, (G,).
 
     (MS_seed + MS_task − MS_rest) / (N·K), but at least what seeds or tasks alone give; with one seed, or one task, the
@@ -141,7 +141,7 @@ def mean_variance(stacked: FloatArray) -> tuple[FloatArray, FloatArray]:
     return scale / (num_seeds * num_tasks), np.maximum(freedom, least)
 
 
-def _resampling_variance(stacked: FloatArray) -> FloatArray:
+def _resampling_variance(stacked: Float64Array) -> Float64Array:
     """Variance of the mean when seeds and tasks are drawn with replacement, in closed form, (G, N, K) → (G,)."""
     _, num_seeds, num_tasks = stacked.shape
     seed_sum, task_sum, rest_sum = _sums_of_squares(stacked)
@@ -149,7 +149,7 @@ def _resampling_variance(stacked: FloatArray) -> FloatArray:
     return np.asarray(seed_sum / (num_seeds * cells) + task_sum / (num_tasks * cells) + rest_sum / cells**2)
 
 
-def _sums_of_squares(stacked: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _sums_of_squares(stacked: Float64Array) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Between seeds, between tasks, and the rest, (G,) each."""
     _, num_seeds, num_tasks = stacked.shape
     centred = stacked - stacked.mean(axis=(1, 2), keepdims=True)

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from icrl_leaderboards.analysis.statistics import adaptation, aggregates
-from icrl_leaderboards.analysis.statistics.aggregates import BoolArray, FloatArray, Statistic
+from icrl_leaderboards.analysis.statistics.aggregates import Statistic
 from icrl_leaderboards.analysis.statistics.bootstrap import (
     INTERVAL_SEED,
     REPLICATES,
@@ -22,19 +22,20 @@ from icrl_leaderboards.analysis.statistics.bootstrap import (
     statistic_estimates,
 )
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
+from icrl_registry.arrays import BoolArray, Float64Array
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """Raw returns of N seeds on K tasks over E episodes, and the floor and ceiling that scale them."""
 
-    returns: FloatArray  # (N, K, E)
-    random: FloatArray  # (N, K)
-    oracle: FloatArray  # (N, K), NaN where there is none
-    blind_ceiling: FloatArray | None = None  # (N, K), NaN where it is not known: the most without telling tasks apart
+    returns: Float64Array  # (N, K, E)
+    random: Float64Array  # (N, K)
+    oracle: Float64Array  # (N, K), NaN where there is none
+    blind_ceiling: Float64Array | None = None  # (N, K), NaN where it is not known: the most without telling tasks apart
 
     @cached_property
-    def last(self) -> FloatArray:
+    def last(self) -> Float64Array:
         """Raw return of the last 10 %, (N, K)."""
         return adaptation.last_episodes(self.returns)
 
@@ -44,14 +45,14 @@ class Outcome:
         _, flagged = adaptation.normalised_scores(self.last, self.random, self.oracle)
         return np.asarray(~flagged.any(axis=0))
 
-    def scores(self, returns: FloatArray) -> FloatArray:
+    def scores(self, returns: Float64Array) -> Float64Array:
         """Normalised scores of raw returns (N, K) on the usable tasks, (N, K')."""
         usable = self.usable
         scores, _ = adaptation.normalised_scores(returns[:, usable], self.random[:, usable], self.oracle[:, usable])
         return scores
 
     @property
-    def headroom_scores(self) -> FloatArray:
+    def headroom_scores(self) -> Float64Array:
         """(R − blind ceiling) / (oracle − blind ceiling) of the last 10 %, on the tasks where every seed has one, (N, K')."""
         if self.blind_ceiling is None:
             return self.last[:, :0]
@@ -59,7 +60,7 @@ class Outcome:
         return scores[:, ~flagged.any(axis=0)]
 
     @property
-    def score_curves(self) -> FloatArray:
+    def score_curves(self) -> Float64Array:
         """Normalised scores of every episode on the usable tasks, (N, K', E)."""
         usable = self.usable
         random, oracle = self.random[:, usable, None], self.oracle[:, usable, None]
@@ -73,26 +74,26 @@ class Measure:
     name: str  # the key in JSON
     label: str  # in tables
     description: str
-    cells: Callable[[Outcome], FloatArray]  # one number per seed and task, (N, K'); K' may be 0
+    cells: Callable[[Outcome], Float64Array]  # one number per seed and task, (N, K'); K' may be 0
     aggregate: Statistic = aggregates.mean
     normalised: bool = False  # whether 0 is random and 1 the oracle; otherwise in units of return, or episodes
     higher_is_better: bool = True
 
 
-def _regret(outcome: Outcome) -> FloatArray:
+def _regret(outcome: Outcome) -> Float64Array:
     known = ~np.isnan(outcome.oracle).any(axis=0)
     return adaptation.regret(outcome.returns[:, known], outcome.oracle[:, known])
 
 
-def _first_score(outcome: Outcome) -> FloatArray:
+def _first_score(outcome: Outcome) -> Float64Array:
     return outcome.scores(adaptation.first_episode(outcome.returns))
 
 
-def _last_score(outcome: Outcome) -> FloatArray:
+def _last_score(outcome: Outcome) -> Float64Array:
     return outcome.scores(outcome.last)
 
 
-def _oracle_gap(outcome: Outcome) -> FloatArray:
+def _oracle_gap(outcome: Outcome) -> Float64Array:
     return 1 - np.minimum(_last_score(outcome), 1.0)
 
 

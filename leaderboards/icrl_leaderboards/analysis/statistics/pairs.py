@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics.aggregates import FloatArray, performance_profile, probability_of_improvement
+from icrl_leaderboards.analysis.statistics.aggregates import performance_profile, probability_of_improvement
 from icrl_leaderboards.analysis.statistics.bootstrap import (
     INTERVAL_SEED,
     REPLICATES,
@@ -30,19 +30,20 @@ from icrl_leaderboards.analysis.statistics.intervals import (
     mean_variance,
     t_scaled_interval,
 )
+from icrl_registry.arrays import Float64Array
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
     """The share of scores above each threshold, with pointwise bands, (X,) each; None where nothing can be resampled."""
 
-    thresholds: FloatArray
-    share: FloatArray
-    band: tuple[FloatArray, FloatArray] | None  # two-level
-    stratified: tuple[FloatArray, FloatArray] | None  # as rliable draws it
+    thresholds: Float64Array
+    share: Float64Array
+    band: tuple[Float64Array, Float64Array] | None  # two-level
+    stratified: tuple[Float64Array, Float64Array] | None  # as rliable draws it
 
 
-def profile(scores: FloatArray, thresholds: FloatArray, seed: int = INTERVAL_SEED) -> Profile:
+def profile(scores: Float64Array, thresholds: Float64Array, seed: int = INTERVAL_SEED) -> Profile:
     """The performance profile of (N, K) scores at (X,) thresholds, with pointwise 95 % bands."""
     above = (scores[..., None] > thresholds).astype(np.float64)  # (N, K, X)
     band = mean_band(above, seed) if resampled_axes(*scores.shape) else None
@@ -53,13 +54,13 @@ def profile(scores: FloatArray, thresholds: FloatArray, seed: int = INTERVAL_SEE
     return Profile(thresholds, performance_profile(scores, thresholds), *clipped)
 
 
-def paired_difference(ours: FloatArray, theirs: FloatArray, replicates: int = REPLICATES) -> Estimate:
+def paired_difference(ours: Float64Array, theirs: Float64Array, replicates: int = REPLICATES) -> Estimate:
     """Mean of ours − theirs, both (N, K) with equal seeds in the rows and equal tasks in the columns."""
     return mean_estimates([ours - theirs], replicates=replicates, stratified=True)[0]
 
 
 def pooled_difference(
-    differences: Sequence[FloatArray], replicates: int = REPLICATES, level: float = LEVEL
+    differences: Sequence[Float64Array], replicates: int = REPLICATES, level: float = LEVEL
 ) -> Estimate:
     """The mean over environments of the mean paired differences, each environment an (N, K) matrix of its own.
 
@@ -82,7 +83,7 @@ def pooled_difference(
 
 
 def probability_estimate(
-    ours: FloatArray, theirs: FloatArray, replicates: int = REPLICATES, level: float = LEVEL
+    ours: Float64Array, theirs: Float64Array, replicates: int = REPLICATES, level: float = LEVEL
 ) -> Estimate:
     """The probability that a run of ours, (N, K), beats a run of theirs, (M, K), on one of the K tasks."""
     two_level = pooled_probability([wins_of(ours, theirs)], replicates, level)
@@ -92,12 +93,12 @@ def probability_estimate(
     )
 
 
-def wins_of(ours: FloatArray, theirs: FloatArray) -> FloatArray:
+def wins_of(ours: Float64Array, theirs: Float64Array) -> Float64Array:
     """1 where a run of ours beats one of theirs, ½ where they tie, 0 otherwise: (N, K) and (M, K) → (N, M, K)."""
     return np.asarray(0.5 * np.sign(ours[:, None, :] - theirs[None, :, :]) + 0.5)
 
 
-def pooled_probability(wins: Sequence[FloatArray], replicates: int = REPLICATES, level: float = LEVEL) -> Estimate:
+def pooled_probability(wins: Sequence[Float64Array], replicates: int = REPLICATES, level: float = LEVEL) -> Estimate:
     """The mean over environments of the probability of improvement; `wins` are (N, M, K) of 1, ½ and 0, one each.
 
     A component of variance for each of the two sets of seeds and for the tasks: the projections of a three-sample
@@ -125,8 +126,8 @@ def pooled_probability(wins: Sequence[FloatArray], replicates: int = REPLICATES,
 
 
 def stratified_probability(
-    ours: FloatArray,
-    theirs: FloatArray,
+    ours: Float64Array,
+    theirs: Float64Array,
     generator: np.random.Generator,
     replicates: int = REPLICATES,
     level: float = LEVEL,

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics import FloatArray, mean_curve
+from icrl_leaderboards.analysis.statistics import mean_curve
 from icrl_leaderboards.analysis.statistics.bootstrap import mean_band
 from icrl_leaderboards.analysis.summary import Reference, Row, Table
 from icrl_leaderboards.report.styles import FAMILIAR, SOURCE_METHOD, LineStyle, brief_label, is_source, series_name
 from icrl_leaderboards.runs.record import RunRecord
+from icrl_registry.arrays import Float64Array
 
 MOST_CURVES = 8  # lines that a reader can tell apart; further rows stand in the tables
 MOST_POINTS = 120
@@ -35,10 +36,10 @@ class Curve:
     brief: str
     series: str  # the method, as the page's filter knows it
     style: LineStyle
-    places: FloatArray  # (P,), episode from 1, or environment steps at its end
-    mean: FloatArray  # (P,)
-    low: FloatArray | None  # (P,); None where a single number leaves nothing to resample
-    high: FloatArray | None
+    places: Float64Array  # (P,), episode from 1, or environment steps at its end
+    mean: Float64Array  # (P,)
+    low: Float64Array | None  # (P,); None where a single number leaves nothing to resample
+    high: Float64Array | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +137,7 @@ def _curve(row: Row, style: LineStyle, per_episode: float, most: int) -> Curve:
     return Curve(row.label, brief_label(row), series_name(row), style, places, mean_curve(returns), low, high)
 
 
-def grouped(returns: FloatArray, most: int) -> tuple[FloatArray, FloatArray]:
+def grouped(returns: Float64Array, most: int) -> tuple[Float64Array, Float64Array]:
     """(N, K, E) returns as means over at most `most` groups of neighbouring episodes, and the last episode of each group.
 
     Groups are short at the beginning and long at the end, as a logarithmic axis shows them.

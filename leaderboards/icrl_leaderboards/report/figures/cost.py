@@ -23,7 +23,7 @@ _FOOTNOTE = "bar: 95 % interval; the line at 1 is the oracle"
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostMeasure:
     """One kind of cost of a row."""
 
     key: str
@@ -64,10 +64,10 @@ def _duration_tick(seconds: float) -> str:
 
 
 COSTS = (
-    Cost("parameters", "trainable parameters", lambda row: float(row.head.parameters), count),
-    Cost("training", "training time", lambda row: row.seconds.get("train", 0.0), _duration_tick, duration_ticks),
-    Cost("steps", "environment steps of training data", lambda row: row.mean_of("train_env_steps"), count),
-    Cost("action", "adaptation time per action", milliseconds_per_action, milliseconds),
+    CostMeasure("parameters", "trainable parameters", lambda row: float(row.head.parameters), count),
+    CostMeasure("training", "training time", lambda row: row.seconds.get("train", 0.0), _duration_tick, duration_ticks),
+    CostMeasure("steps", "environment steps of training data", lambda row: row.mean_of("train_env_steps"), count),
+    CostMeasure("action", "adaptation time per action", milliseconds_per_action, milliseconds),
 )
 
 
@@ -82,7 +82,7 @@ def figures(data: FigureData) -> list[Figure]:
     return made
 
 
-def _figure(data: FigureData, rows: Sequence[Row], cost: Cost) -> Figure:
+def _figure(data: FigureData, rows: Sequence[Row], cost: CostMeasure) -> Figure:
     said = " ".join(
         f"{shorten(row.label, 60)}: score {with_interval(row.normalised_score, 2)} at {cost.write(cost.of(row))}."
         for row in rows[: MOST_CURVES + 1]
@@ -108,7 +108,7 @@ def _figure(data: FigureData, rows: Sequence[Row], cost: Cost) -> Figure:
     )
 
 
-def _draw(canvas: Canvas, data: FigureData, rows: Sequence[Row], cost: Cost) -> None:
+def _draw(canvas: Canvas, data: FigureData, rows: Sequence[Row], cost: CostMeasure) -> None:
     named = rows[:MOST_CURVES]
     canvas.key([(brief_label(row), data.styles[row.label], series_name(row)) for row in named])
     low, high = _score_range(rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics import FloatArray, performance_profile
+from icrl_leaderboards.analysis.statistics import performance_profile
 from icrl_leaderboards.analysis.statistics.pairs import Profile, profile
 from icrl_leaderboards.analysis.summary import Row
 from icrl_leaderboards.drawing import AXIS
@@ -17,6 +17,7 @@ from icrl_leaderboards.report.figures.figure import Cell, Figure, Numbers, decim
 from icrl_leaderboards.report.scales import linear_ticks, widen
 from icrl_leaderboards.report.styles import brief_label, is_source, series_name
 from icrl_leaderboards.wording.text import shorten
+from icrl_registry.arrays import Float64Array
 
 _SIZE = (4.4, 3.0)
 _POINTS = 101
@@ -41,7 +42,7 @@ def figures(data: FigureData) -> list[Figure]:
     return [Figure(name, "Performance profile", title, _describe(rows), "", numbers, _SIZE, draw, [_FOOTNOTE])]
 
 
-def _thresholds(rows: Sequence[Row]) -> FloatArray:
+def _thresholds(rows: Sequence[Row]) -> Float64Array:
     """Scores from below the lowest to above the highest, or 1; scores very far off do not widen the axis."""
     joined = np.concatenate([row.scores.ravel() for row in rows])
     low, high = widen(min(1.0, float(joined.min())), max(1.0, float(joined.max())), 0.05)
@@ -74,7 +75,7 @@ def _describe(rows: Sequence[Row]) -> str:
     return " ".join(sentences)
 
 
-def _numbers(rows: Sequence[Row], thresholds: FloatArray, profiles: Sequence[Profile]) -> Numbers:
+def _numbers(rows: Sequence[Row], thresholds: Float64Array, profiles: Sequence[Profile]) -> Numbers:
     lines: list[tuple[Cell, ...]] = []
     for index in range(0, len(thresholds), _LISTED):
         cells: list[Cell] = [float(thresholds[index])]

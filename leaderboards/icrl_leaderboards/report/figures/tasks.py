@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics import FloatArray, last_episodes
+from icrl_leaderboards.analysis.statistics import last_episodes
 from icrl_leaderboards.analysis.summary import Row, Table
 from icrl_leaderboards.drawing import AXIS, INK, MUTED
 from icrl_leaderboards.report.figures import FigureData
@@ -18,6 +18,7 @@ from icrl_leaderboards.report.styles import brief_label, cut, series_name
 from icrl_leaderboards.wording.cells import table_decimals
 from icrl_leaderboards.wording.formatting import number
 from icrl_leaderboards.wording.text import shorten
+from icrl_registry.arrays import Float64Array
 
 MOST_TASKS = 60  # strips in a drawing; the numbers behind it have every task
 _WIDTH, _STRIP = 4.4, 0.2
@@ -55,8 +56,8 @@ def _draw(
     canvas: Canvas,
     data: FigureData,
     rows: Sequence[Row],
-    ends: Sequence[FloatArray],
-    references: Mapping[str, FloatArray],
+    ends: Sequence[Float64Array],
+    references: Mapping[str, Float64Array],
 ) -> None:
     labels = [cut(label, 30) for label in rows[0].head.task_labels[:MOST_TASKS]]
     canvas.key([(brief_label(row), data.styles[row.label], series_name(row)) for row in rows])
@@ -85,7 +86,7 @@ def _draw(
         canvas.axes.plot(shown.ravel(), heights.ravel(), color=colour, gid=gid, zorder=3, **style)
 
 
-def _reference(rows: Sequence[Row], name: str) -> FloatArray:
+def _reference(rows: Sequence[Row], name: str) -> Float64Array:
     """(K,) mean over the runs that have the reference; NaN where none has."""
     values = np.stack([getattr(run, name) for row in rows for run in row.runs])  # (N, K)
     known = ~np.isnan(values)
@@ -94,7 +95,7 @@ def _reference(rows: Sequence[Row], name: str) -> FloatArray:
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
 
-def _range(ends: Sequence[FloatArray], references: Mapping[str, FloatArray]) -> tuple[float, float]:
+def _range(ends: Sequence[Float64Array], references: Mapping[str, Float64Array]) -> tuple[float, float]:
     """The range of the dots and oracles, widened to the floors where these are not far off."""
     oracle = references["oracle"][~np.isnan(references["oracle"])]
     joined = np.concatenate([*(each.ravel() for each in ends), oracle])
@@ -105,7 +106,7 @@ def _range(ends: Sequence[FloatArray], references: Mapping[str, FloatArray]) -> 
     return widen(min([low, *near.tolist()]), max([high, *near.tolist()]), 0.03)
 
 
-def _describe(rows: Sequence[Row], ends: Sequence[FloatArray], references: Mapping[str, FloatArray]) -> str:
+def _describe(rows: Sequence[Row], ends: Sequence[Float64Array], references: Mapping[str, Float64Array]) -> str:
     tasks = ends[0].shape[1]
     sentences = [f"Return of the last 10 % of the episodes on {tasks} unseen tasks."]
     for row, values in zip(rows, ends, strict=True):
@@ -119,7 +120,7 @@ def _describe(rows: Sequence[Row], ends: Sequence[FloatArray], references: Mappi
 
 
 def _numbers(
-    table: Table, rows: Sequence[Row], ends: Sequence[FloatArray], references: Mapping[str, FloatArray]
+    table: Table, rows: Sequence[Row], ends: Sequence[Float64Array], references: Mapping[str, Float64Array]
 ) -> Numbers:
     columns = [*references.values(), *(values.mean(axis=0) for values in ends)]
     lines = tuple(zip(rows[0].head.task_labels, *(column.tolist() for column in columns), strict=True))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from icrl_leaderboards.analysis.statistics import FloatArray
 from icrl_leaderboards.analysis.steps import smoothed, step_rewards
 from icrl_leaderboards.analysis.summary import Row
 from icrl_leaderboards.drawing import AXIS
@@ -19,6 +18,7 @@ from icrl_leaderboards.report.scales import linear_ticks, widen
 from icrl_leaderboards.report.styles import LineStyle, brief_label, is_source, series_name
 from icrl_leaderboards.wording.formatting import number
 from icrl_leaderboards.wording.text import shorten
+from icrl_registry.arrays import Float64Array
 
 _SIZE = (4.4, 3.0)
 _WIDTH = 10  # steps that are averaged: single ones jump
@@ -30,7 +30,7 @@ class Within:
 
     row: Row
     style: LineStyle
-    rewards: FloatArray
+    rewards: Float64Array
 
 
 def figures(data: FigureData) -> list[Figure]:

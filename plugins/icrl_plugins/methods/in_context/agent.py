@@ -16,6 +16,7 @@ import torch
 from icrl_plugins.methods.in_context.config import InContextConfig
 from icrl_plugins.methods.in_context.exploration import ExecutionNoise
 from icrl_plugins.methods.in_context.model import InContextModel
+from icrl_plugins.methods.in_context.restarts import Restarts
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.contracts import AdaptationSetting, Agent, Array, FloatArray, Transitions
@@ -59,22 +60,37 @@ class InContextAgent(Agent):
         self._recent: list[torch.Tensor] = []  # inputs since the last rebuild, kept only to rebuild from
         self._generator = np.random.default_rng(child_seed(setting.seed, 0))
         self._noise = ExecutionNoise(self.config, self.limits.horizon, self._generator)
+        rounds = self.config.restarts
+        self._restarts = Restarts(rounds, self.model, self._token) if rounds else None
         self._tokens_seen = np.zeros(setting.num_tasks, dtype=np.int64)
         self._spread = _EpisodeSpread(setting.num_tasks)
 
     @torch.inference_mode()
     def act(self, observations: FloatArray) -> FloatArray:
         """(K, O) → (K, A) in [-1, 1]; appends one token to every context."""
+        if self._restarts is not None:
+            self._restarts.begin_episodes(self._is_start, self._token)
         self.layout.write_current(self._token, self.normalisation.observations(observations), self._is_start)
         token = torch.from_numpy(self._token.copy()).to(self.device)
+        actions = self._draw(self._predict(token).float().cpu(), self._generator)
+        noisy = self._noise.added_to(actions, self._tokens_seen)
+        if self._restarts is not None:
+            drawn = self._generator.standard_normal(actions.shape, dtype=np.float32)
+            random = self._restarts.is_random[:, None]
+            noisy = np.where(random, np.float32(self.config.restart_std) * drawn, noisy)
+        clipped: FloatArray = np.clip(noisy, -1.0, 1.0)
+        return clipped
+
+    def _predict(self, token: torch.Tensor) -> torch.Tensor:
+        """What the model says of the next decision, (K, F) → (K, …); the context goes on by one token."""
+        if self._restarts is not None:  # no context of theirs is longer than two episodes
+            return self._restarts.step(token)
         if self.config.context_overflow == "rebuild":
             self._rebuild_when_full()
             self._recent.append(token)
         predicted, self._state = self.model.step(token, self._state)
-        actions = self._draw(predicted.float().cpu(), self._generator)
-        noisy = self._noise.added_to(actions, self._tokens_seen)
-        clipped: FloatArray = np.clip(noisy, -1.0, 1.0)
-        return clipped
+        said: torch.Tensor = predicted
+        return said
 
     def _rebuild_when_full(self) -> None:
         """A context as long as trained starts anew from its newest half: no state holds more than was trained for."""
@@ -98,6 +114,8 @@ class InContextAgent(Agent):
         )
         self._token[rows] = written
         self._is_start = transitions.terminated | transitions.truncated
+        if self._restarts is not None:
+            self._restarts.add(transitions.rewards, rows, self._is_start)
         self._tokens_seen += rows
         self._spread.add(transitions.actions, rows, self._is_start)
 

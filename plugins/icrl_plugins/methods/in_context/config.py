@@ -32,6 +32,9 @@ class InContextConfig(OptimisationConfig, LoopConfig):
     window_order: Literal["learning", "return"] = Field(
         "learning", description="Episodes of a window in the order in which the source played them, or by their return."
     )
+    opening_until: float | None = Field(
+        None, gt=0, le=1, description="Windows open with an episode from this first share of a history; none: with any."
+    )
     start_share: float = Field(
         0.25, ge=0, le=1, description="Share of windows that begin where a history begins (full contexts all do)."
     )
@@ -72,6 +75,13 @@ class InContextConfig(OptimisationConfig, LoopConfig):
         "backbone",
         description="Past the trained context: leave it to the backbone, or rebuild from its newest half.",
     )
+    restarts: int = Field(
+        0,
+        ge=0,
+        description="Rounds of one random episode and one attempt in the context of it alone; from then on every episode "
+        "begins in the context of the best attempt. 0: one context, without random episodes.",
+    )
+    restart_std: float = Field(0.4, gt=0, description="Std of the actions of random episodes, Gaussian around zero.")
     execution_noise: float = Field(0.0, ge=0, description="Std of Gaussian noise on executed actions while adapting.")
     execution_noise_episodes: float | None = Field(
         None, gt=0, description="Full episodes over which that noise falls linearly to nothing; none: it never ends."
@@ -89,6 +99,8 @@ class InContextConfig(OptimisationConfig, LoopConfig):
             raise ValueError("context_length must be at least 1, or full")
         if self.episode_sampling == "random" and self.episodes_per_window is None:
             raise ValueError("episode_sampling=random needs episodes_per_window, for example 4")
+        if self.opening_until is not None and self.episode_sampling != "random":
+            raise ValueError("opening_until is for random episodes: set episode_sampling=random")
         if self.token_layout == "three" and self.embedder == "joint":
             raise ValueError("embedder=joint embeds a whole transition: set token_layout=transition")
         if self.reward_scale is not None and self.reward_normalisation == "standardise":

@@ -27,7 +27,7 @@ from icrl_plugins.methods.in_context.model import (
     masked_negative_log_likelihood,
     mean_and_log_std,
 )
-from icrl_plugins.methods.in_context.sampling import Batch
+from icrl_plugins.methods.in_context.sampling import TokenBatch
 from icrl_plugins.methods.in_context.tokens import Labels
 from icrl_registry.actions import ActionKind, one_hot
 from icrl_registry.contracts import FloatArray, TrainingJob
@@ -85,7 +85,7 @@ def head_of(config: ImitationConfig, layout: TokenLayout) -> Head:
 class ImitationLearner(InContextLearner):
     """Descends the squared error of the labels or, with the heads that give a distribution, their negative log-likelihood."""
 
-    def loss(self, batch: Batch) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, batch: TokenBatch) -> tuple[torch.Tensor, dict[str, float]]:
         assert isinstance(self.config, ImitationConfig)
         arrays = (batch.tokens, batch.targets, batch.mask)
         tokens, targets, mask = (torch.from_numpy(array).to(self.job.device) for array in arrays)

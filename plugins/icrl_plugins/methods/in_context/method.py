@@ -15,7 +15,7 @@ from icrl_plugins.methods.in_context.agent import ContextLimits, Draw, InContext
 from icrl_plugins.methods.in_context.config import InContextConfig
 from icrl_plugins.methods.in_context.layout import TokenLayout
 from icrl_plugins.methods.in_context.model import InContextModel
-from icrl_plugins.methods.in_context.sampling import Batch, WindowSampler
+from icrl_plugins.methods.in_context.sampling import TokenBatch, WindowSampler
 from icrl_plugins.methods.in_context.tokens import Labels, executed_actions, streams_of
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
@@ -86,7 +86,7 @@ class InContextMethod(Method):
             return self.make_model(config, TokenLayout.of(spec, config.episode_start_flag), context_length)
 
 
-class InContextLearner(GradientLearner[Batch]):
+class InContextLearner(GradientLearner[TokenBatch]):
     """A model in training on windows of histories; a subclass adds the loss."""
 
     def __init__(self, method: InContextMethod, job: TrainingJob, labels: Labels = executed_actions) -> None:
@@ -104,7 +104,7 @@ class InContextLearner(GradientLearner[Batch]):
         num_updates = config.num_updates(self.sampler.tokens_per_pass, self.context_length)
         super().__init__(GradientTraining(self.model, config, num_updates, child_seed(job.seed, UPDATES)))
 
-    def batch(self, number: int) -> Batch:
+    def batch(self, number: int) -> TokenBatch:
         return self.sampler.batch(number)
 
     def predicted(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -118,7 +118,7 @@ class InContextLearner(GradientLearner[Batch]):
         enabled = self.config.precision == "bfloat16"
         return torch.autocast(torch.device(self.job.device).type, dtype=torch.bfloat16, enabled=enabled)
 
-    def updated(self, batch: Batch) -> dict[str, float]:
+    def updated(self, batch: TokenBatch) -> dict[str, float]:
         self.tokens_seen += int(batch.mask.sum())
         return {}
 

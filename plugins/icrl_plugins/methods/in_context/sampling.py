@@ -3,6 +3,9 @@
 A window lies within one stream, never across two: a context must not mix tasks. Streams are visited in shuffled passes. Each
 visit chooses some of the stream's episodes, one of every k from a random phase on or a random set, and what is chosen stays in
 the order in which the source learned, or is sorted by its return: that order is what a model of histories distils.
+
+A learner's states tell its task (who pushes left has its goal there), and a model that reads it off them takes its own first
+steps for evidence (`restarts`). Windows can therefore open with an episode from before the source had learned.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from icrl_registry.contracts import Array, BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
-class Batch:
+class TokenBatch:
     """Windows padded at their ends to the longest; padding is zeros and masked out."""
 
     tokens: FloatArray  # (B, T, F)
@@ -60,7 +63,7 @@ class WindowSampler:
         stride = self.config.episode_stride if self.config.episode_sampling == "stride" else 1
         return sum(len(steps_of(stream.bounds[self._eligible(stream)][::stride])[0]) for stream in self.streams)
 
-    def batch(self, update: int) -> Batch:
+    def batch(self, update: int) -> TokenBatch:
         """The batch of update `update` (from 0)."""
         generator = np.random.default_rng(child_seed(self._seed, 1, update))
         rows = range(self.config.batch_size)
@@ -74,7 +77,7 @@ class WindowSampler:
             targets[row, : window.count] = self.labels(window.stream, window.current)
             mask[row, : window.count] = True
         self._disturb(tokens, generator)
-        return Batch(tokens, targets, mask, windows)
+        return TokenBatch(tokens, targets, mask, windows)
 
     def _disturb(self, tokens: FloatArray, generator: np.random.Generator) -> None:
         """Noise on the measurements of `tokens` (B, T, F), and steps before that are hidden, in place."""
@@ -104,6 +107,9 @@ class WindowSampler:
         if self.config.episode_sampling == "random":
             assert wanted is not None
             chosen = np.sort(generator.choice(eligible, min(wanted, len(eligible)), replace=False))
+            if self.config.opening_until is not None:
+                early = max(1, int(self.config.opening_until * len(stream.bounds)))
+                chosen[0] = min(int(chosen[0]), int(generator.integers(early)))
         else:
             stride = self.config.episode_stride
             chosen = eligible[int(generator.integers(min(stride, len(eligible)))) :: stride]

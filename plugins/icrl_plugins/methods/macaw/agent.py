@@ -15,7 +15,7 @@ import torch
 from icrl_plugins.methods.macaw.config import MACAWConfig
 from icrl_plugins.methods.macaw.data import returns_to_go, stack, task_data, uniform_rows
 from icrl_plugins.methods.macaw.finetuning import TaskTuning
-from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
+from icrl_plugins.methods.macaw.meta_learning import MetaBatch, MetaLearner
 from icrl_plugins.methods.macaw.networks import weights_of
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
@@ -30,7 +30,7 @@ from icrl_registry.contracts import (
 )
 from icrl_registry.errors import BenchError
 
-Columns = tuple[FloatArray, ...]  # those of `Batch`, (n, …) each
+Columns = tuple[FloatArray, ...]  # those of `MetaBatch`, (n, …) each
 
 
 class MACAWAgent(Agent):
@@ -153,14 +153,14 @@ class MACAWAgent(Agent):
             own = [[weights[row : row + 1] for weights in each] for each in (self._value, self._policy)]
             self._tuning[row] = TaskTuning(self.learner, *own)
 
-        def draw() -> Batch:
+        def draw() -> MetaBatch:
             return stack([self._experience.sample(row, self.config, self._rows[row], "uniform")]).to(self.device)
 
         self._tuning[row].update(draw)
         for weights, tuned in zip(self._policy, self._tuning[row].policy, strict=True):
             weights[row] = tuned.detach()[0]
 
-    def _shift(self, adapted: list[torch.Tensor], batch: Batch) -> torch.Tensor:
+    def _shift(self, adapted: list[torch.Tensor], batch: MetaBatch) -> torch.Tensor:
         """Mean distance between adapted and un-adapted mean actions on the batch, (K,)."""
         before = weights_of(self.learner.policy.start(self.num_tasks))
         means = [self.learner.policy(weights, batch.observations) for weights in (adapted, before)]
@@ -174,7 +174,7 @@ class MACAWAgent(Agent):
 
 
 class _Experience:
-    """The complete episodes of K tasks, as columns of `Batch`."""
+    """The complete episodes of K tasks, as columns of `MetaBatch`."""
 
     def __init__(self, num_tasks: int, discount: float, normalisation: Normalisation) -> None:
         self.discount = discount

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from icrl_plugins.methods.macaw.config import MACAWConfig
-from icrl_plugins.methods.macaw.meta_learning import Batch
+from icrl_plugins.methods.macaw.meta_learning import MetaBatch
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.contracts import Array, BoolArray, FloatArray, LearningHistory
@@ -24,7 +24,7 @@ from icrl_registry.errors import BenchError
 
 
 @dataclass(frozen=True)
-class Transitions:
+class TaskTransitions:
     """N transitions of one task in order, streams one after the other. Observations and actions may be memory-mapped."""
 
     observations: FloatArray  # (N, O)
@@ -35,7 +35,7 @@ class Transitions:
     ends: Array  # (N,) int64, the row that ends the episode
 
     def batch(self, rows: Array, normalisation: Normalisation) -> tuple[FloatArray, ...]:
-        """The columns of `Batch` for `rows` (B,), without the axis of tasks."""
+        """The columns of `MetaBatch` for `rows` (B,), without the axis of tasks."""
         return (
             normalisation.observations(np.asarray(self.observations[rows])),
             np.asarray(self.actions[rows]),
@@ -68,7 +68,7 @@ def returns_to_go(
 class TaskData:
     """One training task's transitions and the rows that batches may take."""
 
-    transitions: Transitions
+    transitions: TaskTransitions
     outer_rows: Array  # (N',) int64
     inner_rows: tuple[Array, ...]  # of each stream, in order
 
@@ -113,7 +113,7 @@ def task_data(history: LearningHistory, config: MACAWConfig) -> TaskData:
             "raise method.inner_max_discount_to_end, or widen method.inner_from … method.inner_to",
         )
     returns, discounts, ends = (np.concatenate(column) for column in zip(*columns, strict=True))
-    transitions = Transitions(
+    transitions = TaskTransitions(
         observations=_flat(history.observations),
         actions=_flat(history.actions),
         returns=returns,
@@ -144,9 +144,9 @@ def uniform_rows(rows: Array, count: int, generator: np.random.Generator) -> Arr
     return np.resize(generator.permutation(rows), count) if len(rows) <= count else generator.choice(rows, count, False)
 
 
-def stack(parts: Sequence[tuple[FloatArray, ...]]) -> Batch:
+def stack(parts: Sequence[tuple[FloatArray, ...]]) -> MetaBatch:
     """The batches of K tasks as tensors on the CPU, with the axis of tasks first."""
-    return Batch(*(torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True)))
+    return MetaBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*parts, strict=True)))
 
 
 class BatchSampler:
@@ -160,7 +160,7 @@ class BatchSampler:
         self.config = config
         self._seed = seed
 
-    def batch(self, number: int) -> tuple[Batch, Batch]:
+    def batch(self, number: int) -> tuple[MetaBatch, MetaBatch]:
         """Inner and outer batch of meta-update `number`, on the CPU."""
         config = self.config
         generator = np.random.default_rng(child_seed(self._seed, number))

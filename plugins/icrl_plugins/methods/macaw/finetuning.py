@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
+from icrl_plugins.methods.macaw.meta_learning import MetaBatch, MetaLearner
 
 
 class TaskTuning:
@@ -28,7 +28,7 @@ class TaskTuning:
         self._value_optimiser = torch.optim.Adam(self.value, lr=rate)
         self._policy_optimiser = torch.optim.Adam(self.policy, lr=rate)
 
-    def update(self, draw: Callable[[], Batch]) -> None:
+    def update(self, draw: Callable[[], MetaBatch]) -> None:
         """The updates after one episode; `draw` gives a batch (K = 1) of the task's own transitions."""
         config, learner = self.learner.config, self.learner
         for _ in range(config.finetune_value_updates):

@@ -27,7 +27,7 @@ from icrl_registry.contracts import EnvironmentSpec
 
 
 @dataclass(frozen=True)
-class Batch:
+class MetaBatch:
     """Transitions of K tasks, B each, as the losses need them: scaled rewards, normalised observations."""
 
     observations: Tensor  # (K, B, O)
@@ -36,14 +36,14 @@ class Batch:
     discounts_to_end: Tensor  # (K, B), γ^(steps left), 0 where the episode's end was the MDP's
     last_observations: Tensor  # (K, B, O), s_T of the episode
 
-    def to(self, device: str) -> Batch:
+    def to(self, device: str) -> MetaBatch:
         """The same on another device."""
-        return Batch(*(getattr(self, column.name).to(device) for column in fields(self)))
+        return MetaBatch(*(getattr(self, column.name).to(device) for column in fields(self)))
 
-    def shares(self, count: int) -> list[Batch]:
+    def shares(self, count: int) -> list[MetaBatch]:
         """`count` batches of successive transitions, as equally many as can be."""
         columns = [getattr(self, column.name).tensor_split(count, dim=1) for column in fields(self)]
-        return [Batch(*parts) for parts in zip(*columns, strict=True)]
+        return [MetaBatch(*parts) for parts in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class MetaLearner(nn.Module):
             constants[f"{name}_rate_max"] = float(rates.max())
         return constants
 
-    def adapt(self, batch: Batch, create_graph: bool = False) -> Adaptation:
+    def adapt(self, batch: MetaBatch, create_graph: bool = False) -> Adaptation:
         """The inner loop: the steps of the value network, then those of the policy with the adapted values."""
         num_tasks, shares = len(batch.observations), batch.shares(self.config.inner_steps)
         value, policy = self.value.start(num_tasks), self.policy.start(num_tasks)
@@ -102,7 +102,7 @@ class MetaLearner(nn.Module):
             policy = self.policy.step(policy, policy_losses[-1], create_graph)
         return Adaptation(value_steps, policy, value_losses[0].detach(), policy_losses[0].detach())
 
-    def outer_losses(self, inner: Batch, outer: Batch) -> tuple[Tensor, Tensor, Adaptation]:
+    def outer_losses(self, inner: MetaBatch, outer: MetaBatch) -> tuple[Tensor, Tensor, Adaptation]:
         """Value and policy losses on `outer`, (K,) each, after adapting to `inner`; with their graphs through it."""
         adaptation = self.adapt(inner, create_graph=True)
         weights = weights_of(adaptation.value)
@@ -115,17 +115,17 @@ class MetaLearner(nn.Module):
         policy_losses = self.policy_losses(weights_of(adaptation.policy), outer, advantages)
         return value_losses, policy_losses, adaptation
 
-    def inner_value_losses(self, weights: Weights, batch: Batch) -> Tensor:
+    def inner_value_losses(self, weights: Weights, batch: MetaBatch) -> Tensor:
         """(K,): the values against Monte-Carlo returns."""
         return (self.value(weights, batch.observations) - batch.returns).square().mean(dim=1)
 
     @torch.no_grad()
-    def advantages(self, weights: Weights, batch: Batch) -> Tensor:
+    def advantages(self, weights: Weights, batch: MetaBatch) -> Tensor:
         """A_t by the value network with these weights, (K, B), without gradient."""
         bootstrap = batch.discounts_to_end * self.value(weights, batch.last_observations)
         return batch.returns + bootstrap - self.value(weights, batch.observations)
 
-    def inner_policy_losses(self, weights: Weights, batch: Batch, advantages: Tensor) -> Tensor:
+    def inner_policy_losses(self, weights: Weights, batch: MetaBatch, advantages: Tensor) -> Tensor:
         """(K,): advantage-weighted regression and, with an advantage head, the regression of the raw advantage."""
         features = self.policy.features(weights, batch.observations)
         losses = self._weighted_regression(self.policy.mean(weights, features), batch.actions, advantages)
@@ -134,7 +134,7 @@ class MetaLearner(nn.Module):
             losses = losses + self.positive_coefficient() * (estimates - advantages).square().mean(dim=1)
         return losses
 
-    def policy_losses(self, weights: Weights, batch: Batch, advantages: Tensor) -> Tensor:
+    def policy_losses(self, weights: Weights, batch: MetaBatch, advantages: Tensor) -> Tensor:
         """(K,): advantage-weighted regression."""
         return self._weighted_regression(self.policy(weights, batch.observations), batch.actions, advantages)
 

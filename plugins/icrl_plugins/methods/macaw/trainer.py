@@ -14,7 +14,7 @@ import torch
 from icrl_plugins.methods.macaw.agent import MACAWAgent
 from icrl_plugins.methods.macaw.config import MACAWConfig
 from icrl_plugins.methods.macaw.data import BatchSampler, reward_scale, task_data
-from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
+from icrl_plugins.methods.macaw.meta_learning import MetaBatch, MetaLearner
 from icrl_plugins.randomness.seeds import child_seed
 from icrl_plugins.randomness.torch_generators import default_generator, torch_generator
 from icrl_plugins.training.checkpoints import load_module
@@ -109,7 +109,7 @@ def build_optimiser(learner: MetaLearner, config: MACAWConfig) -> torch.optim.Ad
     )
 
 
-class _Learner(GradientLearner[tuple[Batch, Batch]]):
+class _Learner(GradientLearner[tuple[MetaBatch, MetaBatch]]):
     """The meta-learner under meta-training. A batch is the inner and the outer one of a meta-update."""
 
     def __init__(self, config: MACAWConfig, job: TrainingJob) -> None:
@@ -124,10 +124,10 @@ class _Learner(GradientLearner[tuple[Batch, Batch]]):
         seed = child_seed(job.seed, _UPDATES)
         super().__init__(GradientTraining(self.learner, config, config.updates, seed, optimiser))
 
-    def batch(self, number: int) -> tuple[Batch, Batch]:
+    def batch(self, number: int) -> tuple[MetaBatch, MetaBatch]:
         return self.sampler.batch(number)
 
-    def loss(self, batch: tuple[Batch, Batch]) -> tuple[torch.Tensor, dict[str, float]]:
+    def loss(self, batch: tuple[MetaBatch, MetaBatch]) -> tuple[torch.Tensor, dict[str, float]]:
         inner, outer = (each.to(self.job.device) for each in batch)
         value_losses, policy_losses, adaptation = self.learner.outer_losses(inner, outer)
         value, policy = value_losses.mean(), policy_losses.mean()
@@ -137,7 +137,7 @@ class _Learner(GradientLearner[tuple[Batch, Batch]]):
             "inner_value_loss": float(adaptation.value_losses.mean()),
         }
 
-    def updated(self, batch: tuple[Batch, Batch]) -> dict[str, float]:
+    def updated(self, batch: tuple[MetaBatch, MetaBatch]) -> dict[str, float]:
         return self.learner.learned_constants()
 
     def agent(self) -> Agent:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from icrl_plugins.methods.mql.td3 import Batch
+from icrl_plugins.methods.mql.td3 import TD3Batch
 from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class EpisodeTable:
         numbers = [np.arange(before[e], before[e] + lengths[e]) for e in np.flatnonzero(tasks == task)]
         return np.concatenate(numbers)[-count:] if numbers else np.zeros(0, dtype=np.int64)
 
-    def batch(self, numbers: Array, history_length: int) -> Batch:
+    def batch(self, numbers: Array, history_length: int) -> TD3Batch:
         """The transitions with these numbers (K, B), with their histories of T = `history_length` tuples."""
         rows, first = self.locate(numbers)
         here, split = torch.from_numpy(rows).to(self.rows.device), self.action_size
@@ -127,7 +127,7 @@ class EpisodeTable:
         rewards = current[..., split]
         if self.standardisation is not None:
             rewards = rewards * self.standardisation.reward_spread + self.standardisation.reward_mean
-        return Batch(
+        return TD3Batch(
             observations=current[..., split + 1 :],
             actions=current[..., :split],
             rewards=rewards,

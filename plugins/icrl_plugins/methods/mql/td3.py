@@ -24,7 +24,7 @@ Tensor = torch.Tensor
 
 
 @dataclass(frozen=True)
-class Batch:
+class TD3Batch:
     """B transitions of each of K tasks, with the histories before them and after them."""
 
     observations: Tensor  # (K, B, O)
@@ -58,7 +58,7 @@ class TD3:
         self.actor_optimiser = torch.optim.Adam(self.actor_parameters, lr=learning_rate, fused=True)
         self.critic_optimiser = torch.optim.Adam(self.critic_parameters, lr=learning_rate, fused=True)
 
-    def update(self, batch: Batch, noise: Tensor, weighting: Weighting | None = None) -> dict[str, Tensor]:
+    def update(self, batch: TD3Batch, noise: Tensor, weighting: Weighting | None = None) -> dict[str, Tensor]:
         """One update of the critics and, at every `policy_frequency`-th, of the actor and the targets.
 
         Args:
@@ -90,7 +90,7 @@ class TD3:
         return losses
 
     @torch.no_grad()
-    def _target_values(self, batch: Batch, noise: Tensor) -> Tensor:
+    def _target_values(self, batch: TD3Batch, noise: Tensor) -> Tensor:
         """y = r + γ (1 − d) min_i Q̄_i(s', a'), with clipped noise on a', (K, B)."""
         actor, critic, config = self.targets.actor, self.targets.critic, self.config
         clipped = (config.target_noise * noise).clamp(-config.target_noise_clip, config.target_noise_clip)

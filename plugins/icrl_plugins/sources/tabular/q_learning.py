@@ -7,7 +7,8 @@ Each of the S streams of a task is a learner of its own, with its own table, so 
 Actions are ε-greedy, and ε falls linearly to nothing, so that a history leads from random actions to the policy that was
 learned, as the histories of Zisman et al. (2024, arXiv 2312.12275) do. Of equally good actions one is drawn. A table that
 starts with high values makes a learner try all that it hasn't tried (Sutton & Barto, 2018, section 2.6), and so it finds a
-rare reward sooner. The policy that is kept is the best one for all that the S learners saw together (`experience.py`).
+rare reward sooner; an episode that is learned again backwards when it ends (Lin, 1992) tells its begin of it at once. The
+policy that is kept is the best one for all that the S learners saw together (`experience.py`).
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ from pydantic import Field, model_validator
 from icrl_plugins.randomness.seeds import child_seed, integer_seeds
 from icrl_plugins.sources.evaluation import population_returns
 from icrl_plugins.sources.population.recorded import RecordedPopulation
+from icrl_plugins.sources.recording import HistoryRecorder
 from icrl_plugins.sources.tabular.experience import Experience, values_of
 from icrl_registry.actions import ActionKind, action_numbers, one_hot
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import (
     Array,
-    BatchedStep,
     CheckpointStore,
     Environment,
     EnvironmentSpec,
@@ -62,6 +63,9 @@ class QLearningConfig(ComponentConfig):
     first_epsilon: float = Field(1.0, ge=0, le=1, description="share of random actions at the begin")
     random_fraction: float = Field(
         0.9, ge=0, le=1, description="share of the steps over which that share falls linearly to nothing"
+    )
+    replays: int = Field(
+        0, ge=0, description="how often an episode is learned again when it ended, from its last step to its first"
     )
     population: int = Field(48, ge=1, description="tasks that one process trains together at most")
     evaluation_episodes: int = Field(
@@ -188,10 +192,7 @@ class TablePolicy:
 
 
 class QLearners:
-    """S tables for each of K tasks, (K, S, N, A) float64 for N observations, and what their owners draw from.
-
-    Rows of observations and actions are task by task: (K·S, …).
-    """
+    """K·S tables, (K·S, N, A) float64 for N observations, and what their owners draw from. Rows are task by task."""
 
     def __init__(self, spec: EnvironmentSpec, config: QLearningConfig, seeds: Sequence[np.random.SeedSequence]) -> None:
         """
@@ -199,28 +200,41 @@ class QLearners:
             UsageError: the environment has not finitely many observations, or too many for a table.
         """
         self.config, self.spec = config, spec
-        shape = (len(seeds), config.num_envs)
-        self.values = np.full((*shape, *table_shape(spec)), config.initial_value, dtype=np.float64)
+        self.values = np.full((len(seeds) * config.num_envs, *table_shape(spec)), config.initial_value, np.float64)
         self._generators = [np.random.Generator(np.random.PCG64(child_seed(seed, 0))) for seed in seeds]
-        self._drawn = np.zeros((0, *shape, spec.action_size + 1))  # what is left of the last draw
+        self._drawn = np.zeros((0, len(self.values), spec.action_size + 1))  # what is left of the last draw
+        self._starts = np.zeros(len(self.values), dtype=np.int64)  # where in its stream each row's episode began
 
     def act(self, observations: FloatArray, epsilon: float) -> tuple[Integers, Integers]:
         """Observations (K·S, O) → numbers of the ε-greedy actions and of the greedy ones, (K·S,) each."""
-        values = self.values[self._places(observations)]  # (K, S, A)
-        chance = self._draw()  # (K, S, A + 1)
+        rows = np.arange(len(self.values))
+        values = self.values[rows, numbers_of(observations, self.spec)]  # (K·S, A)
+        chance = self._draw()  # (K·S, A + 1)
         best = values == values.max(axis=-1, keepdims=True)
-        greedy = np.where(best, chance[..., 1:], -1.0).argmax(axis=-1)  # one of the best
-        explores = chance[..., 0] < epsilon
-        return np.where(explores, chance[..., 1:].argmax(axis=-1), greedy).ravel(), greedy.ravel()
+        greedy = np.where(best, chance[:, 1:], -1.0).argmax(axis=-1)  # one of the best
+        return np.where(chance[:, 0] < epsilon, chance[:, 1:].argmax(axis=-1), greedy), greedy
 
-    def learn(self, observations: FloatArray, actions: Integers, step: BatchedStep) -> None:
-        """From one step of all streams: observations (K·S, O), numbers of actions (K·S,), and what followed."""
-        shape = self.values.shape[:2]
-        following = self.values[self._places(step.observations)].max(axis=-1)  # (K, S)
-        goes_on = ~step.terminated.reshape(shape)
-        targets = step.rewards.astype(np.float64).reshape(shape) + self.config.discount * following * goes_on
-        place = (*self._places(observations), actions.reshape(shape))
-        self.values[place] += self.config.learning_rate * (targets - self.values[place])
+    def learn(self, recorder: HistoryRecorder) -> None:
+        """From the step that all rows have just taken and, where it ended an episode, from that episode again."""
+        last = recorder.steps_taken - 1
+        self._learn_step(recorder, np.arange(len(self.values)), last)
+        ended = np.flatnonzero((recorder.terminated[:, last] != 0) | recorder.truncated[:, last])
+        starts = self._starts[ended]
+        self._starts[ended] = recorder.steps_taken
+        if not len(ended):
+            return
+        for _ in range(self.config.replays):
+            for step in range(last, int(starts.min()) - 1, -1):
+                self._learn_step(recorder, ended[starts <= step], step)
+
+    def _learn_step(self, recorder: HistoryRecorder, rows: Integers, step: int) -> None:
+        """One update of each of R rows (R,), from the transition that it recorded at `step`."""
+        number = numbers_of(recorder.observations[rows, step], self.spec)
+        following = numbers_of(recorder.next_observations[rows, step], self.spec)
+        action = action_numbers(recorder.actions[rows, step])
+        worth = np.where(recorder.terminated[rows, step] != 0, 0.0, self.values[rows, following].max(axis=-1))
+        target = recorder.rewards[rows, step].astype(np.float64) + self.config.discount * worth
+        self.values[rows, number, action] += self.config.learning_rate * (target - self.values[rows, number, action])
 
     def values_of(self, history: LearningHistory) -> Array:
         """What all steps of a task's learners tell together, (N, A)."""
@@ -233,17 +247,11 @@ class QLearners:
         )
         return values_of(seen, *table_shape(self.spec), self.config.discount)
 
-    def _places(self, observations: FloatArray) -> tuple[Integers, Integers, Integers]:
-        """Where the values of observations (K·S, O) lie in the tables."""
-        num_tasks, num_learners = self.values.shape[:2]
-        numbers = numbers_of(observations, self.spec).reshape(num_tasks, num_learners)
-        return np.arange(num_tasks)[:, None], np.arange(num_learners), numbers
-
     def _draw(self) -> Array:
-        """Uniform numbers of one step, (K, S, A + 1). Each task draws from its own stream, for many steps at once."""
+        """Uniform numbers of one step, (K·S, A + 1). Each task draws from its own stream, for many steps at once."""
         if not len(self._drawn):
-            shape = (STEPS_PER_REPORT, *self._drawn.shape[2:])
-            self._drawn = np.stack([generator.random(shape) for generator in self._generators], axis=1)
+            shape = (STEPS_PER_REPORT, self.config.num_envs, self.spec.action_size + 1)
+            self._drawn = np.concatenate([generator.random(shape) for generator in self._generators], axis=1)
         now: Array = self._drawn[0]
         self._drawn = self._drawn[1:]
         return now
@@ -256,12 +264,11 @@ def _train(learners: QLearners, population: RecordedPopulation, report_steps: Ca
     unreported = 0
     while recorder.steps_taken < recorder.num_steps:
         number = recorder.steps_taken
-        observations = population.observations.copy()
-        actions, greedy = learners.act(observations, config.epsilon(number))
-        step = population.step(one_hot(actions, learners.spec.action_size))
+        actions, greedy = learners.act(population.observations, config.epsilon(number))
+        population.step(one_hot(actions, learners.spec.action_size))
         if recorder.policy_means is not None:
             recorder.policy_means[:, number] = one_hot(greedy, learners.spec.action_size)
-        learners.learn(observations, actions, step)
+        learners.learn(recorder)
         unreported += recorder.num_rows
         if recorder.steps_taken == recorder.num_steps or recorder.steps_taken % STEPS_PER_REPORT == 0:
             report_steps(unreported)

@@ -205,6 +205,17 @@ def test_the_early_part_of_a_history_is_left_out(rising) -> None:
     assert drawn == set(range(10, 20))
 
 
+def test_windows_open_with_an_early_episode_where_that_is_asked_for(rising) -> None:
+    """Of 20 episodes the first is one of 0 to 4, the others are those that other windows have, also past a later begin."""
+    sampler = make_sampler(
+        [rising], episode_sampling="random", episodes_per_window=3, opening_until=0.25, history_from=0.5, batch_size=400
+    )
+    chosen = np.array([episodes_of(sampler.batch(0), row) for row in range(400)])
+    assert set(chosen[:, 0]) == set(range(5))
+    assert set(chosen[:, 1:].ravel()) == set(range(11, 20))
+    assert (np.diff(chosen) > 0).all()
+
+
 def test_fewer_of_the_kept_episodes_are_a_run_of_them(rising) -> None:
     sampler = make_sampler([rising], episode_stride=5, episodes_per_window=2, batch_size=50)
     assert sampler.context_length == 10

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from icrl_plugins.methods.macaw.config import MACAWConfig
-from icrl_plugins.methods.macaw.meta_learning import Batch, MetaLearner
+from icrl_plugins.methods.macaw.meta_learning import MetaBatch, MetaLearner
 from icrl_registry.contracts import EnvironmentSpec
 
 SPEC = EnvironmentSpec("macaw-test", observation_size=3, action_size=2, horizon=10)
@@ -24,17 +24,17 @@ def make_learner(**settings) -> MetaLearner:
     return learner
 
 
-def make_batch(num_tasks: int = 3, rows: int = 9, seed: int = 1) -> Batch:
+def make_batch(num_tasks: int = 3, rows: int = 9, seed: int = 1) -> MetaBatch:
     generator = torch.Generator().manual_seed(seed)
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(num_tasks, rows, *shape, generator=generator, dtype=torch.float64)
 
-    return Batch(normal(3), normal(2).tanh(), normal(), normal().sigmoid(), normal(3))
+    return MetaBatch(normal(3), normal(2).tanh(), normal(), normal().sigmoid(), normal(3))
 
 
-def one_task(batch: Batch, task: int) -> Batch:
-    return Batch(*(getattr(batch, name)[task : task + 1] for name in Batch.__dataclass_fields__))
+def one_task(batch: MetaBatch, task: int) -> MetaBatch:
+    return MetaBatch(*(getattr(batch, name)[task : task + 1] for name in MetaBatch.__dataclass_fields__))
 
 
 @pytest.fixture(scope="session")

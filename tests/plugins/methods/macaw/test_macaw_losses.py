@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from icrl_plugins.methods.macaw.config import MACAWConfig
-from icrl_plugins.methods.macaw.meta_learning import Batch, advantage_weights, log_probability
+from icrl_plugins.methods.macaw.meta_learning import MetaBatch, advantage_weights, log_probability
 from icrl_plugins.methods.macaw.networks import weights_of
 
 
@@ -145,7 +145,7 @@ def test_two_inner_steps_are_each_networks_own_on_halves_of_the_batch(macaw) -> 
     learner = macaw.learner(inner_steps=2, weight_transform=False)
     inner, outer = macaw.batch(rows=8, seed=1), macaw.batch(rows=8, seed=2)
     names = ("observations", "actions", "returns", "discounts_to_end", "last_observations")
-    halves = [Batch(*(getattr(inner, name)[:, rows] for name in names)) for rows in (slice(0, 4), slice(4, 8))]
+    halves = [MetaBatch(*(getattr(inner, name)[:, rows] for name in names)) for rows in (slice(0, 4), slice(4, 8))]
 
     def descend(network, weights, losses):
         rates = [

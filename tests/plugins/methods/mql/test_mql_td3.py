@@ -11,7 +11,7 @@ from torch import nn
 
 from icrl_plugins.methods.mql.config import MQLConfig
 from icrl_plugins.methods.mql.networks import Networks
-from icrl_plugins.methods.mql.td3 import TD3, Batch, Weighting
+from icrl_plugins.methods.mql.td3 import TD3, TD3Batch, Weighting
 from icrl_registry.contracts import EnvironmentSpec
 
 OBS, A, T, B, Z = 4, 2, 5, 6, 3
@@ -22,7 +22,7 @@ CONFIG = MQLConfig(
 RATE = 1e-2
 
 
-def random_batch(num_tasks: int, seed: int) -> tuple[Batch, torch.Tensor]:
+def random_batch(num_tasks: int, seed: int) -> tuple[TD3Batch, torch.Tensor]:
     """A made-up batch in float64, and the noise of an update."""
     generator = torch.Generator().manual_seed(seed)
 
@@ -31,7 +31,7 @@ def random_batch(num_tasks: int, seed: int) -> tuple[Batch, torch.Tensor]:
 
     ended = (normal(B) > 0.5).double()
     histories, shifted = normal(T, B, A + 1 + OBS), normal(T, B, A + 1 + OBS)
-    batch = Batch(normal(B, OBS), normal(B, A).tanh(), normal(B), normal(B, OBS), ended, histories, shifted)
+    batch = TD3Batch(normal(B, OBS), normal(B, A).tanh(), normal(B), normal(B, OBS), ended, histories, shifted)
     return batch, normal(B, A)
 
 
@@ -85,7 +85,7 @@ class Plain:
         x = torch.cat([s, a, critic[0](history)[1][0]], dim=-1)
         return [critic[1](x)[:, 0], critic[2](x)[:, 0]]
 
-    def update(self, batch: Batch, noise: torch.Tensor, number: int, weights: torch.Tensor | None = None) -> None:
+    def update(self, batch: TD3Batch, noise: torch.Tensor, number: int, weights: torch.Tensor | None = None) -> None:
         s, a, r, s_next, d, h, h_next = (getattr(batch, name)[0] for name in batch.__dataclass_fields__)
         weights = torch.ones(B, dtype=torch.float64) if weights is None else weights
         with torch.no_grad():
@@ -106,7 +106,7 @@ class Plain:
                     old.data = (1 - CONFIG.tau) * old.data + CONFIG.tau * new.data
 
 
-def assert_equal(learner: TD3, plain: Plain, batch: Batch) -> None:
+def assert_equal(learner: TD3, plain: Plain, batch: TD3Batch) -> None:
     """Actor, critics and targets compute the same."""
     s, a, h = batch.observations, batch.actions, batch.histories
     for networks, actor, critic in (
@@ -139,8 +139,8 @@ def test_tasks_do_not_touch_each_other():
     alone = [make(1) for _ in range(3)]
     for number in range(4):
         batches = [random_batch(1, 10 * number + task) for task in range(3)]
-        joined = Batch(
-            *(torch.cat([getattr(b, name) for b, _ in batches]) for name in Batch.__dataclass_fields__)  # (K, …)
+        joined = TD3Batch(
+            *(torch.cat([getattr(b, name) for b, _ in batches]) for name in TD3Batch.__dataclass_fields__)  # (K, …)
         )
         together.update(joined, torch.cat([noise for _, noise in batches]))
         for learner, (batch, noise) in zip(alone, batches, strict=True):

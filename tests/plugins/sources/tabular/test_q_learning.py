@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -19,12 +17,23 @@ from icrl_registry.testing.conformance import run_checks
 SPEC = EnvironmentSpec("chain-v1", 1, 2, 10, "discrete", (3,))
 
 
-def step(observations, rewards, terminated):
-    return SimpleNamespace(
-        observations=np.array(observations, np.float32),
-        rewards=np.array(rewards, np.float32),
-        terminated=np.array(terminated),
-    )
+class Recorded:
+    """What a learner reads of a recorder, written by hand: one row, steps (observation, action, reward, next one, ended)."""
+
+    def __init__(self, *steps: tuple[int, int, float, int, str]) -> None:
+        first, chosen, rewards, following, ended = zip(*steps, strict=True)
+        self.observations = np.array(first, np.float32)[None, :, None]
+        self.actions = one_hot(np.array(chosen), 2)[None]
+        self.rewards = np.array(rewards, np.float32)[None]
+        self.next_observations = np.array(following, np.float32)[None, :, None]
+        self.terminated = np.array([[float(each == "terminated") for each in ended]], np.float32)
+        self.truncated = np.array([[each == "truncated" for each in ended]])
+        self.steps_taken = 0
+
+    def teach(self, learners: QLearners) -> None:
+        for _ in range(self.rewards.shape[1]):
+            self.steps_taken += 1
+            learners.learn(self)
 
 
 def learners(**settings) -> QLearners:
@@ -39,18 +48,34 @@ def test_it_keeps_the_contract():
 
 def test_an_update_is_watkins():
     table = learners(learning_rate=0.25, discount=0.8, initial_value=1.0)
-    table.values[0, 0, 2] = [3.0, 5.0]
-    table.learn(np.array([[0.0]], np.float32), np.array([1]), step([[2.0]], [2.0], [False]))
-    assert table.values[0, 0, 0].tolist() == [1.0, pytest.approx(1.0 + 0.25 * (2.0 + 0.8 * 5.0 - 1.0))]
-    table.learn(np.array([[0.0]], np.float32), np.array([0]), step([[2.0]], [2.0], [True]))
-    assert table.values[0, 0, 0, 0] == pytest.approx(1.0 + 0.25 * (2.0 - 1.0))
+    table.values[0, 2] = [3.0, 5.0]
+    Recorded((0, 1, 2.0, 2, "")).teach(table)
+    assert table.values[0, 0].tolist() == [1.0, pytest.approx(1.0 + 0.25 * (2.0 + 0.8 * 5.0 - 1.0))]
+    Recorded((0, 0, 2.0, 2, "terminated")).teach(table)
+    assert table.values[0, 0, 0] == pytest.approx(1.0 + 0.25 * (2.0 - 1.0))
+
+
+@pytest.mark.parametrize(("replays", "first"), [(0, 0.0), (1, 0.9**2), (3, 0.9**2)])
+def test_an_episode_learned_again_backwards_reaches_its_begin_at_once(replays: int, first: float):
+    table = learners(learning_rate=1.0, discount=0.9, replays=replays)
+    Recorded((0, 1, 0.0, 1, ""), (1, 1, 0.0, 2, ""), (2, 0, 1.0, 2, "terminated")).teach(table)
+    assert table.values[0, 2, 0] == pytest.approx(1.0)
+    assert table.values[0, 0, 1] == pytest.approx(first)
+
+
+def test_what_is_learned_again_is_the_episode_that_ended_alone():
+    """The first episode's step from 1 is not told what the second one finds at 2."""
+    table = learners(learning_rate=1.0, discount=0.9, replays=1)
+    Recorded((1, 1, 0.0, 2, "truncated"), (0, 1, 0.0, 2, ""), (2, 0, 1.0, 0, "truncated")).teach(table)
+    assert table.values[0, 1, 1] == 0.0
+    assert table.values[0, 0, 1] == pytest.approx(0.9 * table.values[0, 2, 0])
 
 
 def test_actions_are_random_at_first_and_the_best_at_last():
     config = QLearningConfig(total_steps=100, num_envs=1, random_fraction=0.5, first_epsilon=0.8)
     assert [config.epsilon(step) for step in (0, 25, 50, 99)] == [0.8, pytest.approx(0.4), 0.0, 0.0]
     table = learners(first_epsilon=1.0)
-    table.values[0, 0, 1] = [0.0, 1.0]
+    table.values[0, 1] = [0.0, 1.0]
     at_one = np.array([[1.0]], np.float32)
     explored = [int(table.act(at_one, 1.0)[0][0]) for _ in range(400)]
     assert 0.4 < np.mean(explored) < 0.6
@@ -66,8 +91,8 @@ def test_of_equal_actions_any_is_taken():
 def test_every_learner_of_a_task_ends_in_the_best_policy_that_distance_allows():
     room = DarkRoom(DarkRoom.Config())
     goals = [(0.0, 8.0), (4.0, 4.0), (6.0, 3.0)]
-    settings = {"total_steps": 16_000, "num_envs": 4, "learning_rate": 1.0, "initial_value": 5.0}
-    source = QLearning(build_config(QLearningConfig, {**settings, "first_epsilon": 0.2}, "source"))
+    settings = {"total_steps": 6400, "num_envs": 4, "learning_rate": 1.0, "initial_value": 6.0, "replays": 1}
+    source = QLearning(build_config(QLearningConfig, {**settings, "first_epsilon": 0.1}, "source"))
     seeds = np.random.SeedSequence(1).spawn(3)
     for goal, run in zip(
         goals, source.collect(room, [Task(goal) for goal in goals], seeds, lambda n: None), strict=True
@@ -84,7 +109,7 @@ def test_every_learner_of_a_task_ends_in_the_best_policy_that_distance_allows():
 
 def test_its_policy_comes_back_from_the_table():
     room = DarkRoom(DarkRoom.Config())
-    source = QLearning(QLearningConfig(total_steps=8000, num_envs=4, learning_rate=1.0, initial_value=5.0))
+    source = QLearning(QLearningConfig(total_steps=3200, num_envs=4, learning_rate=1.0, initial_value=6.0))
     (run,) = source.collect(room, [Task((6.0, 4.0))], [np.random.SeedSequence(0)], lambda n: None)
     policy = source.greedy_policy(run.policy, room.spec)
     seen = np.array([[4.0, 4.0], [5.0, 4.0], [6.0, 4.0]], np.float32)

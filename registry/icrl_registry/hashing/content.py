@@ -25,7 +25,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any
 
-from icrl_registry.canonical_code import canonical, digest, imports, parse_code
+from icrl_registry.hashing.canonical_code import canonical, digest, imports, parse_code
 
 
 @dataclass(frozen=True)

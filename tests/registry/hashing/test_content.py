@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from icrl_registry.canonical_code import imports, parse_code
-from icrl_registry.content import hash_component
+from icrl_registry.hashing.canonical_code import imports, parse_code
+from icrl_registry.hashing.content import hash_component
 
 FILES = {
     "acme_parts/__init__.py": "from . import constants\n",

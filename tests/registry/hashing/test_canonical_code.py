@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-import icrl_registry.canonical_code
-from icrl_registry.canonical_code import canonical, digest, parse_code
+import icrl_registry.hashing.canonical_code
+from icrl_registry.hashing.canonical_code import canonical, digest, parse_code
 
 
 def form(source: str, known: dict[str, str] | None = None) -> str:
@@ -109,7 +109,7 @@ def _pythons() -> list[str]:
     return found
 
 
-SOURCES = [icrl_registry.canonical_code, dataclasses, typing, enum, argparse]
+SOURCES = [icrl_registry.hashing.canonical_code, dataclasses, typing, enum, argparse]
 
 
 @pytest.mark.parametrize("source", [Path(module.__file__) for module in SOURCES], ids=lambda path: path.stem)
@@ -117,7 +117,7 @@ SOURCES = [icrl_registry.canonical_code, dataclasses, typing, enum, argparse]
 def test_other_versions_of_python_give_the_same_form(python: str, source: Path):
     """Where no other version is at hand, another process of this one: at least no hash seed enters."""
     text = source.read_text(encoding="utf-8")
-    program = Path(icrl_registry.canonical_code.__file__).read_text(encoding="utf-8") + (
+    program = Path(icrl_registry.hashing.canonical_code.__file__).read_text(encoding="utf-8") + (
         "\nimport sys\ntext = sys.stdin.buffer.read().decode()\n"
         "print(digest(canonical(parse_code(text), 'p.m', False, {}.get)), end='')\n"
     )

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KINDS = ("environments", "sources", "backbones", "methods")
 HASHES = """
 import json, sys
 sys.path[:0] = sys.argv[1:3]
-from icrl_registry.content import hash_component, modules_behind
+from icrl_registry.hashing.content import hash_component, modules_behind
 for line in sys.stdin:
     print(json.dumps({name: [hash_component(None, module), [each.name for each in modules_behind(None, module)]]
                       for name, module in json.loads(line).items()}), flush=True)

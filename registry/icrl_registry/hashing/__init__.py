@@ -1,0 +1,1 @@
+"""The content hash of a component: canonical code, and the set of modules behind a class."""
