@@ -98,8 +98,7 @@ def grid(
             controls,
         )
     if not json_:
-        for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
-            typer.echo(note, err=True)
+        _say_sources(planned)
     if not dry_run:
         _run(planned, GridWork(store, place, jobs, where), json_)
     if json_:
@@ -108,6 +107,12 @@ def grid(
         _print_rows(planned, store)
     if planned.failed:
         raise typer.Exit(EXIT_RUN_FAILED)
+
+
+def _say_sources(planned: Grid) -> None:
+    """What of the protocol's settings holds for a source that is not the protocol's."""
+    for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
+        typer.echo(note, err=True)
 
 
 def _names(option: str, text: str | None) -> list[str] | None:
