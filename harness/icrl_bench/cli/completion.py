@@ -39,7 +39,7 @@ def trackers(incomplete: str) -> list[str]:
     """Names of trackers."""
 
     def names() -> list[str]:
-        from icrl_registry.trackers import tracker_names
+        from icrl_registry.onlookers.trackers import tracker_names
 
         return tracker_names()
 
