@@ -1,1 +1,1 @@
-"""Contracts of those who look on and change no number: renderers, which draw an environment, and trackers, which follow runs."""
+"""Contracts of those who look on and change no number: renderers draw an environment, trackers follow runs."""
