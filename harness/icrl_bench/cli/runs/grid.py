@@ -36,25 +36,29 @@ if TYPE_CHECKING:
     from icrl_bench.runs.grids import Grid
 
 
+EnvsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--envs", help="Such as reacher-goal,ant-dir.  [default: all]", autocompletion=completion.environments
+    ),
+]
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]",
+        autocompletion=completion.methods,
+    ),
+]
+
+
 @takes_groups
 def grid(
     place: LeaderboardPlace,
     where: ExecutorOptions,
     protocol: ProtocolOption = "laptop",
-    envs: Annotated[
-        str | None,
-        typer.Option(
-            "--envs", help="Such as reacher-goal,ant-dir.  [default: all]", autocompletion=completion.environments
-        ),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods",
-            help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]",
-            autocompletion=completion.methods,
-        ),
-    ] = None,
+    envs: EnvsOption = None,
+    methods: MethodsOption = None,
     seeds: SeedsOption = None,
     device: DeviceOption = "auto",
     set_: SetOption = None,
