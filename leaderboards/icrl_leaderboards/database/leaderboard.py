@@ -224,19 +224,18 @@ class Leaderboard:
 
     def _exists(self) -> bool:
         path = sqlite_file(self.url)
+        if path is not None and path.is_dir():
+            hint = f"give a file, for example {path / 'leaderboard.sqlite'}"
+            raise UsageError(f"the leaderboard {path} is a folder", hint)
         return path is None or path.exists()
 
     def _prepare_folder(self) -> None:
         path = sqlite_file(self.url)
         if path is None:
             return
-        if not path.exists():  # never, or moved aside since: an open connection would go on writing to the moved one
+        if not self._exists():  # never, or moved aside since: an open connection would go on writing to the moved one
             self._engine.dispose()
             self._has_tables = False
-        if path.is_dir():
-            raise UsageError(
-                f"the leaderboard {path} is a folder", f"give a file, for example {path / 'leaderboard.sqlite'}"
-            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

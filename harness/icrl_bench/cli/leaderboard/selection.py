@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import OptionGroup
 from icrl_bench.cli.options import LeaderboardPlace
 
@@ -17,10 +18,21 @@ if TYPE_CHECKING:
     from icrl_leaderboards.database.filters import RunFilter
     from icrl_leaderboards.database.leaderboard import Leaderboard
 
-EnvFilter = Annotated[str | None, typer.Option("--env", "-e", help="Only this environment; all versions without one.")]
-MethodFilter = Annotated[str | None, typer.Option("--method", "-m", help="Only this method, such as ad-mamba.")]
+EnvFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--env", "-e", help="Only this environment; all versions without one.", autocompletion=completion.environments
+    ),
+]
+MethodFilter = Annotated[
+    str | None,
+    typer.Option("--method", "-m", help="Only this method, such as ad-mamba.", autocompletion=completion.methods),
+]
 ProtocolFilter = Annotated[
-    str | None, typer.Option("--protocol", "-p", help="Only this protocol; all versions without one.")
+    str | None,
+    typer.Option(
+        "--protocol", "-p", help="Only this protocol; all versions without one.", autocompletion=completion.protocols
+    ),
 ]
 TrackFilter = Annotated[str | None, typer.Option("--track", help="Only this track: online or offline.")]
 
