@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli import completion
+from icrl_bench.cli.commands import CommandGroup
 from icrl_bench.cli.options import JsonFlag
 from icrl_registry.errors import EXIT_VERIFICATION, BenchError
 
 if TYPE_CHECKING:
     from icrl_registry.protocols.model import Protocol
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[
-    str, typer.Argument(metavar="PROTOCOL", help="laptop, an id such as laptop-v1, or a path to a TOML file.")
+    str,
+    typer.Argument(
+        metavar="PROTOCOL",
+        help="laptop, an id such as laptop-v1, or a path to a TOML file.",
+        autocompletion=completion.protocols,
+    ),
 ]
 
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.options import LeaderboardPlace
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from icrl_leaderboards.runs.record import RunRecord
 
-RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, or latest.")]
+RunArgument = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, or latest.", autocompletion=completion.runs)
+]
 
 
 def find_record(place: LeaderboardPlace, name: str) -> RunRecord:

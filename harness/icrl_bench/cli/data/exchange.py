@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.data.selection import select
 from icrl_bench.cli.options import HomeOption, JsonFlag, home_folder
 from icrl_registry.errors import UsageError
@@ -27,13 +28,25 @@ def import_(
         ),
     ],
     env: Annotated[
-        str | None, typer.Option("--env", "-e", help="Whose tasks they are.  [default: what the files say]")
+        str | None,
+        typer.Option(
+            "--env",
+            "-e",
+            help="Whose tasks they are.  [default: what the files say]",
+            autocompletion=completion.environments,
+        ),
     ] = None,
     task: Annotated[
         str | None, typer.Option("--task", metavar="VALUE,…", help="The task of one history whose file says none.")
     ] = None,
     protocol: Annotated[
-        str, typer.Option("--protocol", "-p", help="Say how many of this protocol's tasks the data hold.")
+        str,
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="Say how many of this protocol's tasks the data hold.",
+            autocompletion=completion.protocols,
+        ),
     ] = "laptop",
     write_protocol: Annotated[
         Path | None,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import (
     ConfigOption,
@@ -40,10 +41,19 @@ def grid(
     place: LeaderboardPlace,
     where: ExecutorOptions,
     protocol: ProtocolOption = "laptop",
-    envs: Annotated[str | None, typer.Option("--envs", help="Such as reacher-goal,ant-dir.  [default: all]")] = None,
+    envs: Annotated[
+        str | None,
+        typer.Option(
+            "--envs", help="Such as reacher-goal,ant-dir.  [default: all]", autocompletion=completion.environments
+        ),
+    ] = None,
     methods: Annotated[
         str | None,
-        typer.Option("--methods", help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]"),
+        typer.Option(
+            "--methods",
+            help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]",
+            autocompletion=completion.methods,
+        ),
     ] = None,
     seeds: SeedsOption = None,
     device: DeviceOption = "auto",
@@ -167,13 +177,11 @@ def _document(planned: Grid, store: Store) -> dict[str, Any]:
 
 def _print_rows(planned: Grid, store: Store) -> None:
     """One line a row of the table, environments as columns: how many seeds are done, and what failed below it."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from icrl_leaderboards.terminal.listing import print_listing
 
     environments = list(dict.fromkeys(row.environment for row in planned.rows))
     methods = list(dict.fromkeys(row.method for row in planned.rows))
-    table = Table("method", *map(escape, environments), title=f"grid of {planned.protocol.id}: rows done, by seed")
+    lines = []
     for method in methods:
         cells = []
         for environment in environments:
@@ -181,8 +189,8 @@ def _print_rows(planned: Grid, store: Store) -> None:
             states = Counter(_state(row, store) for row in rows)
             failed = f", {states['failed']} failed" if states["failed"] else ""
             cells.append(f"{states['done']} of {len(rows)}{failed}")
-        table.add_row(escape(method), *cells)
-    Console().print(table)
+        lines.append([method, *cells])
+    print_listing(["method", *environments], lines, title=f"grid of {planned.protocol.id}: rows done, by seed")
     for environment, reason in planned.refused.items():
         typer.echo(f"{environment} refused: {reason}", err=True)
     for row in planned.failed:

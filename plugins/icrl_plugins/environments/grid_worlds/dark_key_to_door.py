@@ -11,7 +11,8 @@ from typing import ClassVar
 import numpy as np
 from pydantic import Field
 
-from icrl_plugins.environments.grid_worlds.grid import GridConfig, GridWorld, Integers
+from icrl_plugins.environments.grid_worlds.grid import GridConfig, Integers
+from icrl_plugins.environments.grid_worlds.grid_world import GridWorld
 from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import Difference, FloatArray
 

@@ -11,7 +11,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from icrl_plugins.environments.grid_worlds.grid import GridWorld, Integers
+from icrl_plugins.environments.grid_worlds.grid import Integers
+from icrl_plugins.environments.grid_worlds.grid_world import GridWorld
 from icrl_registry.contracts import Array, FloatArray, Task
 
 

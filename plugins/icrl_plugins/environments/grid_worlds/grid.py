@@ -1,25 +1,21 @@
-"""A family of tasks on a square grid: what it states, and the environment that is made of it.
+"""What a family of tasks on a square grid states: where an episode starts, what a step pays, when an episode is a success.
 
 A cell is (column, row), counted from 0 at the lower left; the actions are to stay, up, right, down and left, and a step
-against the wall stays. A family (`dark_room.py`, `dark_key_to_door.py`) says where an episode starts, what a step pays and
-when an episode is a success; `stepping.py` steps any number of tasks together.
+against the wall stays. `stepping.py` steps any number of tasks together, `gymnasium_env.py` shows one task as a Gymnasium
+environment, and `grid_world.py` makes a registered environment of both. Imports point one way: this module is at the bottom.
 """
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from icrl_registry.configuration import ComponentConfig
-from icrl_registry.contracts import Array, BatchedEnvironment, Environment, EnvironmentSpec, FloatArray, Task
-
-if TYPE_CHECKING:
-    import gymnasium
+from icrl_registry.contracts import Array, EnvironmentSpec, FloatArray
 
 Integers = NDArray[np.int64]
 
@@ -34,42 +30,20 @@ class GridConfig(ComponentConfig):
     horizon: int = Field(20, ge=1, description="steps of an episode")
 
 
-class GridWorld(Environment):
-    """Base of the families. A subclass gives the class attributes and what is abstract here."""
+class GridFormulas(ABC):
+    """What stepping asks of a family. A subclass gives the class attributes and what is abstract here."""
 
-    Config: ClassVar[type[ComponentConfig]] = GridConfig
     id: ClassVar[str]
     task_parameter_names: ClassVar[tuple[str, ...]]  # (column, row) of each hidden cell
     num_found: ClassVar[int] = 0
     """How many things of an episode the agent sees that it has found, beside its cell; none, and it sees its cell alone."""
-
-    def __init__(self, config: ComponentConfig) -> None:
-        if not isinstance(config, GridConfig) or not isinstance(config, self.Config):
-            raise TypeError(f"{self.id} takes a {self.Config.__qualname__}, got {type(config).__name__}")
-        self.config = config
+    config: GridConfig
 
     @property
     def spec(self) -> EnvironmentSpec:
+        """Column, row and, where there are some, how many things were found; five actions."""
         values = (self.config.size, self.config.size, *([self.num_found + 1] if self.num_found else []))
         return EnvironmentSpec(self.id, len(values), len(MOVES), self.config.horizon, "discrete", values)
-
-    def all_task_parameters(self) -> Array:
-        """Every choice of the hidden cells, (N, P)."""
-        size, names = self.config.size, self.task_parameter_names
-        every: Array = np.indices([size] * len(names)).reshape(len(names), -1).T.astype(np.float64)
-        return every
-
-    def num_tasks(self) -> int:
-        return int(self.config.size ** len(self.task_parameter_names))
-
-    def sample_task_parameters(self, generator: np.random.Generator) -> Array:
-        return generator.integers(self.config.size, size=len(self.task_parameter_names)).astype(np.float64)
-
-    def sample_training_parameters(self, count: int, generator: np.random.Generator) -> Array:
-        """Draws without repeats, (count, P)."""
-        size, names = self.config.size, self.task_parameter_names
-        numbers = generator.choice(self.num_tasks(), count, replace=count > self.num_tasks())  # of tasks
-        return np.stack(np.unravel_index(numbers, [size] * len(names)), axis=1).astype(np.float64)
 
     def why_outside(self, parameters: Array) -> str | None:
         """What keeps a task (P,) out of the family, in words; None for a task within it."""
@@ -100,15 +74,3 @@ class GridWorld(Environment):
         """(R, O): column, row and, where the family has some, how many things were found."""
         seen = [cells, found[:, None]] if self.num_found else [cells]
         return np.concatenate(seen, axis=1).astype(np.float32)
-
-    def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
-        """A Gymnasium environment of this one task; `render_mode` "rgb_array" draws it from above, hidden cells included."""
-        from icrl_plugins.environments.grid_worlds.gymnasium_env import GridEnv
-
-        return GridEnv(self, task, render_mode)
-
-    def make_batch(self, tasks: Sequence[Task]) -> BatchedEnvironment:
-        """K tasks as arrays; numbers equal those of `make`."""
-        from icrl_plugins.environments.grid_worlds.stepping import GridBatch
-
-        return GridBatch(self, [task.parameters for task in tasks])

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 
-from icrl_plugins.environments.grid_worlds.grid import MOVES, GridWorld
+from icrl_plugins.environments.grid_worlds.grid import MOVES, GridFormulas
 from icrl_plugins.environments.grid_worlds.stepping import GridBatch
 from icrl_registry.actions import one_hot
 from icrl_registry.contracts import FloatArray, Task
@@ -24,7 +24,7 @@ class GridEnv(gymnasium.Env[FloatArray, np.int64]):
     #: Gymnasium declares these on every environment, so they are no `ClassVar`.
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012
 
-    def __init__(self, family: GridWorld, task: Task, render_mode: str | None = None) -> None:
+    def __init__(self, family: GridFormulas, task: Task, render_mode: str | None = None) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
             raise ValueError(f"render_mode {render_mode!r} is none of {', '.join(self.metadata['render_modes'])}")
         self.family, self.render_mode = family, render_mode

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from icrl_plugins.environments.grid_worlds.grid import MOVES, GridWorld, Integers
+from icrl_plugins.environments.grid_worlds.grid import MOVES, GridFormulas, Integers
 from icrl_registry.actions import action_numbers
 from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, BoolArray, FloatArray
 
@@ -14,7 +14,7 @@ from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, Bool
 class GridBatch(BatchedEnvironment):
     """K tasks of one family. Rows are independent: what a row returns depends on its task, seed and actions alone."""
 
-    def __init__(self, family: GridWorld, tasks: Sequence[Sequence[float] | Array]) -> None:
+    def __init__(self, family: GridFormulas, tasks: Sequence[Sequence[float] | Array]) -> None:
         """
         Raises:
             ValueError: no task, or one outside the family.
