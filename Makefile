@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint docs soak audit clean
+.PHONY: run test test-gpu lint docs soak audit clean
 
 # One seed of a decision-pretrained Mamba on Pusher-Goal under the laptop protocol; interrupted, the same command continues.
 run: $(VENV)/.installed
@@ -12,15 +12,21 @@ run: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint
 	$(BIN)/pytest --durations=15
 
+# What needs a CUDA device, on a machine that has one; with the extra `cuda` its kernels are held to the formulas too.
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/pytest -m gpu -rA
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+CLUSTER := tests/harness/executors/test_ray_cluster.py tests/harness/executors/test_scale.py
+
 # The campaigns of tests/soak at full length, for hours; at the end one table: campaign, tried, survived, found.
 soak: $(VENV)/.installed-soak
-	$(BIN)/pytest tests/soak --soak full -q
+	$(BIN)/pytest tests/soak $(CLUSTER) --soak full -m 'not gpu' -q
 
 # Known vulnerabilities of constraints.txt, and docs/licences.md.
 audit: $(VENV)/.installed-dev

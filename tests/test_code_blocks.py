@@ -26,6 +26,7 @@ PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*/READM
 #: Names that the documents use for what a reader writes; they stand for a plugin that isn't there.
 EXAMPLES = {"my-world", "my-source", "my-net", "my-method", "my-pen", "best-so-far", "ad-my-net", "my-bench", "mine"}
 LANGUAGES = {"sh", "python", "toml", "json", "text", ""}
+SAME = {"bash": "sh", "shell": "sh", "console": "sh", "py": "python"}
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def blocks_of(page: Path) -> list[Block]:
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         fence = re.match(r"\s*(?:```|~~~)(.*)$", line)
         if fence and language is None:
-            language, start, lines = fence[1].strip(), number, []
+            language, start, lines = SAME.get(fence[1].strip(), fence[1].strip()), number, []
         elif fence:
             found.append(Block(page, start, language, "\n".join(lines)))
             language = None

@@ -105,3 +105,13 @@ def test_the_claims_in_the_readme_are_those_of_the_published_rows(tmp_path: Path
     table = capsys.readouterr().out
     assert table.count("\n| C") == 8
     assert table in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_every_pinned_package_has_its_licence_listed():
+    """`make audit` writes the page."""
+    lines = (line.split("#")[0].split(";")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
+    pinned = {tuple(line.split("==", 1)) for line in lines if "==" in line}
+    page = (ROOT / "docs/licences.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\S+) \| (\d\S*) \| (.+) \|$", page, flags=re.MULTILINE)
+    assert {(name, version) for name, version, _ in rows} == pinned
+    assert not [name for name, _, licence in rows if licence.startswith("not ")]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from icrl_bench.artefacts.store import Store
     from icrl_bench.planning import Plan
     from icrl_bench.runs.grids import Grid
+    from icrl_leaderboards.database.filters import RunFilter
     from icrl_leaderboards.database.leaderboard import Leaderboard
     from icrl_leaderboards.runs.record import RunRecord
     from icrl_leaderboards.runs.scores import RunScores
@@ -201,7 +202,7 @@ class Board:
 
     board: Leaderboard
 
-    def records(self, **filters: Any) -> list[RunRecord]:
+    def records(self, **filters: Unpack[RunFilter]) -> list[RunRecord]:
         """Whole runs; filters are `environment`, `method`, `protocol`, `track`, `seed`.
 
         >>> board.records(method="ad-gru", seed=0)[0].returns
@@ -209,7 +210,7 @@ class Board:
         """
         return self.board.runs(**filters)
 
-    def scores(self, **filters: Any) -> list[RunScores]:
+    def scores(self, **filters: Unpack[RunFilter]) -> list[RunScores]:
         """The runs' numbers as arrays; filters as `records`.
 
         >>> board.scores(method="ad-gru")[0].returns.shape
@@ -217,7 +218,7 @@ class Board:
         """
         return self.board.scores(**filters)
 
-    def frame(self, library: FrameLibrary = "pandas", **filters: Any) -> Any:
+    def frame(self, library: FrameLibrary = "pandas", **filters: Unpack[RunFilter]) -> Any:
         """Every episode as a data frame of pandas or Polars; filters as `records`.
 
         Columns: environment, method, protocol, track, seed, run_id, task, episode, return, length.
@@ -230,7 +231,7 @@ class Board:
         """
         return _frame(_episodes(self.records(**filters)), library)
 
-    def runs(self, library: FrameLibrary = "pandas", **filters: Any) -> Any:
+    def runs(self, library: FrameLibrary = "pandas", **filters: Unpack[RunFilter]) -> Any:
         """One row a run as a data frame: what `run --json` prints, without what is longer than a number or a word.
 
         >>> board.runs().sort_values("normalised_score")[["method", "environment", "seed", "normalised_score"]]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from icrl_leaderboards.wording.text import visible
 from icrl_registry.errors import UsageError
+from icrl_registry.files import replace_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -131,9 +132,18 @@ def save(figure: Figure, path: Path | str, labels: tuple[str, str] | None = None
         metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
         figure.savefig(buffer, format=path.suffix[1:], dpi=200, metadata=metadata)
         content = buffer.getvalue()
+    write(path, content)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a picture's file, or one beside it; an older one stays where that fails.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        replace_file(path, content)
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", "give a path that can be written") from error
 

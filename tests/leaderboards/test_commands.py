@@ -149,6 +149,12 @@ def test_compare(run, filled, capfd):
         run("compare", "weak", "ad-mamba", "--env", "ant-dir")
 
 
+def test_compare_takes_the_name_that_the_table_prints(run, filled):
+    filled.record(make_other(filled))
+    plain = run("compare", "ad-mamba", "weak", "--json")
+    assert run("compare", "ad-mamba¹", "weak¹²", "--json") == plain
+
+
 def test_another_leaderboard(run, filled, tmp_path):
     assert "no runs yet" in run("show", "--leaderboard", str(tmp_path / "other.sqlite"))
     assert "ad-mamba" in run("show", "--leaderboard", f"sqlite:///{tmp_path}/home/leaderboard.sqlite")

@@ -197,10 +197,8 @@ OWN = ("--env", "line-goal", "--protocol", "third-party", "--device", "cpu")
 
 
 def test_its_protocol_is_found_and_fits(installed: Installation):
-    rows = {row["id"]: row for row in installed.document("protocols", "list")["protocols"]}
-    assert rows["third-party-v1"]["from"] == "icrl-third-party"
-    assert installed.document("plugins", "check", "third-party", "--kind", "protocol")["passed"] is True
-    assert installed.document("protocols", "check", "third-party")["environments"]["line-goal-v1"] is None
+    checked = installed.document("plugins", "check", "third-party", "--kind", "protocol")
+    assert (checked["distribution"], checked["passed"]) == ("icrl-third-party", True)
 
 
 def test_a_run_a_sweep_and_a_published_row_on_its_data(installed: Installation):
@@ -211,8 +209,6 @@ def test_a_run_a_sweep_and_a_published_row_on_its_data(installed: Installation):
     dataset = kept[row["dataset"]]
     assert (dataset["source"], dataset["tasks_done"]) == ("imported", 8)
     assert dataset["env_steps"] == sum(entry["steps"] for entry in manifest["histories"])
-    shown = installed.document("data", "show", row["dataset"])["datasets"][0]["histories"]
-    assert {history["seconds"] < 10 for history in shown} == {True}
     sweep = installed.document("sweep", "--method", "copycat-moving-average", "--vary", "method.updates=5,10", *OWN)
     assert [cell["status"] for cell in sweep["cells"]] == ["done", "done"]
     installed.document("leaderboard", "submit", row["run_id"], "--out", str(installed.folder / "published"))

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,10 +40,11 @@ KINDS = {
     "floors": ("floors/*/floors.json", ("leaderboard.sqlite",)),
     "manifest of floors": ("floors/*/manifest.json", ("leaderboard.sqlite",)),
     "database": ("leaderboard.sqlite", ()),
+    "log of the database": ("leaderboard.sqlite-wal", ()),
     "state of a training": ("progress/*.safetensors", ("leaderboard.sqlite",)),
 }
 #: Without a checksum of every byte: harmless, or found by whoever reads them. A training's state has one of its content.
-UNSEALED = ("data set", "wall-clock", "database", "state of a training")
+UNSEALED = ("data set", "wall-clock", "database", "log of the database", "state of a training")
 
 
 def command(starter: Starter, home: Path) -> list[str | Path]:
@@ -74,6 +76,17 @@ def halted(starter: Starter, whole: Path, tmp_path_factory: pytest.TempPathFacto
     os.kill(running.pid, signal.SIGKILL)
     assert running.wait().status == -signal.SIGKILL
     assert list(home.glob("progress/[!.]*.safetensors"))
+    return home
+
+
+@pytest.fixture(scope="module")
+def checkpointed(whole: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same home with the leaderboard in its file, none of it in the log."""
+    home = tmp_path_factory.mktemp("checkpointed") / "home"
+    shutil.copytree(whole, home)
+    with sqlite3.connect(home / "leaderboard.sqlite") as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] == 0
+    connection.close()
     return home
 
 
@@ -116,6 +129,23 @@ def names_the_file(ended: Ended, path: Path) -> bool:
     return named and any(word in error["hint"] for word in ("icrl-bench", "delete", "command", "move"))
 
 
+def shown(starter: Starter, home: Path) -> Ended:
+    """The leaderboard as a reader sees it."""
+    return starter.run(["leaderboard", "show", "--home", home, "--json"], home.with_suffix(".out"))
+
+
+def problem_of_a_reader(starter: Starter, home: Path, path: Path, expected: list[Any]) -> str | None:
+    """How a damaged leaderboard shows something else than it recorded, or nothing, without a word."""
+    found = shown(starter, home)
+    if found.status != 0:
+        told = found.status in (FAILED, DAMAGED) and names_the_file(found, path)
+        return None if told else f"leaderboard show ended with {found.status}: {found.said[-300:]}"
+    # a log that breaks off loses its last rows, as after a power cut; so does a file that is gone
+    lost = path.name.endswith("-wal") or not path.exists() or path.stat().st_size < 2  # a byte alone is none to SQLite
+    rows = json.loads(found.out)["rows"]
+    return None if rows == expected or (lost and not rows) else f"silent: shows {found.out[-300:]}"
+
+
 def problem(starter: Starter, home: Path, path: Path, row: Any, tensors: dict[str, bytes], sealed: bool) -> str | None:
     """What went wrong with a home one of whose files was damaged."""
     out = home.with_suffix(".out")
@@ -129,8 +159,9 @@ def problem(starter: Starter, home: Path, path: Path, row: Any, tensors: dict[st
         return _difference(starter, home, first, row, tensors)
     if first.status not in (FAILED, DAMAGED) or not names_the_file(first, path):
         return f"the run ended with {first.status}: {first.said[-300:]}"
-    if path.suffix == ".sqlite":
-        path.unlink()  # as its hint says: the rows come again from what is kept
+    if path.name.startswith("leaderboard"):
+        for each in home.glob("leaderboard.sqlite*"):  # as its hint says: the rows come again from what is kept
+            each.unlink()
     starter.run(["data", "verify", "--home", home, "--discard-damaged", "--json"], out)
     return _difference(starter, home, starter.run(command(starter, home), out), row, tensors)
 
@@ -151,14 +182,23 @@ def _difference(starter: Starter, home: Path, ended: Ended, row: Any, tensors: d
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_file(
-    kind: str, starter: Starter, whole: Path, halted: Path, size: Size, ledger: Ledger, tmp_path: Path
+    kind: str,
+    starter: Starter,
+    whole: Path,
+    halted: Path,
+    checkpointed: Path,
+    size: Size,
+    ledger: Ledger,
+    tmp_path: Path,
 ):
     pattern, removed = KINDS[kind]
-    origin = halted if kind == "state of a training" else whole
+    origin = {"state of a training": halted, "database": checkpointed}.get(kind, whole)
     reference = tmp_path / "reference"
     shutil.copytree(whole, reference)
     row, tensors = starter.run(command(starter, reference), tmp_path / "out").row(), tensors_below(reference)
     (source,) = (path for path in origin.glob(pattern) if not path.name.startswith("."))
+    shutil.copytree(origin, tmp_path / "shown")  # a reader that ends moves the log into the file
+    expected = json.loads(shown(starter, tmp_path / "shown").out)["rows"]
     generator = np.random.default_rng([22, *kind.encode()])
     chosen = list(damages(source.read_bytes(), size.pick(4, 16, 150), generator))
     if size is not Size.full:
@@ -175,7 +215,8 @@ def test_a_damaged_file(
         unchanged = content is not None and says_the_same(content, source.read_bytes(), path.suffix)
         path.unlink() if content is None else path.write_bytes(content)
         sealed = kind not in UNSEALED and not unchanged and not (content is None and path.name != "history.safetensors")
-        ledger.note(f"{kind}, {what}", problem(starter, home, path, row, tensors, sealed))
+        found = problem_of_a_reader(starter, home, path, expected) if path.name.startswith("leaderboard") else None
+        ledger.note(f"{kind}, {what}", found or problem(starter, home, path, row, tensors, sealed))
         shutil.rmtree(home)
     ledger.settle()
 

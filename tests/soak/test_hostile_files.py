@@ -38,7 +38,7 @@ def test_mutated_files(reader: str, size: Size, ledger: Ledger, tmp_path: Path):
     shutil.copytree(kept, seeds)
     for path in ROOT.glob(GOOD[reader]) if GOOD[reader] else ():
         shutil.copy(path, seeds / path.name)
-    seconds, runs = size.pick(9, 40, 600), size.pick(150, 3000, 10**9)  # the guided search starts at 10 seconds
+    seconds, runs = size.pick(120, 40, 600), size.pick(150, 3000, 10**9)
     command = [sys.executable, READERS / "fuzz_readers.py", reader, seeds, str(seconds), str(runs), scratch]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 300, cwd=tmp_path, check=False)
     counted = scratch / "count"

@@ -78,9 +78,10 @@ def _run(name: str, benchmark: Benchmark, quiet: bool) -> BenchmarkReport:
 def _write(folder: Path, name: str, report: BenchmarkReport, document: dict[str, object]) -> None:
     from icrl_bench.benchmarking.markdown import as_markdown
     from icrl_bench.benchmarking.showing import draw
+    from icrl_registry.files import replace_file
 
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.json").write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / f"{name}.md").write_text(as_markdown(name, report, document), encoding="utf-8")
+    replace_file(folder / f"{name}.json", (json.dumps(document, indent=1, allow_nan=False) + "\n").encode())
+    replace_file(folder / f"{name}.md", as_markdown(name, report, document).encode())
     for suffix in FORMATS:
         draw(report, str(folder / f"{name}.{suffix}"))

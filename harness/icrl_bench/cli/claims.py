@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 from icrl_registry.errors import UsageError
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 def claims(
     place: LeaderboardPlace,
     protocol: Annotated[
-        str, typer.Option("--protocol", "-p", help="Rows of which protocol: an id, or laptop for the newest.")
+        str,
+        typer.Option(
+            "--protocol",
+            "-p",
+            help="Rows of which protocol: an id, or laptop for the newest.",
+            autocompletion=completion.protocols,
+        ),
     ] = "laptop",
     speed: Annotated[
         Path | None,

@@ -36,6 +36,7 @@ def doctor(home: HomeOption = None, json_: JsonFlag = False) -> None:
     findings = [
         _guarded("versions", _versions),
         _guarded("device", _device),
+        *_cuda_kernels(),
         _guarded("mujoco", _mujoco),
         _guarded("rendering", _rendering),
         _guarded("home", lambda: _home(home_folder(home))),
@@ -76,6 +77,17 @@ def _device() -> Diagnosis:
         f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, {facts['memory_gib']} GiB; {cuda}"
     )
     return Diagnosis("device", "ok", words)
+
+
+def _cuda_kernels() -> list[Diagnosis]:
+    """Which kernels of the extra `cuda` would run, and what is missing; a note where there is a GPU that could run them."""
+    import torch
+
+    from icrl_bench.machine.accelerators import KERNELS, state_of
+
+    has_gpu = torch.cuda.is_available()
+    states = [state_of(kernel, has_gpu) for kernel in KERNELS]
+    return [Diagnosis("cuda", "ok" if runs or not has_gpu else "note", words) for runs, words in states]
 
 
 def _mujoco() -> Diagnosis:

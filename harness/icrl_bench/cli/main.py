@@ -16,11 +16,14 @@ import typer
 
 from icrl_bench.cli import bench, claims, doctor, protocols, tasks
 from icrl_bench.cli.agents import policy, watch
+from icrl_bench.cli.commands import CommandGroup
+from icrl_bench.cli.completion import VARIABLE as COMPLETION
 from icrl_bench.cli.data.app import app as data_app
 from icrl_bench.cli.leaderboard.app import app as leaderboard_app
 from icrl_bench.cli.plugins.app import app as plugins_app
 from icrl_bench.cli.runs import grid, run, show, sweep
 from icrl_bench.machine.streams import accept_any_text
+from icrl_bench.machine.verbosity import choose_verbosity, verbosity
 from icrl_registry import __version__
 from icrl_registry.errors import (
     EXIT_DONE,
@@ -34,8 +37,8 @@ from icrl_registry.errors import (
 app = typer.Typer(
     name="icrl-bench",
     help="In-context RL benchmark: how well does an agent learn a new task from its own experience?",
+    cls=CommandGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -63,8 +66,11 @@ app.add_typer(leaderboard_app, name="leaderboard", help="Show the results, and r
 @app.callback(invoke_without_command=True)
 def callback(
     version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="No progress: results and errors alone."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Show the traceback behind an error."),
 ) -> None:
     """In-context RL benchmark: how well does an agent learn a new task from its own experience?"""
+    choose_verbosity(quiet, verbose)
     if version:
         typer.echo(__version__)
         raise typer.Exit
@@ -79,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     as_json = "--json" in arguments
+    choose_verbosity(quiet=False, verbose=False)
     try:
         _add_plugin_commands()
         code = app(arguments, standalone_mode=False, prog_name="icrl-bench")
@@ -87,6 +94,8 @@ def _run(arguments: list[str]) -> int:
             raise KeyboardInterrupt
         return code if isinstance(code, int) else EXIT_DONE
     except BenchError as error:
+        if verbosity() == "verbose" and not as_json:
+            traceback.print_exception(error)
         return _say(error.as_json(), error.exit_code, as_json)
     except KeyboardInterrupt:
         return _say(
@@ -94,9 +103,11 @@ def _run(arguments: list[str]) -> int:
             EXIT_INTERRUPTED,
             as_json,
         )
-    except SystemExit as error:  # typer where the reader of the output has gone, or something that is not ours
+    except SystemExit as error:  # typer, once the shell knows what could follow or the reader has gone; or a plugin
         if isinstance(error.__context__, BrokenPipeError):
             return _reader_has_gone()
+        if COMPLETION in os.environ or {"--show-completion", "--install-completion"} & set(arguments):
+            return error.code if isinstance(error.code, int) else EXIT_DONE
         return _handle_other(RuntimeError(f"a plugin or library called sys.exit({error.code!r})"), as_json)
     except BrokenPipeError:
         return _reader_has_gone()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import OptionGroup
 from icrl_registry.errors import UsageError
 
@@ -40,7 +41,12 @@ LeaderboardOption = Annotated[
 ]
 ProtocolOption = Annotated[
     str,
-    typer.Option("--protocol", "-p", help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file."),
+    typer.Option(
+        "--protocol",
+        "-p",
+        help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file.",
+        autocompletion=completion.protocols,
+    ),
 ]
 OwnProtocolOption = Annotated[
     str | None,
@@ -49,11 +55,23 @@ OwnProtocolOption = Annotated[
         "-p",
         help="smoke, laptop, paper; an id such as laptop-v1; or a path to a TOML file.  "
         "[default: laptop, or the environment's own]",
+        autocompletion=completion.protocols,
     ),
 ]
-MethodOption = Annotated[str, typer.Option("--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.")]
+MethodOption = Annotated[
+    str,
+    typer.Option(
+        "--method", "-m", help="ad-mamba, ad-dt, …: METHOD or METHOD-BACKBONE.", autocompletion=completion.methods
+    ),
+]
 EnvOption = Annotated[
-    str, typer.Option("--env", "-e", help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.")
+    str,
+    typer.Option(
+        "--env",
+        "-e",
+        help="reacher-goal, pusher-goal, half-cheetah-vel, ant-dir, or a plugin's.",
+        autocompletion=completion.environments,
+    ),
 ]
 SeedsOption = Annotated[str | None, typer.Option("--seeds", help="Such as 0,1,2 or 0-4.  [default: the protocol's]")]
 TrackOption = Annotated[str, typer.Option("--track", help="online, or offline (MACAW's published protocol).")]

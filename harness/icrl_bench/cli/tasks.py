@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, OwnProtocolOption, home_folder
 from icrl_bench.machine.cpu_settings import set_for_training
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 @takes_groups
 def tasks(
-    env: Annotated[str, typer.Argument(help="An environment, such as pusher-goal.")],
+    env: Annotated[
+        str, typer.Argument(help="An environment, such as pusher-goal.", autocompletion=completion.environments)
+    ],
     protocol: OwnProtocolOption = None,
     *,
     certificate: Annotated[
@@ -69,16 +72,11 @@ def _list(env: str, protocol: Protocol, as_json: bool) -> None:
         }
         typer.echo(json.dumps(document))
         return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from icrl_leaderboards.terminal.listing import print_listing
 
-    table = Table("task", *[escape(name) for name in names], title=f"{plugin.entry.name}, {protocol.id}")
-    for members in splits.values():
-        for task in members:
-            table.add_row(task.label, *[f"{value:.4f}" for value in task.parameters])
-        table.add_section()
-    Console().print(table)
+    tasks = [task for members in splits.values() for task in members]
+    rows = [[task.label, *(f"{value:.4f}" for value in task.parameters)] for task in tasks]
+    print_listing(["task", *names], rows, right=names, title=f"{plugin.entry.name}, {protocol.id}")
 
 
 def _certify(env: str, protocol: Protocol, place: LeaderboardPlace, jobs: int | None, as_json: bool) -> None:

@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import Any
 
 from icrl_bench.machine.notebook import notebook_display
+from icrl_bench.machine.verbosity import verbosity
 
 LINE_EVERY = 10.0  # seconds between lines where there is no terminal
 UPDATE_EVERY = 0.2  # seconds between updates of a bar
 RATE_WINDOW = 120.0  # seconds over which a rate is measured
+MEDIUM, WIDE = 100, 130  # columns of a terminal from which bars say the count, and rate and metrics
 SAMPLE_EVERY = 1.0  # seconds between the samples of which a rate is made
 
 
@@ -32,7 +34,7 @@ class Progress:
     def __init__(
         self, stages: Sequence[str], quiet: bool = False, on_event: Callable[[Mapping[str, Any]], None] | None = None
     ) -> None:
-        self.quiet = quiet
+        self.quiet = quiet or verbosity() == "quiet"
         self.on_event = on_event or (lambda event: None)
         self.run_id = ""  # of the run that is under way, for events
         self.about: Mapping[str, Any] = {}  # its method, environment, protocol, track and seed, for events
@@ -40,7 +42,7 @@ class Progress:
         self.finished: list[str] = []
         self._durations: dict[str, float] = {}  # seconds by kind of stage
         self._notebook = None if quiet else notebook_display()
-        self._interactive = self._notebook is not None or (sys.stderr.isatty() and not quiet)
+        self._interactive = self._notebook is not None or (sys.stderr.isatty() and not self.quiet)
         self.display: Any = None
         self._last_overview = time.monotonic()
         self._whole: Any = None
@@ -237,18 +239,23 @@ def _kind(name: str) -> str:
 
 
 def _make_display() -> Any:
-    """Two bars. What a narrow terminal has no room for is cut from the right: rate and metrics come last."""
+    """Two bars with what the terminal has room for: the share that is done and what is left of the time come first, then the
+    count and the time that passed, then rate and metrics. Nothing is cut within a word but the last column."""
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
     console = Console(stderr=True)
-    return Bars(
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=max(8, min(24, console.width - 76))),
-        TextColumn("{task.fields[count]}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[eta]}"),
-        TextColumn("{task.fields[note]}"),
-        console=console,
-    )
+
+    def whole(text: str) -> TextColumn:
+        return TextColumn(text, table_column=Column(no_wrap=True))
+
+    columns: list[Any] = [whole("{task.description}"), BarColumn(bar_width=max(8, min(24, console.width - 76)))]
+    if console.width < MEDIUM:
+        columns += [TaskProgressColumn("{task.percentage:>3.0f} %"), whole("{task.fields[eta]}")]
+    else:
+        columns += [whole("{task.fields[count]}"), TimeElapsedColumn(Column(no_wrap=True)), whole("{task.fields[eta]}")]
+    if console.width >= WIDE:
+        columns.append(TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True, overflow="ellipsis")))
+    return Bars(*columns, console=console)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, exc, insert, select
+from sqlalchemy import Connection, Engine, delete, exc, insert, select
 from sqlalchemy.engine import URL
 
 from icrl_leaderboards.database.certificates import load_certificates, write_certificate
@@ -25,6 +25,7 @@ from icrl_leaderboards.database.connections import (
     transaction,
     upgrade_schema,
 )
+from icrl_leaderboards.database.filters import NAMES, RunFilter, conditions, matching, recorded_names
 from icrl_leaderboards.database.loading import load_records, load_scores
 from icrl_leaderboards.database.schema import (
     CHILDREN,
@@ -48,7 +49,6 @@ from icrl_registry.errors import UnknownNameError, UsageError, unknown_name
 
 Result = TypeVar("Result")
 STREAM_RUNS = 200  # records in memory at a time
-FILTERS = ("environment", "method", "protocol", "track")
 
 
 class Leaderboard:
@@ -93,52 +93,24 @@ class Leaderboard:
             return False
         return self._write(lambda connection: _delete(connection, run_id))
 
-    def runs(
-        self,
-        *,
-        environment: str | None = None,
-        method: str | None = None,
-        protocol: str | None = None,
-        track: str | None = None,
-        seed: int | None = None,
-        run_ids: Sequence[str] | None = None,
-    ) -> list[RunRecord]:
+    def runs(self, **filters: Unpack[RunFilter]) -> list[RunRecord]:
         """The records that meet all filters, in the order of their run ids.
 
-        An environment or protocol without its version means every version of it.
+        Raises:
+            UnknownNameError: there is no such filter.
         """
-        filters = {"environment": environment, "method": method, "protocol": protocol, "track": track}
-        return self._read(
-            lambda connection: load_records(connection, _conditions(connection, filters, seed, run_ids)), []
-        )
+        return self._read(lambda connection: load_records(connection, conditions(connection, filters)), [])
 
-    def scores(
-        self,
-        *,
-        environment: str | None = None,
-        method: str | None = None,
-        protocol: str | None = None,
-        track: str | None = None,
-        seed: int | None = None,
-        run_ids: Sequence[str] | None = None,
-    ) -> list[RunScores]:
+    def scores(self, **filters: Unpack[RunFilter]) -> list[RunScores]:
         """What tables and plots need of the same runs, as arrays: much faster than `runs` where there are thousands."""
-        filters = {"environment": environment, "method": method, "protocol": protocol, "track": track}
-        return self._read(
-            lambda connection: load_scores(connection, _conditions(connection, filters, seed, run_ids)), []
-        )
+        return self._read(lambda connection: load_scores(connection, conditions(connection, filters)), [])
 
-    def run_ids(
-        self,
-        *,
-        environment: str | None = None,
-        method: str | None = None,
-        protocol: str | None = None,
-        track: str | None = None,
-    ) -> list[str]:
+    def run_ids(self, **filters: Unpack[RunFilter]) -> list[str]:
         """The ids of the runs that meet all filters, sorted."""
-        filters = {"environment": environment, "method": method, "protocol": protocol, "track": track}
-        return self._read(lambda connection: _run_ids(connection, _conditions(connection, filters, None, None)), [])
+        ids = select(RunRow.__table__.c.run_id)
+        return self._read(
+            lambda connection: sorted(connection.execute(ids.where(*conditions(connection, filters))).scalars()), []
+        )
 
     def stream(self, run_ids: Sequence[str]) -> Iterator[RunRecord]:
         """The records of many runs in the order given, a few hundred in memory at a time; missing ones are left out."""
@@ -157,20 +129,19 @@ class Leaderboard:
         return [_find_run(name, known, self.place) for name in given]
 
     def names(self, column: str) -> list[str]:
-        """The distinct values of one of `FILTERS`, sorted."""
-        if column not in FILTERS:
-            raise unknown_name("column", column, FILTERS)
-        return self._read(lambda connection: _names(connection, column), [])
+        """The distinct values of one of `NAMES`, sorted."""
+        if column not in NAMES:
+            raise unknown_name("column", column, NAMES)
+        return self._read(lambda connection: recorded_names(connection, column), [])
 
-    def require_names(self, **filters: str | None) -> None:
+    def require_names(self, **filters: Unpack[RunFilter]) -> None:
         """Refuses a filter value that no recorded run has; an empty leaderboard refuses nothing.
 
         Raises:
             UnknownNameError: with the nearest names that were recorded.
         """
         for column, wanted in filters.items():
-            known = self.names(column)
-            if wanted is not None and known and not _matching(wanted, known):
+            if isinstance(wanted, str) and (known := self.names(column)) and not matching(wanted, known):
                 raise unknown_name(f"{column} in the leaderboard {self.place}:", wanted, known)
 
     def record_study(self, study: Study) -> None:
@@ -253,19 +224,18 @@ class Leaderboard:
 
     def _exists(self) -> bool:
         path = sqlite_file(self.url)
+        if path is not None and path.is_dir():
+            hint = f"give a file, for example {path / 'leaderboard.sqlite'}"
+            raise UsageError(f"the leaderboard {path} is a folder", hint)
         return path is None or path.exists()
 
     def _prepare_folder(self) -> None:
         path = sqlite_file(self.url)
         if path is None:
             return
-        if not path.exists():  # never, or moved aside since: an open connection would go on writing to the moved one
+        if not self._exists():  # never, or moved aside since: an open connection would go on writing to the moved one
             self._engine.dispose()
             self._has_tables = False
-        if path.is_dir():
-            raise UsageError(
-                f"the leaderboard {path} is a folder", f"give a file, for example {path / 'leaderboard.sqlite'}"
-            )
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -273,55 +243,21 @@ class Leaderboard:
             raise UsageError(f"cannot make the folder {path.parent}: {error.strerror}", hint) from error
 
 
-# --- Filters ---------------------------------------------------------------------------------------------------------
-
-
-def _conditions(
-    connection: Connection, filters: dict[str, str | None], seed: int | None, run_ids: Sequence[str] | None
-) -> list[ColumnElement[bool]]:
-    columns = RunRow.__table__.c
-    conditions: list[ColumnElement[bool]] = []
-    for column, wanted in filters.items():
-        if wanted is not None:
-            conditions.append(columns[column].in_(_matching(wanted, _names(connection, column))))
-    if seed is not None:
-        conditions.append(columns.seed == seed)
-    if run_ids is not None:
-        conditions.append(columns.run_id.in_(list(run_ids)))
-    return conditions
-
-
-def _run_ids(connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[str]:
-    column = RunRow.__table__.c.run_id
-    return sorted(connection.execute(select(column).where(*conditions)).scalars())
+# --- Reading -------------------------------------------------------------------------------------------------------
 
 
 def _find_run(name: str, known: Sequence[str], place: str) -> str:
     index = bisect_left(known, name)  # an id sorts right before the ids that continue it
     if index < len(known) and known[index] == name:
         return name
-    matching = known[index : bisect_left(known, name + chr(0x10FFFF))] if name else []
-    if len(matching) > 1:
-        raise UsageError(f"{len(matching)} runs begin with '{name}'", f"{matching[0]} or {matching[1]}")
-    if not matching:
+    begun = known[index : bisect_left(known, name + chr(0x10FFFF))] if name else []
+    if len(begun) > 1:
+        raise UsageError(f"{len(begun)} runs begin with '{name}'", f"{begun[0]} or {begun[1]}")
+    if not begun:
         near = known[max(0, index - 3) : index + 3]
         hint = f"the nearest: {', '.join(near)}" if near else "nothing is recorded there yet"
         raise UnknownNameError(f"no run '{name}' in the leaderboard {place}", hint)
-    return matching[0]
-
-
-def _names(connection: Connection, column: str) -> list[str]:
-    return sorted(connection.execute(select(RunRow.__table__.c[column]).distinct()).scalars())
-
-
-def _matching(wanted: str, known: Sequence[str]) -> list[str]:
-    """`wanted` itself and every version of it: `pusher-goal` covers `pusher-goal-v1`."""
-    return [name for name in known if name == wanted or _without_version(name) == wanted]
-
-
-def _without_version(name: str) -> str:
-    stem, _, version = name.partition("+")[0].rpartition("-v")  # `laptop-v1+1a2b3c` is laptop-v1 with changed settings
-    return stem if version.isdigit() else name
+    return begun[0]
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.runs.training import TrainingLog
 from icrl_registry.errors import UsageError
+from icrl_registry.files import replace_file
 from icrl_registry.hooks import ReportSection
 
 #: Runs whose provenance and configuration the page shows, the newest of all; more would make it too large to open.
@@ -98,12 +98,7 @@ def _remove_old_plots(folder: Path, kept: Iterable[str]) -> None:
 
 def _write(path: Path, content: str) -> Path:
     """Replaces the file in one step, so that a reader never sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(content, encoding="utf-8", newline="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    replace_file(path, content.encode())
     return path
 
 

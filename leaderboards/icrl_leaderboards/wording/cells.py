@@ -65,6 +65,11 @@ def marks_of(row: Row) -> list[str]:
     return [mark for mark, name in _MARKS if holds[name]]
 
 
+def without_marks(name: str) -> str:
+    """A name as a table prints it, without the marks behind it: `ad-mamba¹²` → `ad-mamba`."""
+    return name.rstrip("".join(mark for mark, _ in _MARKS))
+
+
 def notes_of(table: Table) -> list[str]:
     """One line on how to read the table, and one for each mark in it."""
     marks = {mark for row in table.rows for mark in marks_of(row)}

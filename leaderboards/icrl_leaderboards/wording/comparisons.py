@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from icrl_leaderboards.analysis.comparison import Comparison, Pairing, outcome_of
+from icrl_leaderboards.terminal.listing import print_listing
 from icrl_leaderboards.wording.cells import LABEL_LIMIT
 from icrl_leaderboards.wording.columns import seeds_text
 from icrl_leaderboards.wording.formatting import decimals_for, number, with_interval
@@ -20,9 +21,10 @@ _OF_THE_WAY = "of the way from random to the oracle"
 
 
 def print_comparisons(comparisons: Sequence[Comparison], console: Console | None = None) -> None:
-    """Prints each comparison as a table that fits 80 columns, with its verdict and notes."""
+    """Prints each comparison as a table that fits the terminal, with its verdict and notes."""
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -38,7 +40,11 @@ def print_comparisons(comparisons: Sequence[Comparison], console: Console | None
             grid.add_column(column, justify="right", overflow="fold", no_wrap=True)
         for line in lines_of(comparison):
             grid.add_row(*map(Text, line))
-        console.print(grid)
+        if Measurement.get(console, console.options.update(width=1000), grid).maximum <= console.width:
+            console.print(grid)
+        else:
+            columns = ("environment", *(column.replace("\n", " ") for column in _COLUMNS))
+            print_listing(columns, lines_of(comparison, " "), console, right=columns[-1:])
         console.print(Text(verdict_in_words(comparison), style="bold"))
         for note in notes_of(comparison):
             console.print(Text(note, style="dim"))

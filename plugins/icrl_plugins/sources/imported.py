@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -134,18 +134,18 @@ class DataManifest:
 
 
 def folder_of(path: str) -> Path:
-    """A folder, or `PACKAGE:FOLDER`: one that an installed package brings along.
+    """A folder, or `PACKAGE:FOLDER`: one that an installed package brings along, which is found without importing it.
 
     Raises:
         ValueError: there is no such package.
     """
     package, colon, inside = path.partition(":")
-    if not colon or not package.replace(".", "").isidentifier() or Path(path).exists():
+    if not colon or not package.isidentifier() or Path(path).exists():
         return Path(path).expanduser()
-    try:
-        return Path(str(resources.files(package) / inside))
-    except (ImportError, TypeError) as error:
-        raise ValueError(f"there is no package {package}: {error}") from error
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(f"there is no package {package}")
+    return Path(spec.submodule_search_locations[0]) / inside
 
 
 def read_manifest(folder: Path) -> DataManifest:

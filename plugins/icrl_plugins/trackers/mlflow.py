@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
 from icrl_plugins.trackers.naming import run_name, scores_of, settings_of
-from icrl_registry.trackers import Axis, Tracker
+from icrl_registry.onlookers.trackers import Axis, Tracker
 
 LONGEST_VALUE = 500  # characters of a parameter, which MLflow limits
 MOST_PARAMETERS = 100  # in one call

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from icrl_plugins.trackers.naming import run_name, scores_of, settings_of
-from icrl_registry.trackers import Axis, Tracker
+from icrl_registry.onlookers.trackers import Axis, Tracker
 
 
 class TensorBoard(Tracker):

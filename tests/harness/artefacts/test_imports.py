@@ -89,6 +89,7 @@ def test_minari_itself_reads_what_was_written(tmp_path: Path, monkeypatch: pytes
     assert imports.read_files(["icrl-bench/toy-v0"]).histories[0].task == history.task  # by its id
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what a data set should say of its authors
 def test_a_minari_data_set_by_others_is_one_stream_of_one_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     minari = pytest.importorskip("minari")
     from gymnasium.spaces import Box
@@ -107,8 +108,7 @@ def test_a_minari_data_set_by_others_is_one_stream_of_one_task(tmp_path: Path, m
         for part in (slice(0, 10), slice(10, 20))
     ]
     box = Box(-1, 1, (2,), np.float32)
-    with pytest.warns(UserWarning, match="code_permalink"):
-        minari.create_dataset_from_buffers("point/expert-v0", episodes, observation_space=box, action_space=box)
+    minari.create_dataset_from_buffers("point/expert-v0", episodes, observation_space=box, action_space=box)
     with pytest.raises(UsageError, match="environment"):
         imports.read_files(["point/expert-v0"])
     with pytest.raises(UsageError, match="task"):
@@ -119,6 +119,7 @@ def test_a_minari_data_set_by_others_is_one_stream_of_one_task(tmp_path: Path, m
     assert all(np.array_equal(getattr(read, name), getattr(history, name)) for name in COLUMNS)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what a data set should say of its authors
 def test_discrete_actions_are_one_hot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A Minari data set has their numbers, a history rows that choose one; what chooses none is refused."""
     minari = pytest.importorskip("minari")
@@ -138,10 +139,9 @@ def test_discrete_actions_are_one_hot(tmp_path: Path, monkeypatch: pytest.Monkey
         truncations=np.array([False, False, True]),
     )
     box = Box(0, 9, (spec.observation_size,), np.float32)
-    with pytest.warns(UserWarning, match="code_permalink"):
-        minari.create_dataset_from_buffers(
-            "grid/some-v0", [episode], observation_space=box, action_space=Discrete(spec.action_size)
-        )
+    minari.create_dataset_from_buffers(
+        "grid/some-v0", [episode], observation_space=box, action_space=Discrete(spec.action_size)
+    )
     task = tuple(float(value) for value in grid.sample_task_parameters(np.random.default_rng(0)))
     (history,) = imports.read_files(["grid/some-v0"], spec.id, task).histories
     assert history.actions[0].argmax(axis=-1).tolist() == [2, 0, 1]

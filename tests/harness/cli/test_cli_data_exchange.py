@@ -135,7 +135,7 @@ def test_content_and_folder_must_agree(run: Run, imported: dict[str, Any]):
 def test_data_in_an_installed_package(run: Run, toy: Path, imported: dict[str, Any]):
     package = toy / "toy_data"
     shutil.copytree(imported["path"], package / "histories")
-    (package / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("raise RuntimeError('data are not code')")
     plan = run("--source", "toy_data:histories", "--dry-run", "--json").document["plan"]
     assert plan["config"]["source"] == {"content": imported["content"]}
 

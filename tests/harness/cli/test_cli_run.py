@@ -317,3 +317,15 @@ def test_main_is_what_the_console_script_calls():
 
     (script,) = [point for point in entry_points(group="console_scripts") if point.name == "icrl-bench"]
     assert script.load() is main_module.main
+
+
+def test_quiet_and_verbose(cli: Run, run: Run, toy: Path):
+    given = ("run", "-m", "toy-method", "-e", "toy-point", "-p", toy / "toy.toml", "--device", "cpu")
+    output = cli("-q", *given)
+    assert (output.code, output.err.strip().splitlines()) == (0, [output.err.strip()])  # the hint at the report
+    assert "toy-method" in output.out
+    loud = cli("-v", *given, "--set", "method.nonsense=1")
+    assert loud.code == 2
+    assert "Traceback" in loud.err
+    assert "error: " in loud.err
+    assert "Traceback" not in cli(*given, "--set", "method.nonsense=1").err

@@ -1,7 +1,7 @@
 """A grid on a real Ray cluster of three raylets, one of which is killed; then the driver is killed, and started again.
 
 At the end there is every row once, with the returns of `--executor local`, and nothing is left: no process, no scratch home, no
-temporary file. `--soak full` does the same with 4 environments × 3 methods × 2 seeds of the smoke protocol.
+temporary file. `make soak` does the same with 4 environments × 3 methods × 2 seeds of the smoke protocol, and an interrupt.
 """
 
 from __future__ import annotations
@@ -25,9 +25,10 @@ from icrl_leaderboards.database.leaderboard import Leaderboard
 
 ray = pytest.importorskip("ray")
 
-TIMEOUT = 600.0
+TIMEOUT = 3600.0
 TOY_GRID = ("--envs", "toy-measured,toy-point,toy-faulty", "--methods", "toy-method,toy-online", "--seeds", "0")
 SLOW = ("--set", "source.pause=0.4", "--set", "method.pause=0.03", "--set", "method.checkpoint_every=2")
+ENVIRONMENTS = "reacher-goal,pusher-goal,half-cheetah-vel,ant-dir"
 FAULTY = """
 [environments.toy-faulty-v1]
 source = "toy-source"
@@ -95,7 +96,7 @@ def ended(path: Path, how: str = "unit_ended") -> list[dict[str, Any]]:
 def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
     end = time.monotonic() + TIMEOUT
     while not holds():
-        assert process is None or process.poll() is None, process.communicate()[1][-3000:]
+        assert process is None or process.poll() is None, "".join(process.communicate())[-3000:]
         assert time.monotonic() < end
         time.sleep(0.1)
 
@@ -118,46 +119,114 @@ def rows_of(home: Path) -> dict[str, Any]:
     return {run.run_id: (run.returns, run.oracle, run.random, run.train_env_steps) for run in found}
 
 
+@dataclass
+class Trial:
+    """One grid, on the cluster and on this machine alone."""
+
+    machines: Machines
+    spawn: Any
+    folder: Path
+    arguments: tuple[str | Path, ...]
+
+    def start(self, name: str, *options: str | Path) -> subprocess.Popen[str]:
+        """A driver on the cluster; its events are in `name.jsonl`."""
+        home = ("--home", self.folder / "together", "--events", self.folder / f"{name}.jsonl")
+        return self.spawn(*self.arguments, "--executor", "ray", "--address", self.machines.address, *home, *options)
+
+    def alone(self) -> subprocess.Popen[str]:
+        return self.spawn(*self.arguments, "--executor", "local", "--jobs", "1", "--home", self.folder / "apart")
+
+    def events(self, name: str) -> Path:
+        return self.folder / f"{name}.jsonl"
+
+    def end(self, driver: subprocess.Popen[str], how: signal.Signals) -> None:
+        """Ends a driver by a signal; afterwards none of its workers lives."""
+        driver.send_signal(how)
+        driver.wait(TIMEOUT)
+        driver.stdout.close()
+        driver.stderr.close()
+        wait_until(lambda: not units_at_work())
+
+    def lose_a_node_and_the_driver(self, few: int, more: int, generator: random.Random) -> None:
+        """The node after `few` units and a moment, the driver after `more` of them and another."""
+        driver = self.start("first")
+        wait_until(lambda: len(ended(self.events("first"))) >= few, driver)
+        time.sleep(generator.uniform(0, 2))
+        self.machines.cluster.remove_node(self.machines.cluster.list_all_nodes()[-1], allow_graceful=False)
+        before = len(ended(self.events("first")))
+        wait_until(lambda: len(ended(self.events("first"))) >= before + more, driver)
+        time.sleep(generator.uniform(0, 2))
+        self.end(driver, signal.SIGKILL)
+
+    def check_nothing_is_left(self) -> None:
+        wait_until(lambda: not units_at_work())
+        scratch, home = self.machines.scratch, self.folder / "together"
+        assert not scratch.exists() or not list(scratch.iterdir())
+        assert not list(home.rglob("*.partial"))
+        assert not list((home / "progress").glob("*"))
+        assert sorted(os.listdir(home / "datasets")) == sorted(os.listdir(self.folder / "apart" / "datasets"))
+
+    def check_nothing_is_made_twice(self, *names: str) -> None:
+        good = [event["unit"] for name in names for event in ended(self.events(name)) if event["failure"] is None]
+        assert len(good) == len(set(good))
+
+
+def states_of(document: Any) -> list[tuple[str, ...]]:
+    return [tuple(row[name] for name in ("environment", "method", "run_id", "state")) for row in document["rows"]]
+
+
 def test_a_node_and_the_driver_are_killed(machines: Machines, toy: Path, spawn: Any, tmp_path: Path):
-    protocol, generator = toy / "toy-certified.toml", random.Random(20)
+    protocol, other = toy / "toy-certified.toml", tmp_path / "other-site"
     protocol.write_text(protocol.read_text() + FAULTY)
+    shutil.copytree(toy, other)
     fixed = ("grid", "-p", protocol, *TOY_GRID, *SLOW, "--no-certify", "--device", "cpu", "--json")
-    on_ray = (*fixed, "--executor", "ray", "--address", machines.address, "--home", tmp_path / "together")
-    first, second = tmp_path / "first.jsonl", tmp_path / "second.jsonl"
+    trial = Trial(machines, spawn, tmp_path, fixed)
+    trial.lose_a_node_and_the_driver(3, 12, random.Random(20))
+    apart = trial.alone()
 
-    driver = spawn(*on_ray, "--events", first)
-    wait_until(lambda: len(ended(first)) >= 3, driver)
-    time.sleep(generator.uniform(0, 2))
-    victim = machines.cluster.list_all_nodes()[-1]
-    machines.cluster.remove_node(victim, allow_graceful=False)
-    before = len(ended(first))
-    wait_until(lambda: len(ended(first)) >= before + 12, driver)
-    time.sleep(generator.uniform(0, 2))
-    driver.send_signal(signal.SIGKILL)
-    driver.wait()
-    driver.stdout.close()
-    driver.stderr.close()
-    wait_until(lambda: not units_at_work())  # idle workers of the dead driver as well
+    # a node with other code of a plugin, in the place of the one that died
+    (other / "toy_parts.py").write_text((other / "toy_parts.py").read_text().replace("0.3,", "0.4,"))
+    stranger = machines.add(env_vars={"PYTHONPATH": str(other)})
+    machines.cluster.wait_for_nodes(TIMEOUT)
+    code, document, said = finish(trial.start("refused"))
+    assert code == 4, said
+    assert f"(node {stranger.node_id[:8]}) has other code of" in document["error"]["message"]
+    assert document["error"]["message"].count("toy-parts 1.0 with content ") == 2
+    assert not ended(trial.events("refused"))
+    machines.cluster.remove_node(stranger)
 
-    apart = spawn(*fixed, "--executor", "local", "--jobs", "1", "--home", tmp_path / "apart")
-    code, document, said = finish(spawn(*on_ray, "--events", second))
+    code, document, said = finish(trial.start("second"))
     assert code == 1, said  # of the environment whose rewards are no numbers
     local_code, local, _ = finish(apart)
     assert local_code == 1
-    states = [(row["environment"], row["method"], row["run_id"], row["state"]) for row in document["rows"]]
-    assert states == [(row["environment"], row["method"], row["run_id"], row["state"]) for row in local["rows"]]
-    assert [state for *_, state in states] == ["done"] * 4 + ["failed"] * 2
+    assert states_of(document) == states_of(local)
+    assert [state for *_, state in states_of(document)] == ["done"] * 4 + ["failed"] * 2
     assert "reward is not finite" in document["rows"][-1]["error"]
     assert "(node " in document["rows"][-1]["error"]
-
     assert rows_of(tmp_path / "together") == rows_of(tmp_path / "apart")
     assert len(rows_of(tmp_path / "together")) == 4
-    good = [event["unit"] for path in (first, second) for event in ended(path) if event["failure"] is None]
-    assert len(good) == len(set(good)), "what was finished is not made again"
-    assert len({event["node"] for event in ended(first)}) >= 2
+    assert len({event["node"] for event in ended(trial.events("first"))}) >= 2
+    trial.check_nothing_is_made_twice("first", "second")
+    trial.check_nothing_is_left()
 
-    wait_until(lambda: not units_at_work())
+
+@pytest.mark.soak
+def test_the_smoke_grid_of_24_rows(machines: Machines, spawn: Any, tmp_path: Path):
+    rows = ("--envs", ENVIRONMENTS, "--methods", "ad-gru,task-blind,macaw", "--seeds", "0,1")
+    fixed = ("grid", "-p", "smoke", *rows, "--no-certify", "--device", "cpu", "--json")
+    trial = Trial(machines, spawn, tmp_path, fixed)
+    trial.lose_a_node_and_the_driver(10, 25, random.Random(21))
+    driver = trial.start("interrupted")
+    wait_until(lambda: len(ended(trial.events("interrupted"))) >= 5, driver)
+    trial.end(driver, signal.SIGINT)
+    assert driver.returncode == 130
     assert not machines.scratch.exists() or not list(machines.scratch.iterdir())
-    assert not list((tmp_path / "together").rglob("*.partial"))
-    assert not list((tmp_path / "together" / "progress").glob("*"))
-    assert os.listdir(tmp_path / "together" / "datasets") == os.listdir(tmp_path / "apart" / "datasets")
+    code, document, said = finish(trial.start("last"))
+    assert code == 0, said
+    local_code, local, said = finish(trial.alone())
+    assert local_code == 0, said
+    assert states_of(document) == states_of(local)
+    assert rows_of(tmp_path / "together") == rows_of(tmp_path / "apart")
+    assert len(rows_of(tmp_path / "together")) == 24
+    trial.check_nothing_is_made_twice("first", "interrupted", "last")
+    trial.check_nothing_is_left()

@@ -29,7 +29,7 @@ for index in range(count):
         board.record(dataclasses.replace(record, run_id="shared"))
     print(index, flush=True)
 """
-WRITERS, RUNS, KILLS = 8, 500, 6
+WRITERS, RUNS, KILLS = 8, 250, 6
 
 
 @pytest.fixture

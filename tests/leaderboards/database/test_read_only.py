@@ -16,16 +16,19 @@ from pathlib import Path
 import pytest
 
 from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_registry.errors import UsageError
 
 READ = """
 import sys
 from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_registry.errors import UsageError
 with Leaderboard(sys.argv[1]) as board:
     print([run.run_id for run in board.runs()], [study.name for study in board.studies()])
 """
 WRITE = """
 import sys
 from icrl_leaderboards.database.leaderboard import Leaderboard
+from icrl_registry.errors import UsageError
 from icrl_registry.errors import BenchError
 try:
     Leaderboard(sys.argv[1]).delete("x")
@@ -149,3 +152,10 @@ def test_a_path_object_is_never_a_url(tmp_path, monkeypatch, make_record):
     with Leaderboard(Path("sqlite://x?y")) as board:
         board.record(make_record(num_tasks=1, num_episodes=1))
     assert (tmp_path / "sqlite:" / "x?y").is_file()
+
+
+def test_a_folder_is_no_leaderboard(tmp_path, make_record):
+    with Leaderboard(tmp_path) as board:
+        for use in (board.runs, lambda: board.record(make_record())):
+            with pytest.raises(UsageError, match="is a folder"):
+                use()

@@ -93,7 +93,7 @@ class Starter:
         """Ends the starter; commands that still run are not touched."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(TIMEOUT)
 
 
 @dataclass

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 SLOWEST = 10.0  # seconds an input; a machine can be busy
-GUIDED_FROM = 10.0  # seconds: less is not worth the time that instrumenting takes
+GUIDED_FROM = 1000  # inputs: fewer are not worth the time that instrumenting takes
 MEMORY = 6 * 2**30  # bytes of addresses, most of which are libraries
 FORBIDDEN = (
     "os.system",
@@ -93,7 +93,7 @@ def main() -> None:
         sys.argv[5],
     )
     atheris = None
-    if seconds >= GUIDED_FROM:
+    if runs >= GUIDED_FROM:
         with contextlib.suppress(ImportError):
             import atheris
     sys.path.insert(0, str(Path(__file__).parent))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from icrl_bench.cli.commands import CommandGroup
 from icrl_bench.cli.leaderboard import compare, exchange, figure, remove, report, show, studies, verify
 
-app = typer.Typer(no_args_is_help=True)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 app.command("show")(show.show)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import FieldFilters
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
@@ -16,8 +17,18 @@ from icrl_registry.errors import EXIT_VERIFICATION, UsageError
 
 @takes_groups
 def compare(
-    ours: Annotated[str, typer.Argument(metavar="A", help='A method, "METHOD (SETTING=VALUE)", or a run id.')],
-    theirs: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, such as the last release.")],
+    ours: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help='A method, "METHOD (SETTING=VALUE)", or a run id.', autocompletion=completion.methods
+        ),
+    ],
+    theirs: Annotated[
+        str,
+        typer.Argument(
+            metavar="B", help="What to compare it with, such as the last release.", autocompletion=completion.methods
+        ),
+    ],
     filters: FieldFilters,
     *,
     fail_on_regression: Annotated[
@@ -32,8 +43,10 @@ def compare(
 ) -> None:
     """Compare A with B on equal tasks and seeds: differences with intervals, probability of improvement, a verdict."""
     from icrl_leaderboards.analysis.comparison import compare as compare_runs
+    from icrl_leaderboards.wording.cells import without_marks
     from icrl_leaderboards.wording.comparisons import print_comparisons, regression_message, verdict_in_words
 
+    ours, theirs = without_marks(ours), without_marks(theirs)
     with filters.open(place) as board:
         runs = board.scores(**filters.chosen)
         location, recorded = board.place, board.names("method")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import FieldFilters, ProtocolFilter, TrackFilter
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
@@ -22,8 +23,8 @@ _INCHES = {"in": 1.0, "": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72}
 
 @takes_groups
 def figure(
-    kind: Annotated[str, typer.Argument(help="curves, tasks, profile, cost or setting.", metavar="KIND")],
-    env: Annotated[str, typer.Option("--env", "-e", help="The environment.")],
+    kind: Annotated[str, typer.Argument(help="curves, tasks, profile, cost, setting or claims.", metavar="KIND")],
+    env: Annotated[str, typer.Option("--env", "-e", help="The environment.", autocompletion=completion.environments)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture: .svg, .pdf or .png.", dir_okay=False)],
     protocol: ProtocolFilter = None,
     track: TrackFilter = None,

@@ -6,31 +6,35 @@ import contextlib
 import gc
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import OptionGroup
 from icrl_bench.cli.options import LeaderboardPlace
 
 if TYPE_CHECKING:
+    from icrl_leaderboards.database.filters import RunFilter
     from icrl_leaderboards.database.leaderboard import Leaderboard
 
-EnvFilter = Annotated[str | None, typer.Option("--env", "-e", help="Only this environment; all versions without one.")]
-MethodFilter = Annotated[str | None, typer.Option("--method", "-m", help="Only this method, such as ad-mamba.")]
+EnvFilter = Annotated[
+    str | None,
+    typer.Option(
+        "--env", "-e", help="Only this environment; all versions without one.", autocompletion=completion.environments
+    ),
+]
+MethodFilter = Annotated[
+    str | None,
+    typer.Option("--method", "-m", help="Only this method, such as ad-mamba.", autocompletion=completion.methods),
+]
 ProtocolFilter = Annotated[
-    str | None, typer.Option("--protocol", "-p", help="Only this protocol; all versions without one.")
+    str | None,
+    typer.Option(
+        "--protocol", "-p", help="Only this protocol; all versions without one.", autocompletion=completion.protocols
+    ),
 ]
 TrackFilter = Annotated[str | None, typer.Option("--track", help="Only this track: online or offline.")]
-
-
-class ChosenRuns(TypedDict, total=False):
-    """Filters as the leaderboard's methods take them; None where nothing was asked for."""
-
-    environment: str | None
-    method: str | None
-    protocol: str | None
-    track: str | None
 
 
 @dataclass(frozen=True)
@@ -42,9 +46,9 @@ class FieldFilters(OptionGroup):
     track: TrackFilter = None
 
     @property
-    def chosen(self) -> ChosenRuns:
+    def chosen(self) -> RunFilter:
         """What was asked for."""
-        return ChosenRuns(environment=self.env, protocol=self.protocol, track=self.track)
+        return {"environment": self.env, "protocol": self.protocol, "track": self.track}
 
     def open(self, place: LeaderboardPlace) -> Leaderboard:
         """The leaderboard, in which every name that was asked for occurs.
@@ -64,7 +68,7 @@ class Filters(FieldFilters):
     method: MethodFilter = None
 
     @property
-    def chosen(self) -> ChosenRuns:
+    def chosen(self) -> RunFilter:
         """What was asked for."""
         return {**super().chosen, "method": self.method}
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import OptionGroup
 from icrl_bench.machine.cores import usable_cores
 from icrl_registry.errors import UsageError
@@ -56,7 +57,11 @@ class ExecutorOptions(OptionGroup):
 
     tracker: Annotated[
         list[str] | None,
-        typer.Option("--tracker", help="Where curves go as well: tensorboard, wandb, mlflow, or a plugin's."),
+        typer.Option(
+            "--tracker",
+            help="Where curves go as well: tensorboard, wandb, mlflow, or a plugin's.",
+            autocompletion=completion.trackers,
+        ),
     ] = None
 
     def check(self, leaderboard: object = None) -> None:

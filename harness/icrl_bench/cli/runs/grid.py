@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icrl_bench.cli import completion
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import (
     ConfigOption,
@@ -35,16 +36,29 @@ if TYPE_CHECKING:
     from icrl_bench.runs.grids import Grid
 
 
+EnvsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--envs", help="Such as reacher-goal,ant-dir.  [default: all]", autocompletion=completion.environments
+    ),
+]
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]",
+        autocompletion=completion.methods,
+    ),
+]
+
+
 @takes_groups
 def grid(
     place: LeaderboardPlace,
     where: ExecutorOptions,
     protocol: ProtocolOption = "laptop",
-    envs: Annotated[str | None, typer.Option("--envs", help="Such as reacher-goal,ant-dir.  [default: all]")] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option("--methods", help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]"),
-    ] = None,
+    envs: EnvsOption = None,
+    methods: MethodsOption = None,
     seeds: SeedsOption = None,
     device: DeviceOption = "auto",
     set_: SetOption = None,
@@ -88,8 +102,7 @@ def grid(
             controls,
         )
     if not json_:
-        for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
-            typer.echo(note, err=True)
+        _say_sources(planned)
     if not dry_run:
         _run(planned, GridWork(store, place, jobs, where), json_)
     if json_:
@@ -98,6 +111,12 @@ def grid(
         _print_rows(planned, store)
     if planned.failed:
         raise typer.Exit(EXIT_RUN_FAILED)
+
+
+def _say_sources(planned: Grid) -> None:
+    """What of the protocol's settings holds for a source that is not the protocol's."""
+    for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
+        typer.echo(note, err=True)
 
 
 def _names(option: str, text: str | None) -> list[str] | None:
@@ -167,13 +186,11 @@ def _document(planned: Grid, store: Store) -> dict[str, Any]:
 
 def _print_rows(planned: Grid, store: Store) -> None:
     """One line a row of the table, environments as columns: how many seeds are done, and what failed below it."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
+    from icrl_leaderboards.terminal.listing import print_listing
 
     environments = list(dict.fromkeys(row.environment for row in planned.rows))
     methods = list(dict.fromkeys(row.method for row in planned.rows))
-    table = Table("method", *map(escape, environments), title=f"grid of {planned.protocol.id}: rows done, by seed")
+    lines = []
     for method in methods:
         cells = []
         for environment in environments:
@@ -181,8 +198,8 @@ def _print_rows(planned: Grid, store: Store) -> None:
             states = Counter(_state(row, store) for row in rows)
             failed = f", {states['failed']} failed" if states["failed"] else ""
             cells.append(f"{states['done']} of {len(rows)}{failed}")
-        table.add_row(escape(method), *cells)
-    Console().print(table)
+        lines.append([method, *cells])
+    print_listing(["method", *environments], lines, title=f"grid of {planned.protocol.id}: rows done, by seed")
     for environment, reason in planned.refused.items():
         typer.echo(f"{environment} refused: {reason}", err=True)
     for row in planned.failed:

@@ -14,6 +14,7 @@ from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_bench.machine.streams import stdout_for_the_result
+from icrl_bench.machine.verbosity import verbosity
 
 if TYPE_CHECKING:
     from icrl_bench.planning import Plan
@@ -49,7 +50,7 @@ def run(
     if dry_run:
         typer.echo(json.dumps({"plan": description}, indent=1) if json_ else _plan_text(description, full=True))
         return
-    if not json_:
+    if not json_ and verbosity() != "quiet":
         typer.echo(_plan_text(description), err=True)
 
     board = place.open()

@@ -9,11 +9,12 @@ from typing import Annotated
 import typer
 
 from icrl_bench.cli.agents.selection import RunArgument, find_record
+from icrl_bench.cli.commands import CommandGroup
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import Filters
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace, home_folder
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(cls=CommandGroup, no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("show")

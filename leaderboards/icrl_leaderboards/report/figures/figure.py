@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
-from icrl_leaderboards.drawing import drawing_style, save, to_svg
+from icrl_leaderboards.drawing import drawing_style, save, to_svg, write
 from icrl_leaderboards.report.figures.canvas import Canvas
 from icrl_leaderboards.wording.formatting import MISSING, number
 from icrl_leaderboards.wording.text import shorten
@@ -122,4 +122,4 @@ class Figure:
         with drawing_style(font):
             canvas = self.canvas(width, labels)
             save(canvas.figure, path, (self.title, self.description), canvas.series)
-        path.with_suffix(".csv").write_text(self.numbers.as_csv(), encoding="utf-8")
+        write(path.with_suffix(".csv"), self.numbers.as_csv().encode())

@@ -180,7 +180,7 @@ def test_random_episodes_are_distinct_ordered_and_equally_likely(rising) -> None
     sampler = make_sampler([rising], episode_sampling="random", episodes_per_window=4, batch_size=200)
     assert sampler.context_length == 20
     assert sampler.tokens_per_pass == 100
-    drawn = [episodes_of(sampler.batch(update), row) for update in range(5) for row in range(200)]
+    drawn = [episodes_of(batch, row) for batch in map(sampler.batch, range(5)) for row in range(200)]
     assert all(len(set(chosen)) == 4 and chosen == sorted(chosen) for chosen in drawn)
     counts = np.bincount(np.concatenate(drawn), minlength=20)
     assert np.abs(counts - 200).max() < 4 * np.sqrt(200 * 0.8)  # each is in a fifth of the windows
@@ -198,10 +198,10 @@ def test_the_early_part_of_a_history_is_left_out(rising) -> None:
     strided = make_sampler([rising], history_from=0.5, episode_stride=2, batch_size=8)
     assert strided.context_length == 25
     assert strided.tokens_per_pass == 25
-    chosen = {tuple(episodes_of(strided.batch(update), row)) for update in range(5) for row in range(8)}
+    chosen = {tuple(episodes_of(batch, row)) for batch in map(strided.batch, range(5)) for row in range(8)}
     assert chosen == {(10, 12, 14, 16, 18), (11, 13, 15, 17, 19)}
     random = make_sampler([rising], history_from=0.5, episode_sampling="random", episodes_per_window=2, batch_size=50)
-    drawn = {each for update in range(5) for row in range(50) for each in episodes_of(random.batch(update), row)}
+    drawn = {each for batch in map(random.batch, range(5)) for row in range(50) for each in episodes_of(batch, row)}
     assert drawn == set(range(10, 20))
 
 
@@ -219,7 +219,7 @@ def test_windows_open_with_an_early_episode_where_that_is_asked_for(rising) -> N
 def test_fewer_of_the_kept_episodes_are_a_run_of_them(rising) -> None:
     sampler = make_sampler([rising], episode_stride=5, episodes_per_window=2, batch_size=50)
     assert sampler.context_length == 10
-    drawn = {tuple(episodes_of(sampler.batch(update), row)) for update in range(5) for row in range(50)}
+    drawn = {tuple(episodes_of(batch, row)) for batch in map(sampler.batch, range(5)) for row in range(50)}
     assert drawn == {(first, first + 5) for first in range(15)}
 
 

@@ -69,7 +69,7 @@ def make_tracker(name: str, folder: Path) -> Tracker:
     if missing:
         raise PluginError(
             f"the tracker '{name}' ({entry.value}, from {entry.distribution}) lacks {', '.join(missing)}",
-            "derive from icrl_registry.trackers.Tracker",
+            "derive from icrl_registry.onlookers.trackers.Tracker",
         )
     try:
         return component(folder)
