@@ -387,3 +387,23 @@ def test_the_probability_of_improvement_of_two_methods_sums_to_one(make_record):
     assert ahead.value == pytest.approx(np.mean(wins))
     assert ahead.value + behind.value == pytest.approx(1)
     assert ahead.interval.low + behind.interval.high == pytest.approx(1)
+
+
+# --- Claims ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_claims_figure_has_each_statement_that_has_a_number(make_record):
+    """AD with Mamba against AD with a decision transformer (C1), near the oracle (C4), against MQL (C6)."""
+    records = [
+        make_record(name, seed, skill=skill)
+        for name, skill in {"ad-mamba": 0.9, "ad-dt": 0.3, "mql": 0.9}.items()
+        for seed in range(2)
+    ]
+    (figure,) = figures_of("claims", table_of(*records), records)
+    lines = {(line[0], line[1]): line for line in figure.numbers.lines}
+    assert {name for name, _ in lines} == {"C1", "C4", "C6"}  # no row of macaw, no Ant, no study
+    _, _, (value, low, high), threshold, verdict = lines["C1", "ad-mamba − ad-dt, last 10 %"]
+    assert low < value < high
+    assert (threshold, verdict) == (0.0, "holds" if low > 0 else "undecided")
+    assert {line[3] for line in figure.numbers.lines if line[0] == "C4"} == {0.8}
+    assert not figures_of("claims", table_of(make_record("another")), [])

@@ -1,4 +1,4 @@
-"""What the shell offers after a TAB: environments, methods, protocols, run ids, trackers. `--install-completion` sets it up.
+"""What the shell offers after a TAB: environments, methods, protocols, trackers. `--install-completion` sets it up.
 
 It runs at every TAB, so it reads names from the metadata of the installed distributions and imports no plugin; which methods
 take a backbone is only known by importing them, so that is done once and kept until what is installed changes.
@@ -14,10 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import typer
-
 VARIABLE = "_ICRL_BENCH_COMPLETE"  # set by the shell while it asks
-MOST_RUNS = 200
 
 
 def environments(incomplete: str) -> list[str]:
@@ -39,24 +36,11 @@ def trackers(incomplete: str) -> list[str]:
     """Names of trackers."""
 
     def names() -> list[str]:
-        from icrl_registry.trackers import tracker_names
+        from icrl_registry.onlookers.trackers import tracker_names
 
         return tracker_names()
 
     return _beginning(incomplete, names)
-
-
-def runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Ids of recorded runs, each with what it is, and `latest`."""
-    with suppress(Exception):  # a TAB never ends in a traceback
-        from icrl_bench.cli.options import LeaderboardPlace
-
-        given = {name: ctx.params.get(name) for name in ("home", "leaderboard")}
-        with LeaderboardPlace(**given).open() as board:
-            ids = [each for each in board.run_ids() if each.startswith(incomplete)][:MOST_RUNS]
-            found = [(run.run_id, f"{run.label} on {run.environment}, seed {run.seed}") for run in board.stream(ids)]
-        return [("latest", "the newest run"), *found] if "latest".startswith(incomplete) else found
-    return []
 
 
 def _beginning(incomplete: str, names: Callable[[], list[str]]) -> list[str]:

@@ -113,14 +113,18 @@ def fault_in(protocol: Protocol, environment: str) -> str | None:
         made = component(build_config(component.Config, plan.settings.get("environment", {}), "environment"))
         draw_tasks(made, plan.split)
         build_config(load("source", plan.source).component.Config, plan.settings.get("source", {}), "source")
-        for kind, tables in (
+        for kind, layers in (
             ("method", (protocol.method, plan.method)),
             ("backbone", (protocol.backbone, plan.backbone)),
         ):
-            for table in tables:
-                for name, settings in table.items():
-                    config = load(kind, name.partition("-")[0] if _is_pairing(kind, name) else name).component.Config
-                    build_config(config, settings, f"{kind}.{name}")
+            for name in {name: None for layer in layers for name in layer}:
+                plugin = name.partition("-")[0] if _is_pairing(kind, name) else name
+                tables = [layer.get(each, {}) for layer in layers for each in dict.fromkeys((plugin, name))]
+                build_config(
+                    load(kind, plugin).component.Config,
+                    {key: value for table in tables for key, value in table.items()},
+                    f"{kind}.{name}",
+                )
     except BenchError as error:
         return error.message
     return None

@@ -93,7 +93,7 @@ class _Walk:
         if key in self.failed:
             return
         try:
-            if stage.needs_leaderboard:
+            if stage.stays_here:
                 stage.ensure(self.context)
                 return self._finish(stage)
             stage.prepare(self.context.store)

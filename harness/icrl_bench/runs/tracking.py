@@ -20,7 +20,7 @@ from icrl_bench.artefacts.store import Store
 from icrl_leaderboards.runs.training import UPDATES, TrainingLog
 from icrl_registry.errors import BenchError
 from icrl_registry.hooks import HookManager, hookimpl
-from icrl_registry.trackers import Tracker, make_tracker
+from icrl_registry.onlookers.trackers import Tracker, make_tracker
 
 FOLDER = "tracking"  # in the home folder; one below it for each tracker
 VALIDATION = "validation_"

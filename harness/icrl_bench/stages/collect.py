@@ -73,6 +73,11 @@ class Collect(Stage[Dataset]):
         return Dataset(store, self.address)
 
     @property
+    def stays_here(self) -> bool:
+        """Recorded data lie in the home folder of whoever imported them."""
+        return bool(self.plan.source.plugin.component.is_recorded)
+
+    @property
     def artefacts(self) -> tuple[ArtefactName, ...]:
         return tuple((dataset_kind(self.address), task.label) for group in self.groups for task in group)
 

@@ -50,7 +50,7 @@ class Stage(ABC, Generic[Product]):
     folder: ClassVar[str]  # the store's kind that holds its artefacts
     there: ClassVar[str]  # said where nothing is left to do
     is_shown: ClassVar[bool] = True  # in the progress bar and in the printed plan
-    needs_leaderboard: ClassVar[bool] = False  # then it is made by the process that walks the plan, never elsewhere
+    needs_leaderboard: ClassVar[bool] = False
 
     def __init__(self, plan: Plan, seed: int | None = None) -> None:
         self.plan, self.seed = plan, seed
@@ -99,6 +99,11 @@ class Stage(ABC, Generic[Product]):
             "track": request.track,
             "seed": self.seed,
         }
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether the process that walks the plan makes it, as it takes what is nowhere else."""
+        return self.needs_leaderboard
 
     @property
     def artefacts(self) -> tuple[ArtefactName, ...]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from icrl_bench.watching.filming import Shot
 from icrl_bench.watching.replay import Film
-from icrl_registry.rendering import Frame
+from icrl_registry.onlookers.rendering import Frame
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw, ImageFont

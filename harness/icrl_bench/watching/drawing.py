@@ -8,7 +8,7 @@ import numpy as np
 
 from icrl_registry.contracts import Environment, Task
 from icrl_registry.errors import UsageError
-from icrl_registry.rendering import Frame, Renderer, find_renderer
+from icrl_registry.onlookers.rendering import Frame, Renderer, find_renderer
 
 if TYPE_CHECKING:
     import gymnasium

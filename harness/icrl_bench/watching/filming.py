@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from icrl_registry.actions import for_gymnasium
 from icrl_registry.contracts import Array, BatchedEnvironment, BatchedStep, BoolArray, FloatArray
 from icrl_registry.errors import BenchError
-from icrl_registry.rendering import Frame, Renderer
+from icrl_registry.onlookers.rendering import Frame, Renderer
 
 if TYPE_CHECKING:
     import gymnasium

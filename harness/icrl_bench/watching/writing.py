@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from icrl_registry.errors import UsageError
-from icrl_registry.rendering import Frame
+from icrl_registry.onlookers.rendering import Frame
 
 FORMATS = (".gif", ".mp4", ".png")
 COLOURS = 128  # of a GIF's palette; letters and shaded bodies look no better with more

@@ -30,7 +30,7 @@ from icrl_plugins.methods.in_context.config import InContextConfig
 from icrl_plugins.methods.in_context.layout import TokenLayout
 from icrl_plugins.methods.in_context.method import InContextLearner, InContextMethod
 from icrl_plugins.methods.in_context.model import InContextModel
-from icrl_plugins.methods.in_context.sampling import Batch
+from icrl_plugins.methods.in_context.sampling import TokenBatch
 from icrl_plugins.methods.in_context.tokens import Window
 from icrl_plugins.networks.stacked_layers import polyak_update
 from icrl_plugins.training.checkpoints import load_module, module_tensors
@@ -80,7 +80,7 @@ class Steps:
     has_target: BoolArray  # (B, T), the step's successor is the next token, or it has none
 
     @classmethod
-    def of(cls, batch: Batch, rewards: Mapping[int, FloatArray]) -> Steps:
+    def of(cls, batch: TokenBatch, rewards: Mapping[int, FloatArray]) -> Steps:
         """`rewards`: normalised ones of the rows' current steps, by row."""
         shape = batch.mask.shape
         steps = cls(np.zeros(shape, np.float32), np.zeros(shape, np.bool_), np.zeros(shape, np.bool_))
@@ -112,7 +112,7 @@ class TD3BCLearner(InContextLearner):
         nothing = self.normalisation.rewards(np.zeros(1, dtype=np.float32))
         self.terminal_value = float(nothing[0]) / (1 - self.settings.discount)
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, batch: TokenBatch) -> tuple[Tensor, dict[str, float]]:
         normalised = {
             row: self.normalisation.rewards(window.stream.rewards[window.current])
             for row, window in enumerate(batch.windows)
@@ -156,7 +156,7 @@ class TD3BCLearner(InContextLearner):
         metrics = {"value": float(value.detach()), "distance": float(distance.detach())}
         return -value / scale + self.settings.bc_weight * distance, metrics
 
-    def updated(self, batch: Batch) -> dict[str, float]:
+    def updated(self, batch: TokenBatch) -> dict[str, float]:
         polyak_update(list(self.model.parameters()), list(self.target.parameters()), self.settings.tau)
         return super().updated(batch)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from icrl_registry.contracts import Array
 from icrl_registry.errors import UsageError
-from icrl_registry.rendering import Frame
+from icrl_registry.onlookers.rendering import Frame
 
 BACKENDS = ("egl", "osmesa", "glfw")  # in the order in which they are tried
 LARGEST_SCENE = 1000  # geometries

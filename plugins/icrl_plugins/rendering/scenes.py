@@ -12,7 +12,7 @@ import numpy as np
 
 from icrl_plugins.rendering.offscreen import Offscreen
 from icrl_registry.contracts import Task
-from icrl_registry.rendering import Frame, Renderer
+from icrl_registry.onlookers.rendering import Frame, Renderer
 
 GOAL = (0.10, 0.65, 0.25, 1.0)
 FAINT = (0.10, 0.65, 0.25, 0.35)

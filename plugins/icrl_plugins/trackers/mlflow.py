@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.time import get_current_time_millis
 
 from icrl_plugins.trackers.naming import run_name, scores_of, settings_of
-from icrl_registry.trackers import Axis, Tracker
+from icrl_registry.onlookers.trackers import StepAxis, Tracker
 
 LONGEST_VALUE = 500  # characters of a parameter, which MLflow limits
 MOST_PARAMETERS = 100  # in one call
@@ -31,7 +31,7 @@ class MLflow(Tracker):
         self.experiment = found.experiment_id if found is not None else self.client.create_experiment(name)
         self.runs: dict[str, str] = {}  # our run id -> MLflow's
 
-    def numbers(self, run_id: str, axis: Axis, place: int, values: Mapping[str, float]) -> None:
+    def numbers(self, run_id: str, axis: StepAxis, place: int, values: Mapping[str, float]) -> None:
         now = get_current_time_millis()
         metrics = [Metric(name, value, now, place) for name, value in values.items()]
         self.client.log_batch(self._run(run_id), metrics=metrics)

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.tensorboard import SummaryWriter
 
 from icrl_plugins.trackers.naming import run_name, scores_of, settings_of
-from icrl_registry.trackers import Axis, Tracker
+from icrl_registry.onlookers.trackers import StepAxis, Tracker
 
 
 class TensorBoard(Tracker):
@@ -20,7 +20,7 @@ class TensorBoard(Tracker):
         self.folder = folder
         self.writers: dict[str, SummaryWriter] = {}
 
-    def numbers(self, run_id: str, axis: Axis, place: int, values: Mapping[str, float]) -> None:
+    def numbers(self, run_id: str, axis: StepAxis, place: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._writer(run_id).add_scalar(name, value, place)
 

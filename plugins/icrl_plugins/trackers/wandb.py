@@ -10,7 +10,7 @@ from typing import Any
 import wandb
 
 from icrl_plugins.trackers.naming import run_name, scores_of, settings_of
-from icrl_registry.trackers import Axis, Tracker
+from icrl_registry.onlookers.trackers import StepAxis, Tracker
 
 
 class WeightsAndBiases(Tracker):
@@ -20,7 +20,7 @@ class WeightsAndBiases(Tracker):
         self.folder = folder
         self.runs: dict[str, Any] = {}
 
-    def numbers(self, run_id: str, axis: Axis, place: int, values: Mapping[str, float]) -> None:
+    def numbers(self, run_id: str, axis: StepAxis, place: int, values: Mapping[str, float]) -> None:
         self._run(run_id).log({**values, axis: place})
 
     def result(self, run_id: str, record: Mapping[str, Any]) -> None:

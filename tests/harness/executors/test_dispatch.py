@@ -80,6 +80,25 @@ class Renamed(FakeStage):
         return (self.label, "more")
 
 
+def test_what_only_this_process_has_is_made_here():
+    """As recorded data are, which lie in the home folder of whoever imported them."""
+    data = Stays("collect", parts=3, seed=None)
+    executor = Inline()
+    store, failed, _ = walk(rows(2, data), executor)
+    assert not failed
+    assert not [name for name in executor.taken if name.startswith("collect")]
+    assert len(store.rows) == 2
+
+
+class Stays(FakeStage):
+    """Made by the walker, though it records nothing."""
+
+    stays_here = True
+
+    def ensure(self, context):
+        self.make(context)
+
+
 def test_a_failure_takes_its_row_and_no_other():
     store, failed, overview = walk(rows(3), Inline({"train 1 0": "the method stumbled"}))
     assert sorted(store.rows) == ["record 0", "record 2"]

@@ -165,7 +165,6 @@ def test_the_rows_are_those_of_one_after_the_other(grid, toy, inline, cli, tmp_p
     assert sum(name.startswith("collect ") for name in units) == 10  # 6 training and 4 test tasks
     assert units.index("certify toy-measured-v1") < units.index("train toy-online on toy-measured-v1, seed 0")
     assert not list(together.rglob("*.partial"))
-    assert grid("--json").document == plain.document
 
 
 def test_a_row_that_fails_is_named_with_its_traceback_and_the_rest_is_made(grid, toy):

@@ -28,6 +28,7 @@ ray = pytest.importorskip("ray")
 TIMEOUT = 3600.0
 TOY_GRID = ("--envs", "toy-measured,toy-point,toy-faulty", "--methods", "toy-method,toy-online", "--seeds", "0")
 SLOW = ("--set", "source.pause=0.4", "--set", "method.pause=0.03", "--set", "method.checkpoint_every=2")
+ENVIRONMENTS = "reacher-goal,pusher-goal,half-cheetah-vel,ant-dir"
 FAULTY = """
 [environments.toy-faulty-v1]
 source = "toy-source"
@@ -95,7 +96,7 @@ def ended(path: Path, how: str = "unit_ended") -> list[dict[str, Any]]:
 def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
     end = time.monotonic() + TIMEOUT
     while not holds():
-        assert process is None or process.poll() is None, process.communicate()[1][-3000:]
+        assert process is None or process.poll() is None, "".join(process.communicate())[-3000:]
         assert time.monotonic() < end
         time.sleep(0.1)
 
@@ -211,10 +212,9 @@ def test_a_node_and_the_driver_are_killed(machines: Machines, toy: Path, spawn: 
 
 @pytest.mark.soak
 def test_the_smoke_grid_of_24_rows(machines: Machines, spawn: Any, tmp_path: Path):
-    methods = ("--methods", "ad-gru,task-blind,macaw", "--seeds", "0,1")
-    trial = Trial(
-        machines, spawn, tmp_path, ("grid", "-p", "smoke", *methods, "--no-certify", "--device", "cpu", "--json")
-    )
+    rows = ("--envs", ENVIRONMENTS, "--methods", "ad-gru,task-blind,macaw", "--seeds", "0,1")
+    fixed = ("grid", "-p", "smoke", *rows, "--no-certify", "--device", "cpu", "--json")
+    trial = Trial(machines, spawn, tmp_path, fixed)
     trial.lose_a_node_and_the_driver(10, 25, random.Random(21))
     driver = trial.start("interrupted")
     wait_until(lambda: len(ended(trial.events("interrupted"))) >= 5, driver)

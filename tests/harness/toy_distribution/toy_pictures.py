@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from icrl_registry.rendering import Renderer
+from icrl_registry.onlookers.rendering import Renderer
 
 
 class PointPicture(Renderer):

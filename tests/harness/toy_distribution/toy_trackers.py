@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from icrl_registry.trackers import Tracker
+from icrl_registry.onlookers.trackers import Tracker
 
 
 class Notes(Tracker):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from icrl_registry.trackers import Tracker
+from icrl_registry.onlookers.trackers import Tracker
 
 RUN = "0123456789abcdef"
 RECORD = {

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from icrl_bench.cli import completion
 from icrl_bench.cli.options import LeaderboardPlace
 from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from icrl_leaderboards.runs.record import RunRecord
 
+MOST_RUNS = 200  # that a shell offers
+
+
+def complete_runs(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Ids of recorded runs, each with what it is, and `latest`."""
+    with suppress(Exception):  # a TAB never ends in a traceback
+        given = {name: ctx.params.get(name) for name in ("home", "leaderboard")}
+        with LeaderboardPlace(**given).open() as board:
+            ids = [each for each in board.run_ids() if each.startswith(incomplete)][:MOST_RUNS]
+            found = [(run.run_id, f"{run.label} on {run.environment}, seed {run.seed}") for run in board.stream(ids)]
+        return [("latest", "the newest run"), *found] if "latest".startswith(incomplete) else found
+    return []
+
+
 RunArgument = Annotated[
-    str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, or latest.", autocompletion=completion.runs)
+    str, typer.Argument(metavar="RUN", help="A run's id, a beginning of it, or latest.", autocompletion=complete_runs)
 ]
 
 

@@ -20,6 +20,26 @@ if TYPE_CHECKING:
     from icrl_registry.protocols.model import Protocol
 
 
+TasksOf = Annotated[
+    str | None,
+    typer.Option(
+        "--env",
+        "-e",
+        help="Whose tasks they are.  [default: what the files say]",
+        autocompletion=completion.environments,
+    ),
+]
+CountedProtocol = Annotated[
+    str,
+    typer.Option(
+        "--protocol",
+        "-p",
+        help="Say how many of this protocol's tasks the data hold.",
+        autocompletion=completion.protocols,
+    ),
+]
+
+
 def import_(
     files: Annotated[
         list[str],
@@ -27,27 +47,11 @@ def import_(
             metavar="FILE…", help=".npz and .safetensors files, folders of them, Minari data sets (a folder or an id)."
         ),
     ],
-    env: Annotated[
-        str | None,
-        typer.Option(
-            "--env",
-            "-e",
-            help="Whose tasks they are.  [default: what the files say]",
-            autocompletion=completion.environments,
-        ),
-    ] = None,
+    env: TasksOf = None,
     task: Annotated[
         str | None, typer.Option("--task", metavar="VALUE,…", help="The task of one history whose file says none.")
     ] = None,
-    protocol: Annotated[
-        str,
-        typer.Option(
-            "--protocol",
-            "-p",
-            help="Say how many of this protocol's tasks the data hold.",
-            autocompletion=completion.protocols,
-        ),
-    ] = "laptop",
+    protocol: CountedProtocol = "laptop",
     write_protocol: Annotated[
         Path | None,
         typer.Option(

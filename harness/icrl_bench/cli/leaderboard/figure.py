@@ -23,7 +23,7 @@ _INCHES = {"in": 1.0, "": 1.0, "cm": 1 / 2.54, "mm": 1 / 25.4, "pt": 1 / 72}
 
 @takes_groups
 def figure(
-    kind: Annotated[str, typer.Argument(help="curves, tasks, profile, cost or setting.", metavar="KIND")],
+    kind: Annotated[str, typer.Argument(help="curves, tasks, profile, cost, setting or claims.", metavar="KIND")],
     env: Annotated[str, typer.Option("--env", "-e", help="The environment.", autocompletion=completion.environments)],
     out: Annotated[Path, typer.Option("--out", "-o", help="Picture: .svg, .pdf or .png.", dir_okay=False)],
     protocol: ProtocolFilter = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from icrl_bench.cli import completion
+from icrl_bench.cli.agents.selection import complete_runs
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
 
@@ -17,7 +17,7 @@ def remove(
     runs: Annotated[
         list[str],
         typer.Argument(
-            metavar="RUN…", help="Run ids, or beginnings that no other id has.", autocompletion=completion.runs
+            metavar="RUN…", help="Run ids, or beginnings that no other id has.", autocompletion=complete_runs
         ),
     ],
     place: LeaderboardPlace,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from icrl_bench.cli.options import JsonFlag
-from icrl_bench.cli.plugins.patience import time_limit
+from icrl_bench.cli.plugins.patience import try_apart
 from icrl_bench.cli.plugins.selection import KindOption
 from icrl_registry.errors import BenchError
 
@@ -22,15 +23,20 @@ def list_installed(
     load: Annotated[bool, typer.Option("--load/--no-load", help="Import each plugin to see whether it works.")] = True,
     patience: Annotated[
         float, typer.Option("--patience", metavar="SECONDS", min=0.1, help="How long one plugin's import may take.")
-    ] = 30.0,
+    ] = 60.0,
     json_: JsonFlag = False,
 ) -> None:
-    """List what is installed. A broken plugin, or one whose import never ends, is shown as such and hurts nothing else."""
+    """List what is installed. A plugin that is broken, or whose import hangs or crashes, is shown as such and hurts nothing."""
     from icrl_registry.discovery import list_plugins, unreadable_distributions
+    from icrl_registry.hooks import HookManager
 
-    rows = [_status(entry, load, patience) for entry in list_plugins(kind)]
-    if kind is None:
-        rows += _hook_rows(load, patience)
+    entries = list_plugins(kind)
+    hooks = list(HookManager().entries) if kind is None else []
+    rows: list[dict[str, Any]] = [asdict(entry) for entry in [*entries, *hooks]]
+    if load:
+        attempts = [partial(_try, entry) for entry in entries] + [partial(_try_hooks, entry) for entry in hooks]
+        for row, found in zip(rows, try_apart(attempts, patience), strict=True):
+            row |= _broken(found) if isinstance(found, BenchError) else found
     unreadable = [{"distribution": name, "error": error} for name, error in unreadable_distributions()]
     if json_:
         typer.echo(json.dumps({"plugins": rows, "unreadable": unreadable}))
@@ -46,39 +52,33 @@ def list_installed(
         typer.echo(f"\nunreadable: the entry points of {row['distribution']}: {row['error']}")
 
 
-def _status(entry: PluginEntry, load: bool, patience: float) -> dict[str, Any]:
-    """One row of the list; with `load`, whether the plugin can be imported and is the only one of its name."""
+def _try(entry: PluginEntry) -> dict[str, Any]:
+    """Whether the plugin can be imported and is the only one of its name."""
     from icrl_registry.discovery import load_entry, resolve
 
-    row: dict[str, Any] = asdict(entry)
-    if not load:
-        return row
+    row: dict[str, Any] = {}
     try:
-        with time_limit(patience, f"{entry.kind} '{entry.name}' of {entry.distribution}"):
-            row["content_hash"] = load_entry(entry).content_hash
+        row["content_hash"] = load_entry(entry).content_hash
         resolve(entry.kind, entry.name)
     except BenchError as error:
-        return {**row, "status": "broken", "error": error.message, "hint": error.hint}
-    return {**row, "status": "ok"}
+        return row | _broken(error)
+    return row | {"status": "ok"}
 
 
-def _hook_rows(load: bool, patience: float) -> list[dict[str, Any]]:
-    """The hook modules, each registered by itself so that one's failure is its own."""
+def _try_hooks(entry: PluginEntry) -> dict[str, Any]:
+    """Whether a module of hooks is accepted; each is registered by itself so that one's failure is its own."""
     from icrl_registry.discovery import import_entry
     from icrl_registry.hooks import GROUP, HookManager
 
-    rows: list[dict[str, Any]] = []
-    for entry in HookManager().entries:
-        row: dict[str, Any] = asdict(entry)
-        if load:
-            try:
-                with time_limit(patience, f"hooks '{entry.name}' of {entry.distribution}"):
-                    HookManager(entries=[]).register(import_entry(entry, GROUP), entry.distribution, entry.name)
-                row["status"] = "ok"
-            except BenchError as error:
-                row.update(status="broken", error=error.message, hint=error.hint)
-        rows.append(row)
-    return rows
+    try:
+        HookManager(entries=[]).register(import_entry(entry, GROUP), entry.distribution, entry.name)
+    except BenchError as error:
+        return _broken(error)
+    return {"status": "ok"}
+
+
+def _broken(error: BenchError) -> dict[str, Any]:
+    return {"status": "broken", "error": error.message, "hint": error.hint}
 
 
 def _cell(row: dict[str, Any], column: str) -> str:

@@ -36,25 +36,29 @@ if TYPE_CHECKING:
     from icrl_bench.runs.grids import Grid
 
 
+EnvsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--envs", help="Such as reacher-goal,ant-dir.  [default: all]", autocompletion=completion.environments
+    ),
+]
+MethodsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--methods",
+        help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]",
+        autocompletion=completion.methods,
+    ),
+]
+
+
 @takes_groups
 def grid(
     place: LeaderboardPlace,
     where: ExecutorOptions,
     protocol: ProtocolOption = "laptop",
-    envs: Annotated[
-        str | None,
-        typer.Option(
-            "--envs", help="Such as reacher-goal,ant-dir.  [default: all]", autocompletion=completion.environments
-        ),
-    ] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods",
-            help="Such as ad-mamba,macaw,macaw@offline.  [default: the protocol's grid]",
-            autocompletion=completion.methods,
-        ),
-    ] = None,
+    envs: EnvsOption = None,
+    methods: MethodsOption = None,
     seeds: SeedsOption = None,
     device: DeviceOption = "auto",
     set_: SetOption = None,
@@ -98,8 +102,7 @@ def grid(
             controls,
         )
     if not json_:
-        for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
-            typer.echo(note, err=True)
+        _say_sources(planned)
     if not dry_run:
         _run(planned, GridWork(store, place, jobs, where), json_)
     if json_:
@@ -108,6 +111,12 @@ def grid(
         _print_rows(planned, store)
     if planned.failed:
         raise typer.Exit(EXIT_RUN_FAILED)
+
+
+def _say_sources(planned: Grid) -> None:
+    """What of the protocol's settings holds for a source that is not the protocol's."""
+    for note in dict.fromkeys(row.plan.source_note for row in planned.rows if row.plan.source_note):
+        typer.echo(note, err=True)
 
 
 def _names(option: str, text: str | None) -> list[str] | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from icrl_leaderboards.report.figures.figure import Figure
 
 #: Every kind of figure, in the order of the page. `icrl-bench leaderboard figure KIND` knows the same.
-KINDS = ("curves", "tasks", "profile", "cost", "setting")
+KINDS = ("curves", "tasks", "profile", "cost", "setting", "claims")
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,21 +27,21 @@ from icrl_registry.contracts import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
-class Context:
+class RestartContext:
     """What a task's next decision depends on beside its observation."""
 
     state: Any  # of the model, nested tuples of tensors (1, …)
     token: FloatArray  # (F,), with the step before in its place
 
-    def copy(self) -> Context:
+    def copy(self) -> RestartContext:
         """One that stays as it is: a backbone may write a state in place."""
-        return Context(_cloned(self.state), self.token.copy())
+        return RestartContext(_cloned(self.state), self.token.copy())
 
 
 class Rounds:
     """One task: where it stands in its rounds, and the context of its best attempt so far."""
 
-    def __init__(self, rounds: int, empty: Context) -> None:
+    def __init__(self, rounds: int, empty: RestartContext) -> None:
         self.rounds = rounds
         self.finished = 0  # episodes
         self._return, self._best_return = 0.0, -np.inf
@@ -57,7 +57,7 @@ class Rounds:
         """Whether the episode at hand is a random one."""
         return not self.is_committed and self.finished % 2 == 0
 
-    def begin_episode(self, here: Context) -> Context:
+    def begin_episode(self, here: RestartContext) -> RestartContext:
         """The context to begin an episode in; `here` is what the episodes so far have led to."""
         if self.is_random:
             return self._empty.copy()
@@ -86,7 +86,8 @@ class Restarts:
         self.model = model
         self._states: list[Any] = [model.initial_state(1) for _ in tokens]
         self._tasks = [
-            Rounds(rounds, Context(state, token).copy()) for state, token in zip(self._states, tokens, strict=True)
+            Rounds(rounds, RestartContext(state, token).copy())
+            for state, token in zip(self._states, tokens, strict=True)
         ]
 
     @property
@@ -97,7 +98,7 @@ class Restarts:
     def begin_episodes(self, starts: BoolArray, tokens: FloatArray) -> None:
         """Puts each task of which an episode `starts` (K,) into its context: its state, and in place its `tokens` (K, F)."""
         for row in map(int, np.flatnonzero(starts)):
-            context = self._tasks[row].begin_episode(Context(self._states[row], tokens[row]))
+            context = self._tasks[row].begin_episode(RestartContext(self._states[row], tokens[row]))
             self._states[row], tokens[row] = context.state, context.token
 
     def step(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from icrl_plugins.methods.in_context.agent import ContextLimits, InContextAgent
 from icrl_plugins.methods.in_context.imitation import ImitationConfig
 from icrl_plugins.methods.in_context.layout import TokenLayout
 from icrl_plugins.methods.in_context.model import ImitationModel
-from icrl_plugins.methods.in_context.restarts import Context, Restarts, Rounds
+from icrl_plugins.methods.in_context.restarts import RestartContext, Restarts, Rounds
 from icrl_plugins.training.normalisation import Normalisation
 from icrl_registry.contracts import AdaptationSetting, FloatArray, Transitions
 
@@ -22,8 +22,8 @@ LAYOUT = TokenLayout(1, 1)
 PLAIN = Normalisation(np.zeros(1, np.float32), np.ones(1, np.float32), 1.0)
 
 
-def context(name: str) -> Context:
-    return Context((torch.tensor([float(len(name))]), name), np.zeros(LAYOUT.size, np.float32))
+def context(name: str) -> RestartContext:
+    return RestartContext((torch.tensor([float(len(name))]), name), np.zeros(LAYOUT.size, np.float32))
 
 
 def test_contexts_of_two_rounds_and_of_what_follows():

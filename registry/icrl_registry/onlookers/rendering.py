@@ -69,7 +69,7 @@ def find_renderer(environment: str) -> type[Renderer] | None:
             if missing:
                 raise PluginError(
                     f"the renderer '{name}' ({found[0].value}, from {found[0].distribution}) lacks {', '.join(missing)}",
-                    "derive from icrl_registry.rendering.Renderer",
+                    "derive from icrl_registry.onlookers.rendering.Renderer",
                 )
             return component
     return None

@@ -17,7 +17,7 @@ from icrl_registry.errors import PluginError, unknown_name
 
 GROUP = "icrl_bench.trackers"
 
-Axis = Literal["updates", "episode"]
+StepAxis = Literal["updates", "episode"]
 """What a number's place counts: updates of the training, or episodes in the unseen task, from 1."""
 
 
@@ -29,7 +29,7 @@ class Tracker(Protocol):
         """`folder` is the tracker's own, where it keeps what it does not send elsewhere; it may not exist yet."""
 
     @abstractmethod
-    def numbers(self, run_id: str, axis: Axis, place: int, values: Mapping[str, float]) -> None:
+    def numbers(self, run_id: str, axis: StepAxis, place: int, values: Mapping[str, float]) -> None:
         """Finite numbers of a run at one place of an axis: `train/loss`, `validation/mean_return`, `adaptation/return`, …
 
         The places of one name rise.
@@ -69,7 +69,7 @@ def make_tracker(name: str, folder: Path) -> Tracker:
     if missing:
         raise PluginError(
             f"the tracker '{name}' ({entry.value}, from {entry.distribution}) lacks {', '.join(missing)}",
-            "derive from icrl_registry.trackers.Tracker",
+            "derive from icrl_registry.onlookers.trackers.Tracker",
         )
     try:
         return component(folder)
