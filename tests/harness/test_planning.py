@@ -170,12 +170,13 @@ def test_the_variant_lists_what_the_method_changes(plan: Callable[..., Plan]):
     assert plan(overrides).config["method"]["updates"] == 5
 
 
-def test_another_source_does_not_inherit_the_protocols_settings():
+def test_another_source_inherits_the_protocols_budget_and_nothing_else():
     """`--set source.name=sb3-ppo` where the protocol has settings for SAC."""
     request = Request("task-blind", "reacher-goal", load_protocol("smoke"), {"source": {"name": "sb3-ppo"}})
     plan = make_plan(request)
     assert plan.source.plugin.entry.name == "sb3-ppo"
-    assert plan.source.config == plan.source.plugin.component.Config()
+    budget = load_protocol("smoke").plan_for("reacher-goal-v1").settings["source"]["total_steps"]
+    assert plan.source.config == plan.source.plugin.component.Config(total_steps=budget)
 
 
 @pytest.mark.parametrize(
