@@ -10,7 +10,7 @@ run: $(VENV)/.installed
 	$(BIN)/icrl-bench run --method dpt-mamba --env pusher-goal --seeds 0
 
 test: $(VENV)/.installed-dev lint
-	$(BIN)/pytest --durations=15
+	$(BIN)/pytest -n 2 --dist loadfile --durations=15
 
 # What needs a CUDA device, on a machine that has one; with the extra `cuda` its kernels are held to the formulas too.
 test-gpu: $(VENV)/.installed-dev
