@@ -202,8 +202,10 @@ def retry_conflicts(operation: Callable[[], Result], was_there: bool = False) ->
         try:
             return operation()
         except exc.DBAPIError as error:
+            was_there = was_there or error.connection_invalidated  # a connection that was lost had been made
             if not _is_passing(error, was_there) or time.monotonic() + pause > end:
                 raise
+            was_there = True
         time.sleep(pause * jitter.uniform(0.5, 1.5))
         pause = min(pause * 2, 1.0)
 

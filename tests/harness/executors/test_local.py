@@ -175,9 +175,9 @@ def test_a_row_that_fails_is_named_with_its_traceback_and_the_rest_is_made(grid,
     assert "train toy-online on toy-measured-v1, seed 0 failed: ZeroDivisionError: the method stumbled" in output.err
     assert "in _maybe_fail" in output.err
     assert "toy-online on toy-measured-v1, seed 0 failed" in output.err
-    table = " ".join(output.out.split())
-    assert "toy-method │ 1 of 1" in table
-    assert "toy-online │ 0 of 1, 1 failed" in table
+    table = " ".join(output.out.replace("│", " ").split())
+    assert "toy-method 1 of 1" in table
+    assert "toy-online 0 of 1, 1 failed" in table
 
 
 def test_run_and_sweep_take_it_too(toy, cli, tmp_path):
