@@ -178,8 +178,13 @@ def write_file(path: Path, content: bytes) -> None:
 
 def remove_file(path: Path) -> None:
     """Removes what `write_file` wrote, if it is there, and what a killed write left."""
-    for each in (path, _temporary(path)):
-        each.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
+    remove_partial(path)
+
+
+def remove_partial(path: Path) -> None:
+    """Removes what a killed `write_file` left beside the file that it was to replace."""
+    _temporary(path).unlink(missing_ok=True)
 
 
 def _temporary(path: Path) -> Path:

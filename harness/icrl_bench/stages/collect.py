@@ -14,7 +14,7 @@ from typing import Any
 from icrl_bench.artefacts import checkpoints
 from icrl_bench.artefacts.datasets import Dataset, WallClock
 from icrl_bench.artefacts.histories import dataset_kind
-from icrl_bench.artefacts.store import Store
+from icrl_bench.artefacts.store import Store, remove_partial
 from icrl_bench.machine.workers import run_jobs
 from icrl_bench.planning import Plan
 from icrl_bench.stages.groups import STEPS, GroupJob, collect_group, cut_groups, group_progress
@@ -102,6 +102,7 @@ class Collect(Stage[Dataset]):
         if missing:
             require_conformance(self.plan.environment.plugin)
         self._describe(store)
+        remove_partial(WallClock(store, self.address).path)
         for group in self.groups:
             if group not in missing:
                 group_progress(store, self.address, group).discard()  # of a run killed at its very end

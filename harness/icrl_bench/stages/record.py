@@ -107,7 +107,7 @@ class Record(Stage[RunRecord]):
             step_rewards=adaptation.step_rewards,
             blind_ceiling=self._blind_ceiling(store),
             protocol_content=_carried(plan.request.protocol),
-            created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
         )
 
     def _histories(self, store: Store) -> dict[str, Any]:

@@ -84,6 +84,8 @@ def test_an_older_schema_is_brought_up_to_date(url, board, make_record):
             "ALTER TABLE episodes DROP COLUMN success",
             "ALTER TABLE runs DROP COLUMN protocol_content",
             "ALTER TABLE runs DROP COLUMN step_rewards",
+            "ALTER TABLE runs DROP COLUMN scores_sha256",
+            "ALTER TABLE runs DROP COLUMN record_sha256",
             "UPDATE schema_version SET version = 1",
         ):
             connection.execute(text(statement))
