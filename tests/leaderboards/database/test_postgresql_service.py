@@ -230,8 +230,11 @@ import dataclasses, json, sys
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.database.leaderboard import Leaderboard
 name, count = sys.argv[1], int(sys.argv[2])
-record = RunRecord.from_json(json.load(sys.stdin))
+record = RunRecord.from_json(json.loads(sys.stdin.readline()))
 with Leaderboard(sys.argv[3]) as board:
+    board.reach()  # a server that was never there is not waited for
+    print("there", flush=True)
+    sys.stdin.readline()
     for index in range(count):
         board.record(dataclasses.replace(record, run_id=f"{name}-{index}", seed=index))
 """
@@ -247,12 +250,16 @@ def test_many_writers_and_a_restart_in_between(server, url, record, request):
         processes = []
         for index in range(writers):
             command = [sys.executable, "-c", WRITER, f"writer{index}", str(each), url]
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-            )
-            process.stdin.write(document)
-            process.stdin.close()
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            process = subprocess.Popen(command, **pipes, text=True, env=environment)
+            process.stdin.write(f"{document}\n")
+            process.stdin.flush()
             processes.append(process)
+        assert [process.stdout.readline() for process in processes] == ["there\n"] * writers
+        for process in processes:  # all at once, so that none is done before the restart
+            process.stdin.write("go\n")
+            process.stdin.close()
+            process.stdout.close()
         while len(board.run_ids()) < 1 + writers * each // 3:
             assert any(process.poll() is None for process in processes)
             time.sleep(0.05)
