@@ -55,6 +55,7 @@ class Starter:
             "TMPDIR": str(self.temporary),
             "OMP_NUM_THREADS": "1",
             "NUMBA_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # each worker would compile every module again
         }
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).parent / "warm_start.py"],
