@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +93,7 @@ def task_fields(where: str, parameters: Any = None, split: Any = None, index: An
         said = text_of(split, where)
         if said not in SPLITS:
             raise UsageError(f"{where}: split is {said[:40]!r}", f"one of {', '.join(SPLITS)}")
-        fields["split"] = cast(Split, said)
+        fields["split"] = said
     return fields
 
 

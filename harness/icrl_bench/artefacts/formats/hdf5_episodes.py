@@ -31,14 +31,14 @@ _ABOUT = ("task", "stream", "split", "index", "task_parameters")
 
 
 @dataclass(frozen=True)
-class Episode:
+class ForeignEpisode:
     """One episode: its columns (T, …), and what is said of it."""
 
     columns: dict[str, Array]
     about: dict[str, Any]  # of `task`, `stream`, `split`, `index` and `task_parameters` those that are there
 
 
-def read(place: Path) -> tuple[dict[str, Any], Iterator[Episode]]:
+def read(place: Path) -> tuple[dict[str, Any], Iterator[ForeignEpisode]]:
     """What the data set in the folder `place` says of itself to us, and its episodes, in their order.
 
     Raises:
@@ -72,12 +72,12 @@ def _choices(metadata: dict[str, Any]) -> range | None:
     return range(start, start + int(space["n"]))
 
 
-def _episodes(h5py: Any, path: Path, number: int, choices: range | None) -> Iterator[Episode]:
+def _episodes(h5py: Any, path: Path, number: int, choices: range | None) -> Iterator[ForeignEpisode]:
     allowance = Allowance(path)
     with h5py.File(path, "r") as file:
         for index in range(number):
             group = _child(h5py, file, f"episode_{index}", h5py.Group)
-            yield Episode(_columns(h5py, group, choices, allowance), _about(group))
+            yield ForeignEpisode(_columns(h5py, group, choices, allowance), _about(group))
 
 
 def _columns(h5py: Any, group: Any, choices: range | None, allowance: Allowance) -> dict[str, Array]:

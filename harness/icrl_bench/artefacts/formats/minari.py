@@ -18,7 +18,7 @@ import numpy as np
 
 from icrl_bench.artefacts.formats import hdf5_episodes
 from icrl_bench.artefacts.formats.arrays import FORMAT_HINT, ForeignHistory, convert_columns, task_fields
-from icrl_bench.artefacts.formats.hdf5_episodes import MEANS, Episode
+from icrl_bench.artefacts.formats.hdf5_episodes import MEANS, ForeignEpisode
 from icrl_registry.contracts import Array, LearningHistory
 from icrl_registry.errors import UsageError, refused_by_the_machine
 
@@ -63,7 +63,7 @@ def read(path: Path) -> list[ForeignHistory]:
     place = path / "data" if (path / "data").is_dir() else path
     try:
         about, episodes = hdf5_episodes.read(place)
-        groups: dict[tuple[str, int], list[Episode]] = {}
+        groups: dict[tuple[str, int], list[ForeignEpisode]] = {}
         tasks: dict[str, dict[str, Any]] = {}
         for episode in episodes:
             label = str(episode.about.get("task", ""))
@@ -83,7 +83,7 @@ def _history(
     where: str,
     said: dict[str, Any],
     label: str,
-    groups: dict[tuple[str, int], list[Episode]],
+    groups: dict[tuple[str, int], list[ForeignEpisode]],
     environment: str | None,
 ) -> ForeignHistory:
     """One task's streams side by side."""
@@ -96,7 +96,7 @@ def _history(
     return ForeignHistory(where, convert_columns(columns, where), environment=environment, **fields)
 
 
-def _stream(episodes: list[Episode]) -> dict[str, Array]:
+def _stream(episodes: list[ForeignEpisode]) -> dict[str, Array]:
     """Episodes, end to end, as columns (T, …)."""
     parts: dict[str, list[Array]] = {}
     for episode in episodes:
