@@ -155,6 +155,7 @@ def test_doctor(cli: Run, tmp_path: Path):
     assert {"versions", "device", "mujoco", "home"} <= set(findings)
     assert findings["home"]["message"].startswith(str(tmp_path / "home"))
     assert "torch" in findings["versions"]["message"]
+    assert "to load and run" in findings["mamba"]["message"], "a kernel is loaded, as a run would"
     assert findings["rendering"]["status"] == "ok"
     assert "egl" in findings["rendering"]["message"]
     assert "MP4" in findings["rendering"]["message"]
