@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,22 @@ def test_tasks_of_what_does_not_exist(cli: Run):
     assert output.code == 2
     assert "reacher-goal" in output.error["hint"]
     assert cli("tasks", "reacher-goal", "-p", "labtop", "--json").error["hint"].startswith("did you mean laptop")
+
+
+def test_a_bus_error_says_where():
+    """A mapped file that cannot be read ends the process itself: more than "Bus error" is for no program to say."""
+    script = """
+        import os, signal
+        from icrl_bench.cli import main
+        def read_a_history(*arguments, **options):
+            os.kill(os.getpid(), signal.SIGBUS)
+        main.app = read_a_history
+        main.main([])
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGBUS
+    assert "Bus error" in ended.stderr
+    assert "read_a_history" in ended.stderr
 
 
 def test_doctor(cli: Run, tmp_path: Path):
