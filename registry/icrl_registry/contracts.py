@@ -168,6 +168,9 @@ class LearningHistory:
     policy_means: FloatArray | None = (
         None  # (S, T, A), the source policy's mean action (of discrete ones: the likeliest)
     )
+    expert_actions: FloatArray | None = (
+        None  # (S, T, A), what an expert of the task would do; recorded data may bring it
+    )
 
     @property
     def num_streams(self) -> int:

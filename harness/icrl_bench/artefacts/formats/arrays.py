@@ -14,7 +14,7 @@ from icrl_registry.errors import UsageError
 
 FORMAT_HINT = "docs/data.md says what a file must hold"
 #: Rank of a column with its axis of streams; a file of one stream may leave that axis out.
-_RANKS = dict.fromkeys(("observations", "actions", "next_observations", "policy_means"), 3)
+_RANKS = dict.fromkeys(("observations", "actions", "next_observations", *OPTIONAL_COLUMNS), 3)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from icrl_bench.artefacts.formats.arrays import FORMAT_HINT, ForeignHistory, convert_columns, task_fields
+from icrl_bench.artefacts.histories import OPTIONAL_COLUMNS
 from icrl_registry.contracts import Array, LearningHistory
 from icrl_registry.errors import UsageError
 
 NAMESPACE = "icrl-bench"
-MEANS = "policy_means"  # in an episode's `infos`
 
 
 def write(histories: Iterable[LearningHistory], environment: str, folder: Path, name: str) -> list[Path]:
@@ -116,9 +116,8 @@ def _stream(episodes: list[dict[str, Any]], where: str) -> dict[str, Array]:
             "terminated": episode["terminations"],
             "truncated": episode["truncations"],
         }
-        means = (episode["infos"] or {}).get(MEANS)
-        if means is not None:
-            columns[MEANS] = means
+        further = episode["infos"] or {}
+        columns |= {name: further[name] for name in OPTIONAL_COLUMNS if further.get(name) is not None}
         for name, array in columns.items():
             parts.setdefault(name, []).append(array)
     return {name: np.concatenate(arrays) for name, arrays in parts.items() if len(arrays) == len(episodes)}
@@ -147,8 +146,11 @@ def _episodes(history: LearningHistory) -> Iterator[tuple[dict[str, Any], dict[s
                 "terminations": np.array(history.terminated[stream, now]),
                 "truncations": np.array(history.truncated[stream, now]),
             }
-            if history.policy_means is not None:
-                arrays["infos"] = {MEANS: np.array(history.policy_means[stream, now])}
+            further = {name: getattr(history, name) for name in OPTIONAL_COLUMNS}
+            if any(array is not None for array in further.values()):
+                arrays["infos"] = {
+                    name: np.array(array[stream, now]) for name, array in further.items() if array is not None
+                }
             yield arrays, {**about, "stream": stream}
 
 
