@@ -16,7 +16,7 @@ FORMAT_HINT = "docs/data.md says what a file must hold"
 LONGEST_NAME = 200  # letters
 MOST_PARAMETERS = 10_000  # of one task
 #: Rank of a column with its axis of streams; a file of one stream may leave that axis out.
-_RANKS = dict.fromkeys(("observations", "actions", "next_observations", "policy_means"), 3)
+_RANKS = dict.fromkeys(("observations", "actions", "next_observations", *OPTIONAL_COLUMNS), 3)
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from icrl_bench.artefacts.formats.allowance import Allowance
+from icrl_bench.artefacts.histories import OPTIONAL_COLUMNS
 from icrl_registry.contracts import Array
 from icrl_registry.errors import UsageError
 
 OURS = "icrl_bench"  # what our own data sets say of themselves in `metadata.json`
-MEANS = "policy_means"  # in an episode's `infos`
 #: What h5py and our reading raise for a file that is malformed.
 MALFORMED = (ValueError, TypeError, AttributeError, IndexError, OverflowError, RuntimeError, RecursionError)
 _FILE, _METADATA = "main_data.hdf5", "metadata.json"
@@ -95,8 +95,9 @@ def _columns(h5py: Any, group: Any, choices: range | None, allowance: Allowance)
     }
     if "infos" in group:
         infos = _child(h5py, group, "infos", h5py.Group)
-        if MEANS in infos:
-            columns[MEANS] = _array(h5py, infos, MEANS, allowance)
+        for name in OPTIONAL_COLUMNS:
+            if name in infos:
+                columns[name] = _array(h5py, infos, name, allowance)
     return columns
 
 

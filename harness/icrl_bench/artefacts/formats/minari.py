@@ -18,7 +18,8 @@ import numpy as np
 
 from icrl_bench.artefacts.formats import hdf5_episodes
 from icrl_bench.artefacts.formats.arrays import FORMAT_HINT, ForeignHistory, convert_columns, task_fields
-from icrl_bench.artefacts.formats.hdf5_episodes import MEANS, ForeignEpisode
+from icrl_bench.artefacts.formats.hdf5_episodes import ForeignEpisode
+from icrl_bench.artefacts.histories import OPTIONAL_COLUMNS
 from icrl_registry.contracts import Array, LearningHistory
 from icrl_registry.errors import UsageError, refused_by_the_machine
 
@@ -128,8 +129,11 @@ def _episodes(history: LearningHistory) -> Iterator[tuple[dict[str, Any], dict[s
                 "terminations": np.array(history.terminated[stream, now]),
                 "truncations": np.array(history.truncated[stream, now]),
             }
-            if history.policy_means is not None:
-                arrays["infos"] = {MEANS: np.array(history.policy_means[stream, now])}
+            further = {name: getattr(history, name) for name in OPTIONAL_COLUMNS}
+            if any(array is not None for array in further.values()):
+                arrays["infos"] = {
+                    name: np.array(array[stream, now]) for name, array in further.items() if array is not None
+                }
             yield arrays, {**about, "stream": stream}
 
 
