@@ -131,6 +131,18 @@ class Environment(Protocol):
         every = self.all_task_parameters()
         return None if every is None else len(every)
 
+    def why_outside(self, parameters: Array) -> str | None:
+        """What keeps a task (P,) out of the family, in words; None: it is in it, or nobody can tell.
+
+        Tasks that a user gives or a protocol lists are held to it. By default a family that lists its tasks has no others.
+        Protocols round parameters to six decimals.
+        """
+        every = self.all_task_parameters()
+        if every is None or (np.abs(every - np.asarray(parameters)).max(axis=1) <= 1e-6).any():
+            return None
+        examples = "; ".join(", ".join(f"{value:g}" for value in row) for row in every[:4])
+        return f"it has {len(every)} tasks: {examples}{'; …' if len(every) > 4 else ''}"
+
     def task_distance(self, first: Array, second: Array) -> float:
         """How far apart two tasks are, in the unit of the protocol's `minimum_distance`; Euclidean by default."""
         return float(np.linalg.norm(np.asarray(first) - np.asarray(second)))
@@ -167,6 +179,9 @@ class LearningHistory:
     truncated: BoolArray  # (S, T), the time limit cut here
     policy_means: FloatArray | None = (
         None  # (S, T, A), the source policy's mean action (of discrete ones: the likeliest)
+    )
+    expert_actions: FloatArray | None = (
+        None  # (S, T, A), what an expert of the task would do; recorded data may bring it
     )
 
     @property
