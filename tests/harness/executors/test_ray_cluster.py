@@ -145,7 +145,7 @@ class Trial:
         return self.spawn(*self.arguments, "--executor", "ray", "--address", self.machines.address, *home, *options)
 
     def alone(self) -> subprocess.Popen[str]:
-        return self.spawn(*self.arguments, "--executor", "local", "--jobs", "1", "--home", self.folder / "apart")
+        return self.spawn(*self.arguments, "--executor", "local", "--jobs", "2", "--home", self.folder / "apart")
 
     def events(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
