@@ -22,11 +22,11 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-CLUSTER := tests/harness/executors/test_ray_cluster.py tests/harness/executors/test_scale.py
+EXECUTORS := $(addprefix tests/harness/executors/,test_ray_cluster.py test_scale.py test_overhead.py)
 
 # The campaigns of tests/soak at full length, for hours; at the end one table: campaign, tried, survived, found.
 soak: $(VENV)/.installed-soak
-	$(BIN)/pytest tests/soak $(CLUSTER) --soak full -m 'not gpu' -q
+	$(BIN)/pytest tests/soak $(EXECUTORS) --soak full -m 'not gpu' -q
 
 # Known vulnerabilities of constraints.txt, and docs/licences.md.
 audit: $(VENV)/.installed-dev

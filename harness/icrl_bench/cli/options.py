@@ -158,9 +158,18 @@ class RunOptions(OptionGroup):
 
 
 def home_folder(home: Path | None) -> Path:
-    """The folder that was asked for, or the default one."""
+    """The folder that was asked for, or the default one.
+
+    Raises:
+        UsageError: a URL, of which a folder `s3:` would be made here.
+    """
     from icrl_bench.artefacts.store import default_home
 
+    if home is not None and re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(home)):
+        hint = (
+            "give a folder of this machine, or of a file system that is mounted; --executor ray brings artefacts there"
+        )
+        raise UsageError(f"--home {home} is a URL, and a home is a folder", hint)
     return home.expanduser().absolute() if home is not None else default_home()
 
 

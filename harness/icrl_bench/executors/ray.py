@@ -31,7 +31,8 @@ from icrl_bench.stages.stage import ArtefactName, Unit
 from icrl_registry.errors import BenchError, UsageError
 
 CHECK_SECONDS = 120.0  # for every node to say what code it has
-CLEAN_SECONDS = 10.0  # for every node to remove its scratch home
+CLEAN_SECONDS = 60.0  # for every node to remove its scratch home, which on a busy one takes a new process
+KEEP_IDLE_MS = 60_000  # that a process of Ray's is kept without work: the next would import everything again
 RESOURCES_EVERY = 200  # calls between two questions of how large the cluster is
 
 
@@ -123,6 +124,9 @@ class RayExecutor(Executor):
 
     def _connect(self, address: str | None) -> None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault(
+            "RAY_idle_worker_killing_time_threshold_ms", str(KEEP_IDLE_MS)
+        )  # of a cluster started here
         where = address or os.environ.get("RAY_ADDRESS") or "local"
         started = {"num_cpus": (self.jobs or usable_cores()) * self.cores, "include_dashboard": False}
         try:

@@ -153,6 +153,7 @@ USAGE_ERRORS = [
     (["--device", "gpu"], "gpu", "cuda:N"),
     (["--device", "cuda:99"], "cuda:99", "--device cpu"),
     (["--jobs", "0"], "--jobs", "--help"),
+    (["--home", "s3://bucket/home"], "s3:/bucket/home is a URL", "a folder"),
     (["--nonsense"], "--nonsense", "--help"),
 ]
 

@@ -71,6 +71,7 @@ def machines(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
         "PYTHONPATH": str(toy),
         "ICRL_BENCH_SCRATCH": str(home / "scratch"),
         "RAY_worker_niceness": "0",
+        "RAY_idle_worker_killing_time_threshold_ms": "60000",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_health_check_initial_delay_ms": "1000",
         "RAY_health_check_period_ms": "500",
@@ -144,7 +145,7 @@ class Trial:
         return self.spawn(*self.arguments, "--executor", "ray", "--address", self.machines.address, *home, *options)
 
     def alone(self) -> subprocess.Popen[str]:
-        return self.spawn(*self.arguments, "--executor", "local", "--jobs", "1", "--home", self.folder / "apart")
+        return self.spawn(*self.arguments, "--executor", "local", "--jobs", "2", "--home", self.folder / "apart")
 
     def events(self, name: str) -> Path:
         return self.folder / f"{name}.jsonl"
@@ -241,6 +242,7 @@ def test_the_smoke_grid_of_24_rows(
     rows = ("--envs", ENVIRONMENTS, "--methods", "ad-gru,task-blind,macaw", "--seeds", "0,1", *SHORT)
     fixed = ("grid", "-p", "smoke", *rows, "--no-certify", "--device", "cpu", "--json", "--leaderboard")
     trial = Trial(machines, spawn, tmp_path, (*fixed, url))
+    alone = Trial(machines, spawn, tmp_path, (*fixed, tmp_path / "apart.sqlite")).alone()
     trial.lose_a_node_and_the_driver(10, 25, generator)
     driver = trial.start("interrupted")
     wait_until(lambda: len(ended(trial.events("interrupted"), "row_done")) >= 5, driver)
@@ -251,8 +253,7 @@ def test_the_smoke_grid_of_24_rows(
     code, document, said = finish(trial.start("last"))
     assert code == 0, said
     together = rows_of(url)
-    trial.arguments = (*fixed, tmp_path / "apart.sqlite")
-    local_code, local, said = finish(trial.alone())
+    local_code, local, said = finish(alone)
     assert local_code == 0, said
     assert states_of(document) == states_of(local)
     assert together == rows_of(tmp_path / "apart.sqlite")
