@@ -42,6 +42,7 @@ from icrl_leaderboards.wording.cells import (
     table_decimals,
 )
 from icrl_leaderboards.wording.certificates import certificate_entries
+from icrl_leaderboards.wording.controls import control_cell, control_columns, control_notes
 from icrl_leaderboards.wording.formatting import MISSING, count, interval, with_interval
 from icrl_leaderboards.wording.text import shorten, visible
 from icrl_registry.hooks import ReportSection
@@ -168,10 +169,10 @@ def _section(section: Section, runs: RunViews) -> dict[str, Any]:
         "figures": [_figure(each) for each in section.figures],
         "sweeps": [_figure(each) for each in section.sweeps],
         "costs": [_figure(each) for each in section.costs],
-        "result_columns": RESULT_COLUMNS,
+        "result_columns": [*RESULT_COLUMNS, *control_columns(table.rows, section.controls)],
         "cost_columns": COST_COLUMNS,
         "entries": [_entry(entry, section) for entry in shown],
-        "notes": [*notes_of(table), *_left_out(table.rows)],
+        "notes": [*notes_of(table), *control_notes(table.rows, section.controls), *_left_out(table.rows)],
         "measured": _measured(table),
         "duels": _duels(table),
         "num_runs": f"{len(section.runs):,}",
@@ -216,7 +217,7 @@ def _entry(entry: Row | Reference, section: Section) -> dict[str, Any]:
         "name": entry.head.method,
         "marks": "".join(marks_of(entry)),
         "settings": settings_of(entry),
-        "cells": cells,
+        "cells": {**cells, **control_cell(entry, section.controls)},
         "swatch": swatch(style),
         "bar": score_bar(entry, section.table.rows, style),
     }

@@ -11,6 +11,7 @@ from icrl_leaderboards.report.sections import MOST_ROWS, ReportBoard, Section
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.wording.cells import COST_COLUMNS, RESULT_COLUMNS, cells_of, marks_of, notes_of
 from icrl_leaderboards.wording.certificates import certificate_entries
+from icrl_leaderboards.wording.controls import control_cell, control_columns, control_notes
 from icrl_leaderboards.wording.formatting import MISSING, with_interval
 from icrl_leaderboards.wording.text import markdown, visible
 from icrl_registry.hooks import ReportSection
@@ -60,12 +61,13 @@ def _ranking(board: ReportBoard) -> str:
 def _section(section: Section, records: Mapping[str, RunRecord]) -> list[str]:
     table = section.table
     title = " · ".join(markdown(part) for part in (table.environment, table.protocol, table.track))
+    notes = [*notes_of(table), *control_notes(table.rows, section.controls)]
     return [
         f"### {title}",
         *_certificate(section),
         *map(_picture, section.figures),
-        _grid(section, RESULT_COLUMNS, with_references=True),
-        "\n".join(f"- {markdown(note, 400)}" for note in notes_of(table)),
+        _grid(section, [*RESULT_COLUMNS, *control_columns(table.rows, section.controls)], with_references=True),
+        "\n".join(f"- {markdown(note, 400)}" for note in notes),
         *map(_picture, (*section.sweeps, *section.costs)),
         _grid(section, COST_COLUMNS, with_references=False),
         "#### Runs",
@@ -98,6 +100,7 @@ def _grid(section: Section, columns: Sequence[str], with_references: bool) -> st
             name = f"*{entry.name}*"
         elif id(entry) in shown:
             name = _name(entry)
+            cells |= control_cell(entry, section.controls)
         else:
             continue
         lines.append(_line([name, *(cells.get(column, "") for column in columns)]))

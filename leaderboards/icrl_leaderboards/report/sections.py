@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain, count
 
+from icrl_leaderboards.analysis.controls import ControlRows
 from icrl_leaderboards.analysis.summary import Table, group_runs, tables_of, track_order
 from icrl_leaderboards.report.figures import FigureData, make_figures
 from icrl_leaderboards.report.figures.adaptation import episode_plot
@@ -44,6 +45,7 @@ class Section:
     sweeps: tuple[Figure, ...]
     runs: tuple[RunScores, ...]  # in the order of the rows, then by seed; older runs of a seed last
     certificate: Certificate | None = None  # of the environment under the protocol, where it was made
+    controls: ControlRows = field(default_factory=dict)  # of its rows, where they were made
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,10 @@ class ReportBoard:
 
 
 def make_boards(
-    runs: Sequence[RunScores], records: Mapping[str, RunRecord], certificates: Certificates | None = None
+    runs: Sequence[RunScores],
+    records: Mapping[str, RunRecord],
+    certificates: Certificates | None = None,
+    controls: ControlRows | None = None,
 ) -> list[ReportBoard]:
     """The boards of a report, in the order of their names; `records` are those runs whose full records are at hand."""
     rows = group_runs(runs)
@@ -76,7 +81,7 @@ def make_boards(
             taken.add(anchor)
             section = _section(table, styles_of_table(table, styles), records, by_id, anchor)
             found = (certificates or {}).get((table.environment, table.protocol))
-            sections.append(replace(section, certificate=found))
+            sections.append(replace(section, certificate=found, controls=controls or {}))
         boards.append(ReportBoard(f"board-{index + 1}", protocol, track, tuple(sections)))
     return boards
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from icrl_leaderboards.analysis.controls import ControlRows
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.report.html import render_html
 from icrl_leaderboards.report.markdown import figures_of, plot_file, render_markdown
@@ -30,6 +31,7 @@ def write_report(
     details: Sequence[RunRecord] | None = None,
     certificates: Certificates | None = None,
     trainings: Mapping[str, TrainingLog] | None = None,
+    controls: ControlRows | None = None,
 ) -> list[Path]:
     """Writes the report of `runs` into `out_dir` and returns the files' paths: the page, the Markdown, the plots.
 
@@ -41,6 +43,7 @@ def write_report(
             `runs` that are full records.
         certificates: of environments, by environment and protocol; each heads its environment's section.
         trainings: how runs were trained, by run id; shown in their fold-outs.
+        controls: of rows; shown beside them.
 
     Raises:
         UsageError: the folder cannot be made or written.
@@ -51,7 +54,7 @@ def write_report(
         wanted = set(newest_runs(scores))
         details = [run for run in runs if isinstance(run, RunRecord) and run.run_id in wanted]
     records = {run.run_id: run for run in details}
-    boards = make_boards(scores, records, certificates)
+    boards = make_boards(scores, records, certificates, controls)
     headline = _headline(scores, boards)
     files = {
         "index.html": render_html(boards, records, hook_sections, headline, trainings),
