@@ -147,10 +147,11 @@ def test_every_kind_that_makes_rows_walks_to_a_verified_one(
     assert done.code == 0, done.out
     (row,) = done.document["runs"]
     assert "my-part" in done.out
-    cli("leaderboard", "submit", row["run_id"], "--out", tmp_path / "published")
+    cli("leaderboard", "submit", "latest", "--out", tmp_path / "published")
     verified = cli("leaderboard", "verify", tmp_path / "published", "--json")
     assert verified.code == 0, verified.out
     (found,) = verified.document["runs"]
+    assert found["run_id"] == row["run_id"]
     assert {check["status"] for check in found["checks"] if check["name"] != "artefact"} == {"ok"}
 
 
