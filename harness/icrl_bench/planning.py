@@ -133,7 +133,8 @@ class Plan:
     def protocol_label(self) -> str:
         """The protocol's id, with a mark if settings that all methods share were changed: such rows rank by themselves.
 
-        A protocol file of the user's own always has a mark, of its content: an edited file is another protocol.
+        A protocol that doesn't come with the package always has a mark: of what it says of this environment for all methods,
+        and of nothing else, so that an edit to one method's table renames no row. Of two rows of one seed the newest counts.
         """
         protocol = self.request.protocol
         changed: dict[str, Any] = {
@@ -142,8 +143,9 @@ class Plan:
             if name in PROTOCOL_SECTIONS and table
         }
         if protocol.id not in list_protocols():
-            content = protocol.model_dump(mode="json", include={"data_seed", "method", "backbone"})
-            changed["protocol"] = {**content, "plan": protocol.plan_for(self.environment_id).model_dump(mode="json")}
+            shared = protocol.plan_for(self.environment_id).model_dump(mode="json", exclude={"method", "backbone"})
+            shared["settings"] = {name: table for name, table in shared["settings"].items() if table}
+            changed["protocol"] = {"data_seed": protocol.data_seed, "plan": shared}
         return _marked(protocol.id, changed)
 
     def _addressed(self, section: str, table: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,11 @@ Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 
+def holds_row(rows: Array, row: Array) -> bool:
+    """Whether a row (P,) is one of rows (N, P), to the six decimals that protocols keep of a task's parameters."""
+    return bool((np.abs(rows - np.asarray(row)).max(axis=1) <= 1e-6).any())
+
+
 @dataclass(frozen=True)
 class LearningHistory:
     """All transitions of one source run on one task, in order, as S parallel streams of T steps each.

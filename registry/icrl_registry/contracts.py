@@ -5,9 +5,8 @@ Axis letters, here and in every shape comment of the project:
     B batch · T time steps in a context or history · E episodes · K tasks · S streams of a history · H episode horizon
     O observation size · A action size · D model width · N state size · L layers · P task parameters
 
-A component is a class that an entry point names (groups `icrl_bench.environments`, `.sources`, `.backbones`,
-`.methods`). It carries its hyper-parameters' type as the class attribute `Config` and is constructed with an instance of
-it. Arrays are NumPy at every boundary, so a plugin may use any numerical library inside.
+A component is a class that an entry point names (groups `icrl_bench.environments`, `.sources`, `.backbones`, `.methods`). It
+carries its settings' type as `Config` and is constructed with one. Arrays are NumPy at every boundary, whatever is used inside.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from icrl_registry.arrays import Array as Array
 from icrl_registry.arrays import BoolArray as BoolArray
 from icrl_registry.arrays import FloatArray as FloatArray
 from icrl_registry.arrays import LearningHistory as LearningHistory
+from icrl_registry.arrays import holds_row
 from icrl_registry.batching import BatchedEnvironment as BatchedEnvironment
 from icrl_registry.batching import BatchedStep as BatchedStep
 from icrl_registry.batching import SequentialBatch
@@ -119,8 +119,7 @@ class Environment(Protocol):
         repeats of a family that lists its tasks."""
         every = self.all_task_parameters()
         if every is not None and count <= len(every):
-            drawn: Array = every[generator.permutation(len(every))[:count]]
-            return drawn
+            return np.asarray(every)[generator.permutation(len(every))[:count]]
         return np.stack([self.sample_task_parameters(generator) for _ in range(count)])
 
     def all_task_parameters(self) -> Array | None:
@@ -133,26 +132,17 @@ class Environment(Protocol):
         return None if every is None else len(every)
 
     def why_outside(self, parameters: Array) -> str | None:
-        """What keeps a task (P,) out of the family, in words; None: it is in it, or nobody can tell.
-
-        Tasks that a user gives or a protocol lists are held to it. By default a family that lists its tasks has no others.
-        Protocols round parameters to six decimals.
-        """
+        """What keeps a task (P,) out of the family, in words; None: it is in it, or nobody can tell."""
         every = self.all_task_parameters()
-        if every is None or (np.abs(every - np.asarray(parameters)).max(axis=1) <= 1e-6).any():
-            return None
-        examples = "; ".join(", ".join(f"{value:g}" for value in row) for row in every[:4])
-        return f"it has {len(every)} tasks: {examples}{'; …' if len(every) > 4 else ''}"
+        return None if every is None or holds_row(every, parameters) else f"it has {len(every)} tasks, this is none"
 
     def task_distance(self, first: Array, second: Array) -> float:
         """How far apart two tasks are, in the unit of the protocol's `minimum_distance`; Euclidean by default."""
         return float(np.linalg.norm(np.asarray(first) - np.asarray(second)))
 
     def blind_return(self, tasks: Sequence[Task]) -> Array | None:
-        """What the best policy that ignores the task returns at most in each task, (K,), where a closed form is known.
-
-        "Best" is by the mean over `tasks`. None, the default: it has to be searched for.
-        """
+        """What the best policy (by the mean over `tasks`) that ignores the task returns at most in each task, (K,), where a
+        closed form is known; None, the default: it has to be searched for."""
         return None
 
     def make_batch(self, tasks: Sequence[Task]) -> BatchedEnvironment:

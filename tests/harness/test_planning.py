@@ -90,6 +90,14 @@ def test_seed_device_method_and_track_change_the_addresses(plan: Callable[..., P
     assert changed(first, plan(environment="toy-faulty")) == ALL
 
 
+@pytest.mark.parametrize("place", ["method.toy-method", "environments.toy-point-v1.method.toy-method"])
+def test_an_edit_to_a_methods_table_changes_its_runs_and_no_label(plan: Callable[..., Plan], toy: Path, place: str):
+    """The label is what all methods share: whose rows rank together doesn't change with one of them."""
+    edit = edited(toy, "[other_environments]", f"[{place}]\nupdates = 5\n\n[other_environments]")
+    assert changed(plan(), plan(protocol=edit)) == TRAINED
+    assert plan().protocol_label == plan(protocol=edit).protocol_label
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -101,7 +109,17 @@ def test_seed_device_method_and_track_change_the_addresses(plan: Callable[..., P
         ("train = 3, validation = 2, test = 2, min", "train = 4, validation = 2, test = 2, min", ALL),
         ("seeds = [0]", "seeds = [0]\ndata_seed = 1", ALL),
         ("adapt = { episodes = 3, validation_episodes = 2 }\n\n", "adapt = { episodes = 2 }\n\n", TRAINED),
-        ("seeds = [0]", "seeds = [0]\n[method.toy-method]\nupdates = 5", TRAINED),
+        (
+            "seeds = [0]",
+            "seeds = [0]\n[method.toy-method]\n[method.toy-online]\nupdates = 5",
+            set(),
+        ),  # another method's
+        (
+            "[other_environments]",
+            "[environments.toy-point-v1.method.toy-online]\nupdates = 5\n\n[other_environments]",
+            set(),
+        ),
+        ("adapt = { episodes = 3", "environment = {}\nadapt = { episodes = 3", set()),
         ("seeds = [0]", "seeds = [0, 1, 2]", set()),
         ("For tests", "In tests", set()),
     ],

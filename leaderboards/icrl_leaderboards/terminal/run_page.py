@@ -122,5 +122,19 @@ def _adaptation(record: RunRecord, blocks: int) -> list[tuple[str, str]]:
     return [*lines, ("random", number(float(np.mean(record.random)), decimals))]
 
 
+def print_rise(records: Sequence[RunRecord], console: Console | None = None) -> None:
+    """What the runs of one method learned in context, as one line: mean return over their tasks and seeds, by episode."""
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    episodes = min(np.asarray(record.returns).shape[1] for record in records)
+    mean = np.mean([np.asarray(record.returns)[:, :episodes].mean(axis=0) for record in records], axis=0)  # (E,)
+    series = Series("return", tuple(range(1, episodes + 1)), tuple(mean.tolist()))
+    blocks = min(WIDEST_LINE, max(NARROWEST_LINE, console.width - 24))
+    heading = f"Return by episode, 1 to {episodes}, mean of {len(records[0].returns)} unseen tasks:"
+    for line in ("", *wrapped(heading, console.width), f"  {trend(series, blocks)}"):
+        _print(console, line)
+
+
 def _setting(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

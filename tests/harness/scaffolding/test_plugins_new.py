@@ -110,6 +110,51 @@ def test_an_environment_that_was_begun_runs(begun: Callable[[str], Path], cli: R
     assert plan["env"] == "my-part-v1"
 
 
+WORLD = ("-e", "toy-point", "-p", "toy.toml")
+WALKS = {  # kind → what the run with it is called with
+    "method": ("-m", "my-part", *WORLD),
+    "source": ("-m", "toy-method", *WORLD, "--source", "my-part", "--set", "source.total_steps=80"),
+    "backbone": ("-m", "ad-my-part", *WORLD, "--set", "method.updates=2", "--set", "method.batch_size=2"),
+    "environment": ("-m", "toy-method", "-e", "my-part", "-p", "toy.toml", "--source", "hill"),
+    "protocol": ("-m", "toy-method", "-e", "toy-point", "-p", "my-part"),
+}
+
+
+@pytest.mark.parametrize("kind", WALKS)
+def test_every_kind_that_makes_rows_walks_to_a_verified_one(
+    begun: Callable[[str], Path],
+    toy: Path,
+    inline: None,
+    cli: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+):
+    """Begun, run, published and verified, with nothing written by hand but what the arguments say."""
+    folder = begun(kind)
+    if kind == "environment":  # a source that learns in any world: the one that `plugins new source` writes
+        cli("plugins", "new", "source", "hill", "--out", tmp_path / "hill")
+        info = toy / "toy_parts-1.0.dist-info" / "entry_points.txt"
+        group = "[icrl_bench.sources]\n"
+        info.write_text(info.read_text().replace(group, f"{group}hill = hill.source:Hill\n"))
+        monkeypatch.syspath_prepend(str(tmp_path / "hill"))
+        discovery._scan.cache_clear()
+    if kind == "protocol":  # its base, with the toy's world in it
+        (file,) = folder.rglob("my-part-v1.toml")
+        file.write_text(file.read_text().replace('"smoke-v1"', f'"{toy / "toy.toml"}"').replace("[0, 1]", "[0]"))
+    arguments = [str(toy / word) if word == "toy.toml" else word for word in WALKS[kind]]
+    done = cli("run", *arguments, "--device", "cpu", "--json")
+    assert done.code == 0, done.out
+    (row,) = done.document["runs"]
+    assert "my-part" in done.out
+    cli("leaderboard", "submit", "latest", "--out", tmp_path / "published")
+    verified = cli("leaderboard", "verify", tmp_path / "published", "--json")
+    assert verified.code == 0, verified.out
+    (found,) = verified.document["runs"]
+    assert found["run_id"] == row["run_id"]
+    assert {check["status"] for check in found["checks"] if check["name"] != "artefact"} == {"ok"}
+
+
 @pytest.mark.parametrize(
     ("kind", "name", "words"),
     [

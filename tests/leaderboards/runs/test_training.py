@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from icrl_leaderboards.report.marks import trend_mark
 from icrl_leaderboards.report.writing import write_report
 from icrl_leaderboards.runs.training import Series, TrainingLog, spark
-from icrl_leaderboards.terminal.run_page import print_run, trend
+from icrl_leaderboards.terminal.run_page import print_rise, print_run, trend
 
 MANIFEST = {
     "seconds": 20.0,
@@ -90,3 +91,17 @@ def test_the_fold_out_of_the_report(make_record, tmp_path):
     assert str(trend_mark(log.series()[0])) in page
     assert 'points="2.0,2.0 60.0,11.3 118.0,16.0"' in page  # 4, 2, 1: from the top to the bottom
     assert json.dumps(MANIFEST["curve"]) not in page
+
+
+def test_a_run_ends_with_the_rise_of_its_returns_as_a_line():
+    """Two seeds of two tasks: the mean of each episode, from the first to the last, and blocks that rise with it."""
+    first = SimpleNamespace(returns=[[0.0, 1.0, 2.0, 6.0], [2.0, 3.0, 6.0, 8.0]])
+    second = SimpleNamespace(returns=[[1.0, 1.0, 2.0, 6.0], [1.0, 3.0, 6.0, 8.0]])
+    stream = io.StringIO()
+    print_rise([first, second], Console(file=stream, width=60, color_system=None))
+    heading, line = stream.getvalue().strip().splitlines()
+    assert heading == "Return by episode, 1 to 4, mean of 2 unseen tasks:"
+    assert line.split() == ["1.00", "→", "7.00", "▁▂▅█"]
+    narrow = io.StringIO()
+    print_rise([first], Console(file=narrow, width=30, color_system=None))
+    assert max(map(len, narrow.getvalue().splitlines())) <= 30

@@ -358,7 +358,7 @@ class FiniteUnsaid(FourCorners):
 @pytest.mark.parametrize(
     ("component", "check", "words"),
     [
-        (SlipperyUnsaid, "hides_its_task", "observation differs between two tasks at step 1"),
+        (SlipperyUnsaid, "hides_its_task", 'if tasks differ in their dynamics, say varies = ("dynamics",)'),
         (ShowsItsDynamics, "hides_its_task", "observation differs between two tasks at step 0"),
         (SaidToDiffer, "hides_its_task", "equal observations and rewards"),
         (OtherWord, "hides_its_task", "expected some of reward, dynamics"),

@@ -12,6 +12,7 @@ from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
+from icrl_bench.cli.agents.selection import find_record
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.leaderboard.selection import Filters
 from icrl_bench.cli.options import JsonFlag, LeaderboardPlace
@@ -57,7 +58,8 @@ def export(
 def submit(
     *,
     runs: Annotated[
-        list[str] | None, typer.Argument(metavar="[RUN…]", help="Run ids, or beginnings of them; or give filters.")
+        list[str] | None,
+        typer.Argument(metavar="[RUN…]", help="Run ids, or beginnings of them, or latest; or give filters."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of published runs.", file_okay=False)] = PUBLISHED,
     filters: Filters,
@@ -68,8 +70,9 @@ def submit(
     if bool(runs) == any(filters.chosen.values()):
         hint = "`icrl-bench leaderboard submit RUN…`, or --env, --method, --protocol, --track"
         raise UsageError("name the runs to publish, or choose them by filters", hint)
+    names = [find_record(place, name).run_id if name == "latest" else name for name in runs or ()]
     with filters.open(place) as board:
-        ids = board.find_runs(runs) if runs else board.run_ids(**filters.chosen)
+        ids = board.find_runs(names) if runs else board.run_ids(**filters.chosen)
         written, tables = [], set()
         for run in board.stream(list(dict.fromkeys(ids))):
             written.append(_publish(run, out))

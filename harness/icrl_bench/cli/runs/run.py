@@ -77,11 +77,14 @@ def _print_result(records: Sequence[RunRecord], board: Any, plan: Plan, as_json:
     if as_json:
         typer.echo(json.dumps({"runs": [summarise_run(record) for record in records]}, allow_nan=False))
         return
+    from icrl_leaderboards.terminal.run_page import print_rise
     from icrl_leaderboards.terminal.tables import print_leaderboard
 
     print_leaderboard(
         board.runs(environment=plan.environment_id, protocol=plan.protocol_label, track=plan.request.track)
     )
+    if records:
+        print_rise(records)
     typer.echo("\n`icrl-bench leaderboard report --out report` draws the adaptation curves.", err=True)
 
 
