@@ -25,6 +25,7 @@ from icrl_bench.cli.options import (
     parse_seeds,
     source_settings,
 )
+from icrl_bench.cli.runs.durations import total_lines
 from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
@@ -72,7 +73,9 @@ def grid(
         typer.Option("--controls", help="Also each row's control: the trained agents, shown another task's rewards."),
     ] = False,
     jobs: JobsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the rows and how long they will take, and stop.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Make all rows of a protocol: environments × methods × seeds. What rows share is made once.
@@ -82,6 +85,7 @@ def grid(
     set_for_training()
     where.check(place.location)
     from icrl_bench.artefacts.store import Store
+    from icrl_bench.runs.durations.estimate import Speeds, total_of
     from icrl_bench.runs.grids import plan_grid
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
@@ -103,12 +107,18 @@ def grid(
         )
     if not json_:
         _say_sources(planned)
-    if not dry_run:
+    total: dict[str, Any] = {}
+    if dry_run:
+        with stdout_for_the_result():
+            total = {"duration": total_of(planned.stages(), Speeds(store, jobs or usable_cores())).as_json()}
+    else:
         _run(planned, GridWork(store, place, jobs, where), json_)
     if json_:
-        typer.echo(json.dumps(_document(planned, store)))
+        typer.echo(json.dumps({**_document(planned, store), **total}))
     else:
         _print_rows(planned, store)
+        for line in total_lines(total["duration"]) if total else []:
+            typer.echo(line)
     if planned.failed:
         raise typer.Exit(EXIT_RUN_FAILED)
 
