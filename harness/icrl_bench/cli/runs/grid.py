@@ -85,7 +85,6 @@ def grid(
     set_for_training()
     where.check(place.location)
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.runs.durations.estimate import Speeds, total_of
     from icrl_bench.runs.grids import plan_grid
     from icrl_registry.configuration import merge, parse_assignments, read_config_file
     from icrl_registry.protocols.loading import load_protocol
@@ -107,18 +106,15 @@ def grid(
         )
     if not json_:
         _say_sources(planned)
-    total: dict[str, Any] = {}
-    if dry_run:
-        with stdout_for_the_result():
-            total = {"duration": total_of(planned.stages(), Speeds(store, jobs or usable_cores())).as_json()}
-    else:
-        _run(planned, GridWork(store, place, jobs, where), json_)
+    work = GridWork(store, place, jobs, where)
+    if not dry_run:
+        _run(planned, work, json_)
+    total = {"duration": _duration(planned, work)} if dry_run else {}
     if json_:
         typer.echo(json.dumps({**_document(planned, store), **total}))
     else:
         _print_rows(planned, store)
-        for line in total_lines(total["duration"]) if total else []:
-            typer.echo(line)
+        _print_duration(total)
     if planned.failed:
         raise typer.Exit(EXIT_RUN_FAILED)
 
@@ -168,6 +164,19 @@ def _run(planned: Grid, work: GridWork, quiet: bool) -> None:
             return
         with work.where.open(context, work.jobs, stages) as (executor, overview):
             run_grid_together(planned, context, executor, overview)
+
+
+def _duration(planned: Grid, work: GridWork) -> dict[str, Any]:
+    """How long what is missing will take, what rows share counted once."""
+    from icrl_bench.runs.durations.estimate import Speeds, total_of
+
+    with stdout_for_the_result():
+        return total_of(planned.stages(), Speeds(work.store, work.jobs or usable_cores())).as_json()
+
+
+def _print_duration(total: dict[str, Any]) -> None:
+    for line in total_lines(total["duration"]) if total else []:
+        typer.echo(line)
 
 
 def _state(row: Any, store: Store) -> str:

@@ -22,7 +22,7 @@ from icrl_bench.stages.stage import Stage
 from icrl_bench.stages.train import Train
 
 OWN = "earlier stages in this home"
-MEASURED = "its environment, tried for a second"
+MEASURED = "a second of random actions in the environment"
 TABLE = "published stages, scaled to this machine by a second of arithmetic"
 NOTES = {
     Nearness.SAME: "",
