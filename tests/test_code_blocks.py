@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import functools
 import inspect
 import re
@@ -164,6 +165,39 @@ def test_python_calls_what_there_is(page: Path, tmp_path: Path, monkeypatch: pyt
             check_calls(tree)
             if str(page.relative_to(ROOT)) in EXECUTED:
                 exec(compile(tree, str(block), "exec"), namespace)
+
+
+def public_names() -> list[tuple[str, Any]]:
+    """What `import icrl_bench` offers, and the methods of its classes."""
+    offered = [(name, getattr(icrl_bench, name)) for name in icrl_bench.__all__]
+    methods = [
+        (f"{name}.{key}", method)
+        for name, each in offered
+        if inspect.isclass(each)
+        for key, method in vars(each).items()
+        if key[0] != "_" and inspect.isfunction(method)
+    ]
+    return offered + methods
+
+
+@pytest.mark.parametrize(("name", "offered"), public_names(), ids=[name for name, _ in public_names()])
+def test_the_example_of_a_public_name_calls_what_there_is(name: str, offered: Any):
+    """Each has one, it compiles, it calls the name, and the calls take the arguments that it gives."""
+    examples = doctest.DocTestParser().get_examples(offered.__doc__ or "")
+    assert examples, f"{name} has no example"
+    tree = ast.parse("".join(example.source for example in examples))
+    check_imports(tree)
+    check_calls(tree)
+    methods: dict[str, Any] = {"board": icrl_bench.Board, "agent": icrl_bench.LoadedAgent}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            on, called = ast.unparse(node.func.value), node.func.attr
+            if on in methods:
+                signature = inspect.signature(getattr(methods[on], called))
+                signature.bind(None, *node.args, **{each.arg: None for each in node.keywords if each.arg})
+    words = {each.attr for each in ast.walk(tree) if isinstance(each, ast.Attribute)}
+    made_by = {"Board": "leaderboard", "LoadedAgent": "load_agent"}  # nobody constructs these
+    assert made_by.get(name, name.rpartition(".")[2]) in words, name
 
 
 def check_imports(tree: ast.Module) -> None:

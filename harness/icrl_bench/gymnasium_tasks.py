@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 
 from icrl_registry.actions import executed, one_hot
 from icrl_registry.contracts import Array, Environment, Task
-from icrl_registry.errors import UsageError
+from icrl_registry.errors import BenchError, UsageError
 
 RANDOM = "random"
 Parameters = tuple[float, ...]
@@ -25,7 +25,7 @@ def task_parameters(environment: Environment, task: Any, task_seed: int | None =
         UsageError: there is no such task, or it lies outside the family; the hint says what to write.
     """
     names = environment.task_parameter_names
-    hint = f"give task=({', '.join(names)}), task='{RANDOM}', or a protocol's, such as task='laptop-v2/test-003'"
+    hint = f"give task=({', '.join(names)}), task='{RANDOM}', or a protocol's, such as task='{_example(environment)}'"
     if task is None:
         raise UsageError(f"{environment.id}: no task given", hint)
     if isinstance(task, str):
@@ -41,10 +41,20 @@ def task_parameters(environment: Environment, task: Any, task_seed: int | None =
         raise UsageError(f"{environment.id}: the task has shape {values.shape}, not ({len(names)},)", hint)
     if not np.isfinite(values).all():
         raise UsageError(f"{environment.id}: the task {task!r} is not finite", hint)
-    reason = getattr(environment, "why_outside", lambda _: None)(values)
+    reason = environment.why_outside(values)
     if reason is not None:
         raise UsageError(f"{environment.id}: the task {values.tolist()} is none of the family: {reason}", hint)
     return tuple(float(value) for value in values)
+
+
+def _example(environment: Environment) -> str:
+    """A task's name under the protocol that the environment is run by unless told otherwise."""
+    from icrl_registry.protocols.loading import protocol_for
+
+    try:
+        return f"{protocol_for(environment.id, None).id}/test-000"
+    except BenchError:
+        return "laptop-v2/test-000"
 
 
 def _of_protocol(environment: Environment, label: str, hint: str) -> Parameters:

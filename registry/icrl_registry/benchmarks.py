@@ -139,6 +139,19 @@ def seconds_of(function: Callable[[], object], longer_than: float = 0.0) -> floa
             return elapsed / calls
 
 
+def finished_on(device: str, function: Callable[[], object]) -> Callable[[], None]:
+    """The same call, which returns when the device is done: CUDA goes on after the call that gave it the work."""
+
+    def call() -> None:
+        function()
+        if device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(device)
+
+    return call
+
+
 def ratio(subject: Measurement, rival: Measurement, quantity: str) -> Measurement:
     """How many times the rival's value is the subject's, turn by turn."""
     pairs = zip(subject.values, rival.values, strict=False)

@@ -24,6 +24,7 @@ from icrl_registry.actions import ActionKind as ActionKind
 from icrl_registry.arrays import Array as Array
 from icrl_registry.arrays import BoolArray as BoolArray
 from icrl_registry.arrays import FloatArray as FloatArray
+from icrl_registry.arrays import LearningHistory as LearningHistory
 from icrl_registry.batching import BatchedEnvironment as BatchedEnvironment
 from icrl_registry.batching import BatchedStep as BatchedStep
 from icrl_registry.batching import SequentialBatch
@@ -131,6 +132,18 @@ class Environment(Protocol):
         every = self.all_task_parameters()
         return None if every is None else len(every)
 
+    def why_outside(self, parameters: Array) -> str | None:
+        """What keeps a task (P,) out of the family, in words; None: it is in it, or nobody can tell.
+
+        Tasks that a user gives or a protocol lists are held to it. By default a family that lists its tasks has no others.
+        Protocols round parameters to six decimals.
+        """
+        every = self.all_task_parameters()
+        if every is None or (np.abs(every - np.asarray(parameters)).max(axis=1) <= 1e-6).any():
+            return None
+        examples = "; ".join(", ".join(f"{value:g}" for value in row) for row in every[:4])
+        return f"it has {len(every)} tasks: {examples}{'; …' if len(every) > 4 else ''}"
+
     def task_distance(self, first: Array, second: Array) -> float:
         """How far apart two tasks are, in the unit of the protocol's `minimum_distance`; Euclidean by default."""
         return float(np.linalg.norm(np.asarray(first) - np.asarray(second)))
@@ -147,47 +160,7 @@ class Environment(Protocol):
         return SequentialBatch([self.make(task) for task in tasks])
 
 
-# --- Learning histories and sources --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LearningHistory:
-    """All transitions of one source run on one task, in order, as S parallel streams of T steps each.
-
-    A stream is what one of the source's parallel environments saw. `next_observations` are the true successors (at the end
-    of an episode the terminal observation, not the next reset), `actions` are those executed, in [-1, 1] or one-hot.
-    """
-
-    task: Task
-    observations: FloatArray  # (S, T, O)
-    actions: FloatArray  # (S, T, A)
-    rewards: FloatArray  # (S, T)
-    next_observations: FloatArray  # (S, T, O)
-    terminated: BoolArray  # (S, T), the MDP ended here
-    truncated: BoolArray  # (S, T), the time limit cut here
-    policy_means: FloatArray | None = (
-        None  # (S, T, A), the source policy's mean action (of discrete ones: the likeliest)
-    )
-
-    @property
-    def num_streams(self) -> int:
-        return int(self.rewards.shape[0])
-
-    @property
-    def num_steps(self) -> int:
-        """Environment steps over all streams."""
-        return int(self.rewards.size)
-
-    def episode_bounds(self, stream: int) -> list[tuple[int, int]]:
-        """Start and end (exclusive) of every complete episode of a stream, in order; a last incomplete one is left out."""
-        ends = np.flatnonzero(self.terminated[stream] | self.truncated[stream]) + 1
-        starts = np.concatenate([[0], ends[:-1]]) if len(ends) else ends
-        return [(int(start), int(end)) for start, end in zip(starts, ends, strict=True)]
-
-    def episode_returns(self, stream: int) -> Array:
-        """Undiscounted return of every complete episode of a stream, (E,) float64."""
-        rewards = np.asarray(self.rewards[stream], dtype=np.float64)
-        return np.array([rewards[start:end].sum() for start, end in self.episode_bounds(stream)])
+# --- Sources -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ CONTRACT_MEMBERS: dict[str, tuple[str, ...]] = {
         "all_task_parameters",
         "sample_task_parameters",
         "sample_training_parameters",
+        "why_outside",
         "task_distance",
         "blind_return",
         "make",

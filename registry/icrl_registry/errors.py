@@ -95,6 +95,7 @@ _REFUSALS = {
     errno.EMFILE: "`ulimit -n 4096` allows more open files; then run the same command again; it continues",
     errno.ENFILE: "close other programs and run the same command again; it continues",
     errno.ENOMEM: "close other programs and run the same command again; it continues",
+    errno.ENAMETOOLONG: "write a shorter path",
     errno.EIO: "the disk may be failing: `dmesg` says more; --home DIR chooses another",
 }
 

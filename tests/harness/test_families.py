@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,46 @@ def test_more_tasks_than_a_family_has_are_refused_with_what_to_write(third_party
     assert 'validation = "train"' in done.error["hint"]
 
 
+def undeclared_dynamics(families: Any) -> tuple[type, str, Any]:
+    return families.SwitchedMotor, "varies", ("reward",)
+
+
+def no_docstring(families: Any) -> tuple[type, str, Any]:
+    return families.SwitchedMotor, "__doc__", None
+
+
+def wrong_size(families: Any) -> tuple[type, str, Any]:
+    return families.SwitchedMotor, "spec", replace(families.SwitchedMotor.spec, observation_size=3)
+
+
+def no_end(families: Any) -> tuple[type, str, Any]:
+    """Without a time limit."""
+    return families.SwitchedMotor, "make", lambda self, task, render_mode=None: families.Line(0.8, task.parameters[0])
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (undeclared_dynamics, "breaks its contract (hides_its_task): the observation differs between two tasks"),
+        (no_docstring, "has no docstring"),
+        (wrong_size, "(has_the_spaces_of_its_spec): observations have shape (1,)"),
+        (no_end, "(truncates_at_its_horizon): no truncation within 21 steps"),
+    ],
+)
 def test_a_run_refuses_what_the_check_refuses_before_anything_is_collected(
-    third_party: None, cli: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    third_party: None,
+    cli: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Callable[[Any], tuple[type, str, Any]],
+    words: str,
 ):
     families = pytest.importorskip("icrl_third_party.families")
-    monkeypatch.setattr(families.SwitchedMotor, "varies", ("reward",))
+    monkeypatch.setattr(*fault(families))
+    failed = [each for each in run_checks(discovery.load("environment", "switched-motor")) if not each.passed]
     done = cli("run", "-m", "best-so-far", "-e", "switched-motor", "--json")
     assert done.code == 4
-    assert "breaks its contract (hides_its_task)" in done.error["message"]
-    assert "the task shows" in done.error["message"]
+    assert failed[0].message.splitlines()[0][:60] in done.error["message"]  # the check's own words
+    assert words in done.error["message"]
     assert "icrl-bench plugins check switched-motor-v1" in done.error["hint"]
     assert not list((tmp_path / "home").rglob("history.safetensors"))

@@ -114,7 +114,18 @@ def test_list_shows_every_plugin_and_the_broken_one_with_its_error(installed: In
 
 
 @pytest.mark.parametrize(
-    "name", ["line-goal", "dark-corridor", "hill-climb", "moving-average", "best-so-far", "copycat"]
+    "name",
+    [
+        "line-goal",
+        "switched-motor",
+        "two-ends",
+        "dark-corridor",
+        "hill-climb",
+        "moving-average",
+        "best-so-far",
+        "copycat",
+        "corridors",
+    ],
 )
 def test_the_plugins_keep_their_contracts(installed: Installation, name: str):
     assert installed.document("plugins", "check", name)["passed"] is True
@@ -215,6 +226,48 @@ def test_a_run_a_sweep_and_a_published_row_on_its_data(installed: Installation):
     verified = installed.document("leaderboard", "verify", str(installed.folder / "published"))
     checks = {check["name"]: check["status"] for check in verified["runs"][0]["checks"]}
     assert {checks["splits"], checks["episodes"], checks["settings"], checks["run id"]} == {"ok"}
+
+
+# --- Families of other kinds --------------------------------------------------------------------------------------------
+
+
+FAMILIES = {  # environment → a method that learns its actions, under the protocol that the distribution ships for it
+    "switched-motor": "copycat-moving-average",
+    "two-ends": "copycat-moving-average",
+    "dark-corridor": "ad-moving-average",
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_that_differs_in_dynamics_has_two_tasks_or_discrete_actions(installed: Installation, family: str):
+    """Run, swept, published and verified under the protocol that it brings along, which nobody names."""
+    what = ("--method", FAMILIES[family], "--env", family, "--device", "cpu")
+    (row,) = installed.document("run", *what, "--set", "method.updates=8")["runs"]
+    assert (row["env"], row["protocol"]) == (f"{family}-v1", "corridors-v1")
+    tasks = installed.document("tasks", family)["tasks"]
+    assert row["task_parameters"] == tasks["test"]
+    if family == "two-ends":
+        assert tasks["train"] == tasks["test"] == [[-1.0], [1.0]]
+    sweep = installed.document("sweep", *what, "--vary", "method.updates=4,8")
+    assert [cell["status"] for cell in sweep["cells"]] == ["done", "done"]
+    place = str(installed.folder / f"published-{family}")
+    installed.document("leaderboard", "submit", row["run_id"], "--out", place)
+    (verified,) = installed.document("leaderboard", "verify", place)["runs"]
+    assert verified["run_id"] == row["run_id"]
+    assert {check["status"] for check in verified["checks"] if check["name"] != "artefact"} == {"ok"}
+
+
+def test_its_own_histories_come_with_experts_from_outside(installed: Installation):
+    """Exported with what an expert would do, imported again, and imitated by dpt; no line of ours names the data."""
+    (row,) = installed.document("run", "--method", "task-blind", "--env", "dark-corridor", "--device", "cpu")["runs"]
+    out = str(installed.folder / "with-experts")
+    installed.document("data", "export", row["dataset"], "--format", "npz", "--experts", "--out", out)
+    said = installed.document("data", "import", out, "--protocol", "corridors")
+    assert (said["source"], said["tasks"]["train"]) == ("imported-experts", [5, 5])
+    what = ("--method", "dpt-moving-average", "--env", "dark-corridor", "--device", "cpu", "--set", "method.updates=8")
+    (theirs,) = installed.document("run", *what)["runs"]
+    (ours,) = installed.document("run", *what, "--source", said["path"])["runs"]
+    assert ours["returns"] == theirs["returns"]
 
 
 # --- The walk -----------------------------------------------------------------------------------------------------------

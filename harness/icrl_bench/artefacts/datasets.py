@@ -6,16 +6,19 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from icrl_bench.artefacts.checkpoints import PROGRESS_KIND, read_progress
-from icrl_bench.artefacts.histories import dataset_kind, learning_curve, load_history
+from icrl_bench.artefacts.histories import dataset_kind, learning_curve, load_history, load_policy
 from icrl_bench.artefacts.store import Store, write_file
 from icrl_registry.contracts import LearningHistory, Task
-from icrl_registry.errors import BenchError, DamagedArtefactError
+from icrl_registry.discovery import Plugin, load
+from icrl_registry.errors import BenchError, DamagedArtefactError, UsageError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,6 +115,38 @@ class Dataset:
                 }
             )
         return rows
+
+
+def labelled_by_experts(dataset: Dataset, histories: Sequence[LearningHistory]) -> list[LearningHistory]:
+    """The histories with `expert_actions`: what the source's final policy on each task does in the observations, greedily.
+
+    Raises:
+        UsageError: the source cannot give its policies back. PluginError: it is not installed, or broken.
+    """
+    about = dataset.about
+    source = _as_it_was(load("source", about["source"]), about["source_config"])
+    spec = _as_it_was(load("environment", about["environment"]), about["environment_config"]).spec
+    labelled = []
+    for history in histories:
+        policy = source.greedy_policy(load_policy(dataset.store, dataset.address, history.task), spec)
+        if policy is None:
+            raise UsageError(
+                f"the source {about['source']} cannot give its final policies back", "export without --experts"
+            )
+        seen = np.asarray(history.observations).reshape(-1, spec.observation_size)
+        actions = np.asarray(policy(seen), dtype=np.float32).reshape(history.actions.shape)
+        labelled.append(replace(history, expert_actions=actions))
+    return labelled
+
+
+def _as_it_was(plugin: Plugin, config: dict[str, Any]) -> Any:
+    """A component with the settings that a data set was collected with."""
+    try:
+        return plugin.component(plugin.component.Config.model_validate(config))
+    except ValueError as error:
+        raise UsageError(
+            f"{plugin.entry.name} no longer takes the settings of this data set: {error}", "export without --experts"
+        ) from error
 
 
 class WallClock:

@@ -14,7 +14,7 @@ from icrl_registry.errors import DamagedArtefactError, NumericalError, PluginErr
 HISTORY_FILE = "history.safetensors"
 POLICY_FILE = "policy.safetensors"
 COLUMNS = ("observations", "actions", "rewards", "next_observations", "terminated", "truncated")
-OPTIONAL_COLUMNS = ("policy_means",)
+OPTIONAL_COLUMNS = ("policy_means", "expert_actions")
 ORACLE_FRACTION = 0.1
 
 
@@ -120,12 +120,13 @@ def check_history(history: LearningHistory) -> None:
                 f"task {label}, {place}: {name} not finite",
                 "repair the source, or the environment (`icrl-bench plugins check ID`)",
             )
-    outside = (np.abs(history.actions) > 1.0).any(axis=-1)  # (S, T)
-    if outside.any():
-        raise PluginError(
-            f"task {label}, {_place(history, *np.argwhere(outside)[0])}: actions leave [-1, 1]",
-            "the source must record executed, rescaled actions",
-        )
+    for name in ("actions", "expert_actions"):
+        actions = getattr(history, name)
+        if actions is not None and (outside := (np.abs(actions) > 1.0).any(axis=-1)).any():  # (S, T)
+            raise PluginError(
+                f"task {label}, {_place(history, *np.argwhere(outside)[0])}: {name} leave [-1, 1]",
+                "the source must record executed, rescaled actions",
+            )
 
 
 def _check_shapes(history: LearningHistory) -> None:
@@ -136,10 +137,11 @@ def _check_shapes(history: LearningHistory) -> None:
         "next_observations": history.observations.shape,
         "actions": (*shape, *history.actions.shape[2:]),
         "policy_means": history.actions.shape,
+        "expert_actions": history.actions.shape,
         "terminated": shape,
         "truncated": shape,
     }
-    ranks = {"observations": 3, "next_observations": 3, "actions": 3, "policy_means": 3}
+    ranks = dict.fromkeys(("observations", "next_observations", "actions", *OPTIONAL_COLUMNS), 3)
     for name in (*COLUMNS, *OPTIONAL_COLUMNS):
         column = getattr(history, name)
         if column is None:

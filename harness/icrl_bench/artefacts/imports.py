@@ -27,6 +27,7 @@ from icrl_registry.errors import UsageError
 
 KIND = "imports"
 FORMATS = ("minari", "npz", "safetensors")
+SOURCE, WITH_EXPERTS = "imported", "imported-experts"  # that read such data
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,20 @@ def write_files(
         (folder / MANIFEST).write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
+def source_of(place: str) -> str:
+    """The source that reads the imported data in a folder, or in `PACKAGE:FOLDER`: by whether they say what experts do."""
+    from importlib.util import find_spec
+
+    folder, (package, _, inside) = Path(place).expanduser(), place.partition(":")
+    if not folder.is_dir() and package.isidentifier() and (spec := find_spec(package)) is not None:
+        folder = Path((spec.submodule_search_locations or [place])[0]) / inside
+    try:
+        entries = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["histories"]
+        return WITH_EXPERTS if any(entry.get("experts") for entry in entries) else SOURCE
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return SOURCE  # which says what is wrong with the folder
+
+
 def content_hash(environment_id: str, histories: Sequence[LearningHistory]) -> str:
     """16 hexadecimal digits of a hash of the environment, the tasks and every number in the histories, in any order."""
     digests = sorted(
@@ -126,6 +141,7 @@ def describe(history: LearningHistory, file: str) -> dict[str, Any]:
         "index": task.index,
         "steps": history.num_steps,
         "streams": history.num_streams,
+        **({"experts": True} if history.expert_actions is not None else {}),
     }
 
 
@@ -163,6 +179,22 @@ def _local_minari(name: str) -> Path:
     )
 
 
+def _check_experts(history: LearningHistory) -> None:
+    """An expert knows the task: what it does follows from the observation alone."""
+    if history.expert_actions is None:
+        return
+    seen = history.observations.reshape(-1, history.observations.shape[-1])
+    told = history.expert_actions.reshape(len(seen), -1)
+    _, first, which = np.unique(seen, axis=0, return_index=True, return_inverse=True)
+    other = np.flatnonzero((told != told[first][which.reshape(-1)]).any(axis=-1))
+    if len(other):
+        step, before = int(other[0]), int(first[which.reshape(-1)[other[0]]])
+        raise UsageError(
+            f"{history.task.label}: expert_actions {told[before]} and {told[step]} for one observation, {seen[step]}",
+            "an expert's action is a function of the observation: take one policy's, without exploration",
+        )
+
+
 def _check_fit(history: LearningHistory, environment: Environment) -> None:
     spec, label = environment.spec, history.task.label
     sizes = {"observations": spec.observation_size, "actions": spec.action_size}
@@ -170,10 +202,12 @@ def _check_fit(history: LearningHistory, environment: Environment) -> None:
         found = getattr(history, name).shape[-1]
         if found != size:
             raise UsageError(f"{label}: {name} of size {found}, {spec.id} has {size}", "name another --env")
-    if spec.actions == "discrete":
-        actions = history.actions
+    for actions in (history.actions, history.expert_actions):
+        if actions is None or spec.actions == "continuous":
+            continue
         if not (((actions == 0) | (actions == 1)).all() and (actions.sum(axis=-1) == 1).all()):
             raise UsageError(f"{label}: {spec.id} has discrete actions, and the file's are not one-hot", FORMAT_HINT)
+    _check_experts(history)
     names = environment.task_parameter_names
     if len(history.task.parameters) != len(names):
         raise UsageError(

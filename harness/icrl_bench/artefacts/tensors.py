@@ -8,6 +8,7 @@ reader copies; mapping the file instead lets training read histories that are la
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -72,7 +73,8 @@ def map_file(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
             raise ValueError("shorter than its header")
         header = json.loads(text)
         metadata = dict(header.pop("__metadata__", {}))
-        return {name: _map(path, 8 + length, entry) for name, entry in header.items()}, metadata
+        content = np.memmap(path, dtype=np.uint8, mode="r")  # one for all tensors: each map holds a file open
+        return {name: _tensor(content, 8 + length, entry) for name, entry in header.items()}, metadata
     except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):
             raise refusal from error
@@ -81,12 +83,14 @@ def map_file(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         ) from error
 
 
-def _map(path: Path, base: int, entry: dict[str, object]) -> Array:
+def _tensor(content: Array, base: int, entry: dict[str, object]) -> Array:
+    """The part of a file's bytes that a header's entry describes."""
     shape = tuple(int(size) for size in entry["shape"])  # type: ignore[attr-defined]
     dtype = np.dtype(_DTYPES[str(entry["dtype"])])
     start, end = (int(offset) for offset in entry["data_offsets"])  # type: ignore[attr-defined]
-    if start < 0 or end - start != dtype.itemsize * int(np.prod(shape)) or path.stat().st_size < base + end:
+    if min((start, *shape)) < 0 or end - start != dtype.itemsize * math.prod(shape) or content.size < base + end:
         raise ValueError("shorter than its header says")
     if end == start:
         return np.zeros(shape, dtype)
-    return np.memmap(path, dtype=dtype, mode="r", offset=base + start, shape=shape)
+    array: Array = content[base + start : base + end].view(dtype).reshape(shape)
+    return array

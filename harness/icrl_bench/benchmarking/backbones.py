@@ -6,6 +6,7 @@ This is the cost side of the claim that the seed paper (arXiv 2506.13892) makes 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -16,6 +17,7 @@ from icrl_registry.benchmarks import (
     BenchmarkReport,
     Measurement,
     ReportStep,
+    finished_on,
     fit_growth,
     ratio,
     seconds_of,
@@ -33,6 +35,7 @@ ACTION = "time per action"
 class BackbonesConfig(ComponentConfig):
     """Sizes of the backbones benchmark."""
 
+    device: str = Field("cpu", description="cpu or cuda.")
     threads: int = Field(2, ge=1, description="Threads of PyTorch and of kernels.")
     repeats: int = Field(5, ge=1, description="Turns; medians and quartiles are over them.")
     protocol: str = Field("laptop", description="Protocol whose settings the backbones get.")
@@ -72,7 +75,9 @@ class BackbonesBenchmark(Benchmark):
         import torch
 
         config = self.config
-        title = f"backbones of {config.protocol}, {config.threads} threads: training B {config.batch}, acting K {config.tasks}"
+        where = "" if config.device == "cpu" else f" on {config.device}"
+        sizes = f"{config.threads} threads: training B {config.batch}, acting K {config.tasks}"
+        title = f"backbones of {config.protocol}{where}, {sizes}"
         found = BenchmarkReport(title, "context (tokens)")
         makers = self._makers(found)
         steps = len(config.training_contexts) + len(config.action_contexts)
@@ -110,7 +115,7 @@ class BackbonesBenchmark(Benchmark):
 
             def make(context: int, component: Any = component, chosen: ComponentConfig = chosen) -> Any:
                 with torch.random.fork_rng(devices=[]):  # the weights' values don't matter; nobody's generator moves
-                    return component(chosen, context_length=context)
+                    return component(chosen, context_length=context).to(self.config.device)
 
             makers[name] = make
             count = sum(each.numel() for each in make(8).parameters())
@@ -121,7 +126,10 @@ class BackbonesBenchmark(Benchmark):
         config, names = self.config, list(makers)
         for done, context in enumerate(config.training_contexts):
             report(done, f"training, {context:,} tokens")
-            passes = {name: _training_pass(makers[name](context), config.batch, context) for name in names}
+            passes = {
+                name: finished_on(config.device, _training_pass(makers[name](context), config.batch, context))
+                for name in names
+            }
             timed = {name: _timer(once, config.seconds_per_turn) for name, once in passes.items()}
             for name, values in take_turns(timed, config.repeats).items():
                 tokens = config.batch * context
@@ -161,12 +169,14 @@ class _Acting:
         self.backbone = backbone.eval()
         self.tasks = tasks
         self.seen = 0
-        self._token = torch.zeros(tasks, backbone.model_size)
+        device = next(backbone.parameters()).device
+        self._call = partial(finished_on, str(device))
+        self._token = torch.zeros(tasks, backbone.model_size, device=device)
         self._state = backbone.initial_state(tasks)
 
     def fill(self, context: int) -> float:
         """Grows the context to `context` tokens, if it has fewer, at once where the backbone can; seconds that it took."""
-        return seconds_of(lambda: self._fill(context - self.seen))
+        return seconds_of(self._call(lambda: self._fill(context - self.seen)))
 
     def _fill(self, missing: int) -> None:
         prefill = getattr(self.backbone, "prefill", None)
@@ -188,13 +198,14 @@ class _Acting:
                 _, self._state = self.backbone.step(self._token, self._state)
             self.seen += actions
 
-        return lambda: 1e3 * seconds_of(act) / actions
+        return lambda: 1e3 * seconds_of(self._call(act)) / actions
 
 
 def _training_pass(backbone: Any, batch: int, context: int) -> Callable[[], None]:
     import torch
 
-    tokens = torch.randn(batch, context, backbone.model_size, generator=torch.Generator().manual_seed(0))
+    device = next(backbone.parameters()).device
+    tokens = torch.randn(batch, context, backbone.model_size, generator=torch.Generator().manual_seed(0)).to(device)
 
     def once() -> None:
         backbone.zero_grad(set_to_none=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from icrl_bench.cli.options import JsonFlag
 from icrl_bench.machine.cpu_settings import set_for_training
 from icrl_bench.machine.streams import stdout_for_the_result
+from icrl_registry.errors import UsageError
 
 if TYPE_CHECKING:
     from icrl_registry.benchmarks import Benchmark, BenchmarkReport
@@ -29,6 +30,7 @@ def bench(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A size, such as bench.repeats=9.")
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu; or cuda, for scan, attention and backbones.")] = "cpu",
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for NAME.json, .md, .svg and .png.", file_okay=False)
     ] = None,
@@ -44,7 +46,7 @@ def bench(
     if name == "list":
         typer.echo(json.dumps({"benchmarks": benchmark_names()}) if json_ else "\n".join(benchmark_names()))
         return
-    settings = parse_assignments(set_ or [], sections=("bench",)).get("bench", {})
+    settings = _on_device(name, device, parse_assignments(set_ or [], sections=("bench",)).get("bench", {}))
     started = time.monotonic()
     with stdout_for_the_result():  # what a plugin prints is no part of the result
         report = _run(name, make_benchmark(name, quick, settings), quiet=json_)
@@ -60,6 +62,23 @@ def bench(
     console = Console(highlight=False)
     console.print(f"{machine['processor']}, {machine['cores']} cores; {document['seconds']:.0f} s", markup=False)
     print_report(report, console)
+
+
+def _on_device(name: str, device: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings with the device that was asked for by either option.
+
+    Raises:
+        UsageError: this machine has no such device, or the benchmark measures processors alone.
+    """
+    from icrl_bench.benchmarking.catalogue import benchmark_class
+    from icrl_bench.cli.options import choose_device
+
+    chosen = choose_device(str(settings.get("device", device)))
+    if chosen == "cpu":
+        return settings
+    if "device" not in benchmark_class(name).Config.model_fields:
+        raise UsageError(f"bench {name} measures the processor alone, not {chosen}", "leave out --device")
+    return {**settings, "device": chosen}
 
 
 def _run(name: str, benchmark: Benchmark, quiet: bool) -> BenchmarkReport:

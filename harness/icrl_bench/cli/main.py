@@ -5,11 +5,13 @@ Exit codes: 0 done, 1 a run failed, 2 usage, 3 internal, 4 plugin missing or bro
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -79,6 +81,9 @@ def callback(
 def main(arguments: Sequence[str] | None = None) -> None:
     """The console script. Ends the process with a documented exit code."""
     accept_any_text()
+    if not faulthandler.is_enabled():
+        with suppress(OSError, ValueError, RuntimeError):  # no standard error
+            faulthandler.enable()  # says where: a mapped file that cannot be read ends a process with "Bus error" alone
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     sys.exit(_run(arguments))
 

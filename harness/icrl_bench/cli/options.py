@@ -169,7 +169,9 @@ def source_settings(source: str | None) -> dict[str, dict[str, str]]:
     if source is None:
         return {}
     if ":" in source or "/" in source or Path(source).is_dir():
-        return {"source": {"name": "imported", "path": source}}
+        from icrl_bench.artefacts.imports import source_of
+
+        return {"source": {"name": source_of(source), "path": source}}
     return {"source": {"name": source}}
 
 

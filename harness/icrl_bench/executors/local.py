@@ -18,11 +18,13 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
+from icrl_bench.artefacts.store import Store
 from icrl_bench.executors.contract import RETRIES, Executor, Failure, UnitKey, UnitOutcome
 from icrl_bench.executors.worker import Report, make_pickled, perform, set_up_process
+from icrl_bench.machine.deaths import A_MAPPED_FILE, UNREADABLE, exit_words
 from icrl_bench.machine.workers import end_with_parent, interrupts_held_back
 from icrl_bench.stages.stage import Unit
-from icrl_registry.errors import UsageError
+from icrl_registry.errors import BenchError, UsageError
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 NO_GPU = ""
@@ -154,16 +156,33 @@ class LocalExecutor(Executor):
         """Of a process that died: its unit is made again, unless it has seen too many die."""
         code = self._dismiss(worker)
         job.deaths += 1
+        if code == UNREADABLE and (damaged := self._damage(job.unit)):
+            message = f"{job.unit.name}: its process died of {exit_words(code)}: {damaged}"
+            return UnitOutcome(job.unit, 0.0, "", Failure(message, self._verify("--discard-damaged")))
         if job.deaths <= RETRIES:
             self._waiting.appendleft(job)
             return None
-        message = f"{job.unit.name}: its process died {job.deaths} times, at last with {_exit_words(code)}"
+        message = f"{job.unit.name}: its process died {job.deaths} times, at last with {exit_words(code)}"
         hint = "if memory is short, run the same command with fewer --jobs; it continues"
+        if code == UNREADABLE:
+            folders = sorted({str(self.home / kind) for kind, _ in job.unit.reads})
+            message += f": {A_MAPPED_FILE}; it reads {', '.join(folders) or self.home}"
+            hint = self._verify()
         return UnitOutcome(job.unit, 0.0, "", Failure(message, hint))
 
+    def _damage(self, unit: Unit) -> str:
+        """What is wrong with the files that a unit reads; empty if they can all be read now."""
+        store = Store(self.home)
+        try:
+            return "; ".join(problem for artefact in unit.reads for problem in store.problems(*artefact))
+        except OSError as error:
+            return f"cannot read {error.filename}: {error.strerror}"
+        except BenchError as error:
+            return error.message
 
-def _exit_words(code: int | None) -> str:
-    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    def _verify(self, *options: str) -> str:
+        command = " ".join(("icrl-bench data verify --home", str(self.home), *options))
+        return f"`{command}`, then the same command again; `dmesg` says more where the disk fails"
 
 
 def _serve(connection: Connection, home: Path, parent: int, cores: int, gpu: str) -> None:

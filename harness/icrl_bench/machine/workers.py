@@ -18,8 +18,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import Any
 
+from icrl_bench.machine.deaths import A_MAPPED_FILE, UNREADABLE, exit_words, first_cause
 from icrl_bench.machine.streams import accept_any_text
 from icrl_registry.errors import EXIT_INTERRUPTED, BenchError, refused_by_the_machine
 
@@ -37,9 +39,15 @@ def report_units(count: int) -> None:
 
 
 def run_jobs(
-    function: Callable[..., Any], jobs: Sequence[tuple[Any, ...]], num_workers: int, on_units: Callable[[int], None]
+    function: Callable[..., Any],
+    jobs: Sequence[tuple[Any, ...]],
+    num_workers: int,
+    on_units: Callable[[int], None],
+    verify: str = "icrl-bench data verify",
 ) -> Iterator[Any]:
     """Yields `function(*job)` for each job as they end, in any order; `on_units(total)` is called a few times a second.
+
+    `verify` is what to type to find a file that a job could not read.
 
     Raises:
         BenchError: as raised by a job; anything else a job raised, as a BenchError with its traceback. The other jobs are
@@ -54,23 +62,38 @@ def run_jobs(
         min(num_workers, len(jobs)), mp_context=context, initializer=_start_worker, initargs=(units, stop, os.getpid())
     )
     pending: set[Future[Any]] = set()
+    workers: list[BaseProcess] = []
     try:
         with interrupts_held_back():  # workers start here and inherit it: an interrupt is the parent's to handle
+            others = set(multiprocessing.active_children())
             pending = {executor.submit(_guarded, function, job) for job in jobs}
+            workers = [process for process in multiprocessing.active_children() if process not in others]
         while pending:
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             on_units(units.get_obj().value)
             for future in done:
                 yield future.result()
     except BrokenProcessPool as error:
-        raise BenchError(
-            "a worker process died (killed, or out of memory)",
-            "run the same command again; it continues, with --jobs 1 if memory is short",
-        ) from error
+        executor.shutdown(wait=True, cancel_futures=True)  # until the last has an exit code
+        raise _death([process.exitcode for process in workers], verify) from error
     finally:
         if pending:
             stop.value = 1
         executor.shutdown(wait=True, cancel_futures=True)
+
+
+def _death(codes: Sequence[int | None], verify: str) -> BenchError:
+    code = first_cause(codes)
+    if code == UNREADABLE:
+        return BenchError(
+            f"a worker process died of {exit_words(code)}: {A_MAPPED_FILE}",
+            f"`{verify}` names the file, `dmesg` says more of the disk; then run the same command again",
+        )
+    how = f"of {exit_words(code)}" if code else "without a word"
+    return BenchError(
+        f"a worker process died {how}: killed, or out of memory",
+        "run the same command again; it continues, with --jobs 1 if memory is short",
+    )
 
 
 def _guarded(function: Callable[..., Any], job: tuple[Any, ...]) -> Any:

@@ -122,7 +122,8 @@ class Collect(Stage[Dataset]):
                 clock.tick()
                 stage.set(before + units, f"{done}/{total} tasks{together}")
 
-            for labels in run_jobs(collect_group, jobs, context.num_workers, show):
+            verify = f"icrl-bench data verify --home {store.root}"
+            for labels in run_jobs(collect_group, jobs, context.num_workers, show, verify):
                 done += len(labels)
             clock.tick(0.0)
             stage.set(total * steps, f"{done}/{total} tasks")

@@ -34,7 +34,7 @@ from icrl_registry.contracts import (
     TrainingJob,
     TrainingTasks,
 )
-from icrl_registry.errors import BenchError
+from icrl_registry.errors import BenchError, UsageError
 
 ReportUpdates = Callable[[int, int, Mapping[str, float]], None]  # updates done, updates in all, metrics
 
@@ -161,7 +161,11 @@ class Experts:
         """What the final policy of training task `index` does without exploration in `observations`, (N, O) → (N, A)."""
         if index not in self.policies:
             policy = self.source.greedy_policy(self.load(index), self.spec)
-            assert policy is not None  # the first task's could be rebuilt, so this one's can
+            if policy is None:
+                raise UsageError(
+                    f"the source left no expert for train-{index:03d}, though it left one for others",
+                    "bring expert_actions for all training tasks, or take a method without experts: ad",
+                )
             self.policies[index] = policy
         return self.policies[index](observations)
 

@@ -239,6 +239,8 @@ def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchErr
         if "NUL" in said:  # PostgreSQL's text has every character but this one
             return LeaderboardError(f"the leaderboard {place} takes no name with a NUL: {said}", "rename the plugin")
         hint = "check that the server runs and that --leaderboard is right"
+        if "certificate" in said:
+            hint = "sslrootcert=FILE in the URL names the certificate of whoever signed the server's, sslmode what is checked"
         return LeaderboardError(f"the leaderboard {place} failed: {said}", hint)
     elsewhere = "or give --leaderboard another file"
     if any(word in said for word in _UNREADABLE) and (failure := _failure_of_the_disk(path, said)):

@@ -10,12 +10,13 @@ import torch
 import torch.nn.functional as F
 from pydantic import Field
 
-from icrl_plugins.kernels.attention.fused import causal_attention_cpu
+from icrl_plugins.kernels.attention.operation import attention_kernel, causal_attention
 from icrl_registry.benchmarks import (
     Benchmark,
     BenchmarkReport,
     Measurement,
     ReportStep,
+    finished_on,
     fit_growth,
     ratio,
     seconds_of,
@@ -34,12 +35,17 @@ def _by_torch(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
 
 
-CONTENDERS: dict[str, Attention] = {OURS: causal_attention_cpu, RIVAL: _by_torch}
+def _by_ours(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    return causal_attention(queries, keys, values, dropout=0.0)
+
+
+CONTENDERS: dict[str, Attention] = {OURS: _by_ours, RIVAL: _by_torch}
 
 
 class AttentionConfig(ComponentConfig):
     """Sizes of the attention benchmark: by default the heads of the laptop protocol's decision transformer."""
 
+    device: str = Field("cpu", description="cpu; or cuda, where both work in bfloat16, as flash-attn does.")
     threads: int = Field(2, ge=1, description="Threads of both.")
     repeats: int = Field(7, ge=1, description="Turns; medians and quartiles are over them.")
     batch: int = Field(1, ge=1, description="Sequences B.")
@@ -64,6 +70,9 @@ class AttentionBenchmark(Benchmark):
         config = self.config
         sizes = f"B {config.batch}, {config.heads} heads of {config.head_size}, {config.threads} threads"
         found = BenchmarkReport(f"causal attention, {sizes}", "context T (tokens)")
+        if config.device != "cpu":
+            kernel = attention_kernel(torch.empty(0, dtype=torch.bfloat16, device=config.device), dropout=0.0)
+            found.notes.append(f"{config.device}, bfloat16: {OURS} is {kernel}")
         steps = 2 * len(config.lengths)
         before = torch.get_num_threads()
         torch.set_num_threads(config.threads)
@@ -83,7 +92,8 @@ class AttentionBenchmark(Benchmark):
     def _measure(self, length: int, quantity: str, found: BenchmarkReport) -> None:
         config = self.config
         passes = {name: self._pass(attention, length, quantity) for name, attention in CONTENDERS.items()}
-        timed = {name: _milliseconds(once, config.seconds_per_turn) for name, once in passes.items()}
+        calls = {name: finished_on(config.device, once) for name, once in passes.items()}
+        timed = {name: _milliseconds(call, config.seconds_per_turn) for name, call in calls.items()}
         turns = take_turns(timed, config.repeats)
         measured = {name: Measurement(name, quantity, "ms", values, length) for name, values in turns.items()}
         found.measurements.extend(measured.values())
@@ -93,7 +103,10 @@ class AttentionBenchmark(Benchmark):
         config = self.config
         generator = torch.Generator().manual_seed(0)
         sizes = (config.batch, length, 3, config.heads, config.head_size)
-        given = torch.randn(sizes, generator=generator).permute(2, 0, 3, 1, 4).unbind()  # as the model lays them out
+        drawn = torch.randn(sizes, generator=generator)
+        if config.device != "cpu":
+            drawn = drawn.to(config.device, torch.bfloat16)
+        given = drawn.permute(2, 0, 3, 1, 4).unbind()  # as the model lays them out
         if quantity == FORWARD:
 
             def forward() -> None:
@@ -102,7 +115,7 @@ class AttentionBenchmark(Benchmark):
 
             return forward
         leaves = [tensor.requires_grad_() for tensor in given]
-        upstream = torch.ones(leaves[0].shape)
+        upstream = torch.ones(leaves[0].shape, dtype=leaves[0].dtype, device=config.device)
 
         def training() -> None:
             for leaf in leaves:

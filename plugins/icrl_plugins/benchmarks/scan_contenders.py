@@ -22,12 +22,13 @@ WARM_UP_STEPS = 8
 
 
 class Shape(NamedTuple):
-    """Sizes of a scan."""
+    """Sizes of a scan, and where it runs."""
 
     batch: int
     steps: int  # T
     channels: int  # E
     states: int  # N
+    device: str = "cpu"
 
 
 class Contender(NamedTuple):
@@ -40,7 +41,7 @@ class Contender(NamedTuple):
 
 
 def fused(shape: Shape, mode: Mode, threads: int) -> Pass:
-    """This package's kernel."""
+    """This package's kernel; on CUDA mamba-ssm's, by the same door."""
     return _scan_pass(_ungated(selective_scan), shape, mode, threads)
 
 
@@ -77,7 +78,7 @@ def transformers_block(shape: Shape, mode: Mode, threads: int) -> Pass:
     config = MambaConfig(
         vocab_size=8, hidden_size=shape.channels // 2, state_size=shape.states, num_hidden_layers=1, use_cache=False
     )
-    block: Any = MambaModel(config).layers[0].mixer
+    block: Any = MambaModel(config).layers[0].mixer.to(shape.device)
     return _block_pass(lambda tokens: block(tokens), block, shape, mode)
 
 
@@ -86,7 +87,7 @@ def fused_block(shape: Shape, mode: Mode, threads: int) -> Pass:
     from icrl_plugins.backbones.mamba.block import MambaBlock
 
     torch.set_num_threads(threads)
-    block = MambaBlock(shape.channels // 2, state_size=shape.states)
+    block = MambaBlock(shape.channels // 2, state_size=shape.states).to(shape.device)
     return _block_pass(lambda tokens: block(tokens)[0], block, shape, mode)
 
 
@@ -143,7 +144,7 @@ def _scan_pass(scan: Callable[..., Tensor], shape: Shape, mode: Mode, threads: i
                 scan(*given)
 
         return forward
-    upstream = torch.ones(shape.batch, shape.steps, shape.channels)
+    upstream = torch.ones(shape.batch, shape.steps, shape.channels, device=shape.device)
     leaves = [tensor.requires_grad_() for tensor in given]
 
     def training() -> None:
@@ -159,19 +160,20 @@ def _inputs(shape: Shape) -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
 
     def drawn(*sizes: int) -> Tensor:
-        return torch.randn(sizes, generator=generator)
+        return torch.randn(sizes, generator=generator).to(shape.device)
 
-    batch, steps, channels, states = shape
-    rates = -torch.arange(1, states + 1, dtype=torch.float32).repeat(channels, 1)
+    batch, steps, channels, states, device = shape
+    rates = -torch.arange(1, states + 1, dtype=torch.float32, device=device).repeat(channels, 1)
     rows = (batch, steps)
     return [
         drawn(*rows, channels), drawn(*rows, channels) - 4, rates, drawn(*rows, states), drawn(*rows, states),
-        torch.ones(channels),
+        torch.ones(channels, device=device),
     ]  # fmt: skip
 
 
 def _block_pass(run: Callable[[Tensor], Any], block: torch.nn.Module, shape: Shape, mode: Mode) -> Pass:
-    tokens = torch.randn(shape.batch, shape.steps, shape.channels // 2, generator=torch.Generator().manual_seed(0))
+    sizes = (shape.batch, shape.steps, shape.channels // 2)
+    tokens = torch.randn(sizes, generator=torch.Generator().manual_seed(0)).to(shape.device)
     if mode == "forward":
 
         def forward() -> None:

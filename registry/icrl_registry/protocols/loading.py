@@ -25,6 +25,7 @@ DEFAULT_PROTOCOL = "laptop"
 GROUP = "icrl_bench.protocols"
 #: How many protocols may extend one another.
 LONGEST_CHAIN = 8
+LARGEST_FILE = 16 * 2**20  # bytes
 
 
 def list_protocols() -> list[str]:
@@ -104,16 +105,25 @@ def _extended(tables: dict[str, Any], name: str, depth: int = 0) -> dict[str, An
     if not isinstance(base, str) or depth == LONGEST_CHAIN:
         problem = "extends another that extends it" if isinstance(base, str) else f"extends {base!r}"
         raise UsageError(f"{name} {problem}", 'write extends = "laptop-v2", or another protocol\'s id')
+    if "/" in base or base.endswith(".toml"):
+        _require_a_file(Path(base))
     text, where = _find(base)
     below = _extended(tomllib.loads(text), where, depth + 1)
-    for environment, plan in tables.get("environments", {}).items():
-        if isinstance(plan, dict) and isinstance(plan.get("split"), dict) and "sha256" not in plan["split"]:
-            below.get("environments", {}).get(environment, {}).get("split", {}).pop("sha256", None)  # of other tasks
-        if isinstance(plan, dict) and plan.get("source") is not None:
-            base_plan = below.get("environments", {}).get(environment, {})
-            if base_plan.get("source") not in (None, plan["source"]):
-                base_plan.get("settings", {}).pop("source", None)  # they are another source's
+    for environment in _table(tables, "environments"):
+        plan, base_plan = (_table(each, "environments", environment) for each in (tables, below))
+        if isinstance(plan.get("split"), dict) and "sha256" not in plan["split"]:
+            _table(base_plan, "split").pop("sha256", None)  # of other tasks
+        if plan.get("source") is not None and base_plan.get("source") not in (None, plan["source"]):
+            _table(base_plan, "settings").pop("source", None)  # they are another source's
     return _over(below, tables)
+
+
+def _table(tables: dict[str, Any], *path: str) -> dict[str, Any]:
+    """The table at a path of keys; an empty one where there is none, or something else."""
+    for key in path:
+        below = tables.get(key)
+        tables = below if isinstance(below, dict) else {}
+    return tables
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -127,11 +137,18 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _find(name: str) -> tuple[str, str]:
     """The text of a protocol, and what to call it: a path, or a name among those of the package and of plugins."""
-    if name.endswith(".toml") or "/" in name or Path(name).is_file():
+    if name.endswith(".toml") or "/" in name or _is_file(name):
         return _read(Path(name)), name
     shipped = plugin_protocols()
     found = _newest(name, [*list_protocols(), *shipped])
     return (_of_plugin(shipped[found]) if found in shipped else _built_in(found)), found
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than the name of any file
+        return False
 
 
 def _newest(name: str, known: list[str]) -> str:
@@ -162,9 +179,19 @@ def _of_plugin(entry: PluginEntry) -> str:
         ) from error
 
 
+def _require_a_file(path: Path) -> None:
+    """What a file names is not the user's word: a device or a pipe would be read without end."""
+    if not _is_file(str(path)):
+        raise UsageError(f"no protocol file {path}", f"known protocols: {', '.join(list_protocols())}")
+
+
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        with path.open("rb") as handle:
+            content = handle.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise UsageError(f"{path} is larger than {LARGEST_FILE:,} bytes", "name another protocol")
+        return content.decode("utf-8")
     except FileNotFoundError as error:
         raise UsageError(f"no protocol file {path}", f"known protocols: {', '.join(list_protocols())}") from error
     except OSError as error:

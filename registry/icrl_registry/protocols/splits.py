@@ -99,7 +99,7 @@ def _checked(environment: Environment, split: Split, parameters: Sequence[float]
             f"give each of {', '.join(names)}",
         )
     row: Array = np.round(np.asarray(parameters, dtype=np.float64), DECIMALS)
-    reason = getattr(environment, "why_outside", lambda _: None)(row)
+    reason = environment.why_outside(row)
     if reason is not None:
         raise UsageError(f"the {split} task {row.tolist()} is none of {environment.id}: {reason}", "correct the list")
     return row

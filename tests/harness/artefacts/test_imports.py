@@ -13,14 +13,14 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from icrl_bench.artefacts import imports
-from icrl_bench.artefacts.histories import COLUMNS
+from icrl_bench.artefacts.histories import COLUMNS, OPTIONAL_COLUMNS
 from icrl_bench.artefacts.store import Store
 from icrl_registry.contracts import LearningHistory, Task
 from icrl_registry.errors import PluginError, UsageError
 from icrl_registry.testing.toy import ToyPoint, toy_history
 
 POINT = ToyPoint()
-ALL = (*COLUMNS, "policy_means")
+ALL = (*COLUMNS, *OPTIONAL_COLUMNS)
 
 
 def histories(streams: int = 2, cut: int = 3) -> list[LearningHistory]:
@@ -28,7 +28,9 @@ def histories(streams: int = 2, cut: int = 3) -> list[LearningHistory]:
     made = []
     for task in [*POINT.tasks(1), *POINT.tasks(1, seed=1, split="test")]:
         parts = [toy_history(POINT, task, num_episodes=3, seed=stream) for stream in range(streams)]
-        columns = {name: np.concatenate([getattr(part, name) for part in parts])[:, : 20 + cut] for name in ALL}
+        recorded = (*COLUMNS, "policy_means")
+        columns = {name: np.concatenate([getattr(part, name) for part in parts])[:, : 20 + cut] for name in recorded}
+        columns["expert_actions"] = np.tanh(columns["observations"] - np.float32(task.parameters))  # of them alone
         columns["terminated"] = columns["terminated"].copy()
         columns["terminated"][0, 9], columns["truncated"][0, 9] = True, False
         made.append(LearningHistory(task, **columns))
@@ -66,12 +68,13 @@ def test_the_content_tells_data_apart_and_nothing_else():
     rewards[1, 5] = np.nextafter(rewards[1, 5], np.float32(9))
     moved = replace(first[0], task=replace(first[0].task, parameters=(0.1, 0.2)))
     others = [
+        imports.content_hash("toy-point-v1", [replace(each, expert_actions=None) for each in first]),
         imports.content_hash("toy-point-v1", [replace(first[0], rewards=rewards), first[1]]),
         imports.content_hash("toy-point-v1", [moved, first[1]]),
         imports.content_hash("toy-point-v1", first[:1]),
         imports.content_hash("other-v1", first),
     ]
-    assert len({content, *others}) == 5
+    assert len({content, *others}) == 6
 
 
 def test_minari_itself_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -148,6 +151,8 @@ def test_discrete_actions_are_one_hot(tmp_path: Path, monkeypatch: pytest.Monkey
     imports.keep(Store(tmp_path), grid, spec.id, [history])
     with pytest.raises(UsageError, match="one-hot"):
         imports.keep(Store(tmp_path), grid, spec.id, [replace(history, actions=history.actions * np.float32(0.5))])
+    with pytest.raises(UsageError, match="one-hot"):
+        imports.keep(Store(tmp_path), grid, spec.id, [replace(history, expert_actions=np.zeros_like(history.actions))])
 
 
 def test_plain_files_by_others(tmp_path: Path):
@@ -247,10 +252,17 @@ def test_kept_once_under_its_content(tmp_path: Path):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        (lambda h: replace(h, actions=h.actions[..., :1], policy_means=None), UsageError, "actions of size 1"),
+        (
+            lambda h: replace(h, actions=h.actions[..., :1], policy_means=None, expert_actions=None),
+            UsageError,
+            "actions of size 1",
+        ),
         (lambda h: replace(h, task=Task((0.5,))), UsageError, "1 task parameters"),
         (lambda h: replace(h, truncated=np.zeros_like(h.truncated)), UsageError, "an episode of"),
         (lambda h: replace(h, actions=h.actions * np.float32(3)), PluginError, "actions leave"),
+        (lambda h: replace(h, expert_actions=h.actions * np.float32(3)), PluginError, "expert_actions leave"),
+        (lambda h: replace(h, expert_actions=h.actions[:, :4]), PluginError, "expert_actions has shape"),
+        (lambda h: replace(h, observations=h.observations * 0), UsageError, "for one observation"),
     ],
 )
 def test_what_does_not_fit_the_environment_is_not_kept(tmp_path: Path, change, error, words):

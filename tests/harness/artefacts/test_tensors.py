@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,17 @@ def test_maps_are_read_only_and_not_in_memory(tmp_path: Path):
     assert mapped["x"].sum() == 499500
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="Linux shows open files there")
+def test_a_map_holds_one_file_open_however_many_tensors(tmp_path: Path):
+    """Systems allow 1,024: with one a tensor, a few hundred histories were too many."""
+    path = tmp_path / "file"
+    path.write_bytes(encode_tensors({str(number): np.ones(number + 1) for number in range(50)}))
+    before = len(os.listdir("/proc/self/fd"))
+    mapped, _ = map_file(path)
+    assert len(os.listdir("/proc/self/fd")) == before + 1
+    assert [mapped[str(number)].sum() for number in range(50)] == list(range(1, 51))
+
+
 def whole() -> bytes:
     return encode_tensors({"x": np.arange(8, dtype=np.float32), "y": np.zeros((0, 2))}, {"k": "v"})
 
@@ -116,6 +128,8 @@ GARBAGE = {
     "empty": b"",
     "short": b"\x05\0",
     "text": b"this is no tensor file, whatever its name says",
+    "overflow": with_header({"x": {"dtype": "F32", "shape": [2**32, 2**32], "data_offsets": [0, 0]}}),
+    "negative": with_header({"x": {"dtype": "F32", "shape": [-2, -4], "data_offsets": [0, 32]}}),
     "no header": (0).to_bytes(8, "little"),
     "huge header": (10**15).to_bytes(8, "little") + b"{}",
     "header beyond the end": (50).to_bytes(8, "little") + b"{}",

@@ -14,7 +14,7 @@ from icrl_bench.benchmarking.markdown import as_markdown
 from icrl_bench.benchmarking.showing import as_document, draw, print_report
 from icrl_bench.cli.main import app
 from icrl_plugins.benchmarks.scan import FLAT, slowest_to_fastest
-from icrl_registry.benchmarks import Absent, BenchmarkReport, Growth, Measurement, Requirement
+from icrl_registry.benchmarks import Absent, BenchmarkReport, Growth, Measurement, Requirement, finished_on
 from icrl_registry.configuration import parse_assignments
 from icrl_registry.errors import UnknownNameError
 
@@ -84,6 +84,44 @@ def test_attention_is_timed_beside_pytorchs():
     }
     assert len(report.ratios) == 4
     assert len(report.growths) == 2
+
+
+@pytest.mark.parametrize("name", ["attention", "scan", "backbones"])
+def test_everything_is_on_the_device_that_was_asked_for(name: str):
+    """PyTorch's device of shapes without numbers: a tensor that was left on the processor would not go with its others."""
+    settings = {**TINY[name], "device": "meta"}
+    if name == "backbones":
+        settings["names"] = ("mamba", "gru")  # dt asks the device for a number
+    report = make_benchmark(name, False, settings).run(lambda done, total, what: None)
+    assert report.measurements
+    assert not report.requirements
+    assert not [each for each in report.measurements if "memory" in each.quantity]
+
+
+def test_a_pass_is_over_when_the_device_is_done(monkeypatch):
+    calls = []
+    monkeypatch.setattr("torch.cuda.synchronize", lambda device: calls.append(device))
+    finished_on("cpu", lambda: calls.append("work"))()
+    assert calls == ["work"]
+    finished_on("cuda:1", lambda: calls.append("more"))()
+    assert calls == ["work", "more", "cuda:1"]
+
+
+@pytest.mark.parametrize("given", [["--device", "cuda"], ["--set", "bench.device=cuda:0"]])
+@pytest.mark.parametrize("name", ["attention", "scan", "backbones"])
+def test_without_a_gpu_it_says_so(name: str, given: list[str], cli, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    found = cli("bench", name, *given, "--json")
+    assert found.code == 2
+    assert found.error["message"].startswith("no CUDA device for --device cuda")
+    assert "--device cpu" in found.error["hint"]
+
+
+def test_what_measures_processors_takes_no_gpu(cli, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    found = cli("bench", "sources", "--device", "cuda", "--json")
+    assert found.code == 2
+    assert found.error["message"] == "bench sources measures the processor alone, not cuda:0"
 
 
 def test_learning_compares_a_population_with_its_reference():

@@ -140,6 +140,57 @@ def test_data_in_an_installed_package(run: Run, toy: Path, imported: dict[str, A
     assert plan["config"]["source"] == {"content": imported["content"]}
 
 
+SMALL_DPT = [
+    part for value in ("updates=3", "batch_size=2", "validation_every=3") for part in ("--set", f"method.{value}")
+]
+
+
+@pytest.mark.parametrize("form", ["npz", "safetensors"])
+def test_experts_travel_with_the_data_and_are_imitated_as_the_source_is(
+    run: Run, cli: Run, toy: Path, home: Path, address: str, tmp_path: Path, form: str
+):
+    """dpt's labels: what the source's final policies say, exported, imported, and learned from to the same returns."""
+    exported = cli("data", "export", address, "-f", form, "-o", tmp_path / "out", "--experts")
+    assert exported.code == 0, exported.err
+    document = cli("data", "import", tmp_path / "out", "-p", toy / "toy.toml", "--json").document
+    assert document["source"] == "imported-experts"
+    place = document["path"] if form == "npz" else tmp_path / "out"  # a folder of safetensors is a source as it is
+    (before,) = run(*SMALL_DPT, "--json", method="dpt-gru").document["runs"]
+    (after,) = run(*SMALL_DPT, "--source", place, "--json", method="dpt-gru").document["runs"]
+    assert after["returns"] == before["returns"]
+    assert after["protocol"] != before["protocol"]  # it ranks by itself
+    again = cli("data", "export", after["dataset"], "-f", "npz", "-o", tmp_path / "again", "--json").document
+    assert again["content"] == document["content"]
+    said = cli(
+        "data", "import", tmp_path / "out", "-p", toy / "toy.toml", "--write-protocol", tmp_path / "mine.toml"
+    ).out
+    assert "5 of them with expert actions" in said
+    assert 'source = "imported-experts"' in (tmp_path / "mine.toml").read_text()
+
+
+def test_without_experts_there_is_nothing_to_imitate(run: Run, cli: Run, imported: dict[str, Any], tmp_path: Path):
+    assert imported["source"] == "imported"
+    refused = run(*SMALL_DPT, "--source", imported["path"], "--json", method="dpt-gru")
+    assert refused.code == 2
+    assert "final policies" in refused.error["message"]
+    output = cli("data", "export", imported["content"], "-f", "npz", "-o", tmp_path / "more", "--experts", "--json")
+    assert output.code == 2
+    assert "imported" in output.error["message"]
+
+
+def test_experts_of_some_tasks_alone(run: Run, cli: Run, toy: Path, address: str, tmp_path: Path):
+    """What does without experts still runs; dpt says whose are missing."""
+    cli("data", "export", address, "-f", "npz", "-o", tmp_path / "out", "--experts")
+    columns = dict(np.load(tmp_path / "out" / "train-001.npz"))
+    del columns["expert_actions"]
+    np.savez(tmp_path / "out" / "train-001.npz", **columns)
+    place = cli("data", "import", tmp_path / "out", "-p", toy / "toy.toml", "--json").document["path"]
+    assert run("--source", place, "--json").code == 0
+    refused = run(*SMALL_DPT, "--source", place, "--json", method="dpt-gru")
+    assert refused.code == 2
+    assert "no expert for train-001" in refused.error["message"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,22 @@ def test_tasks_of_what_does_not_exist(cli: Run):
     assert cli("tasks", "reacher-goal", "-p", "labtop", "--json").error["hint"].startswith("did you mean laptop")
 
 
+def test_a_bus_error_says_where():
+    """A mapped file that cannot be read ends the process itself: more than "Bus error" is for no program to say."""
+    script = """
+        import os, signal
+        from icrl_bench.cli import main
+        def read_a_history(*arguments, **options):
+            os.kill(os.getpid(), signal.SIGBUS)
+        main.app = read_a_history
+        main.main([])
+    """
+    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGBUS
+    assert "Bus error" in ended.stderr
+    assert "read_a_history" in ended.stderr
+
+
 def test_doctor(cli: Run, tmp_path: Path):
     output = cli("doctor", "--json")
     findings = {finding["name"]: finding for finding in output.document["findings"]}
@@ -155,6 +173,7 @@ def test_doctor(cli: Run, tmp_path: Path):
     assert {"versions", "device", "mujoco", "home"} <= set(findings)
     assert findings["home"]["message"].startswith(str(tmp_path / "home"))
     assert "torch" in findings["versions"]["message"]
+    assert "to load and run" in findings["mamba"]["message"], "a kernel is loaded, as a run would"
     assert findings["rendering"]["status"] == "ok"
     assert "egl" in findings["rendering"]["message"]
     assert "MP4" in findings["rendering"]["message"]

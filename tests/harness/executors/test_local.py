@@ -7,10 +7,14 @@ import os
 import signal
 import subprocess
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from icrl_bench.artefacts.store import Store
+from icrl_bench.artefacts.tensors import encode_tensors
 from icrl_bench.executors.local import LocalExecutor, visible_gpus
 from icrl_bench.stages.stage import Unit
 from icrl_leaderboards.database.leaderboard import Leaderboard
@@ -58,6 +62,25 @@ def die(home, name, times):
     (home / name).touch()
 
 
+def map_and_read(home, kind, name):
+    """Reads a mapped history from which somebody cuts all but the first page meanwhile."""
+    import numpy as np
+
+    from icrl_bench.artefacts.tensors import map_file
+
+    path = home / kind / name / "history.safetensors"
+    column = map_file(path)[0]["rewards"]
+    if (home / "cut").exists():
+        with path.open("r+b") as handle:
+            handle.truncate(4096)
+    (home / f"read {np.asarray(column).sum()}").touch()
+
+
+def fall(home, number):
+    """Dies as a process does whose disk fails, with files that are whole when somebody looks."""
+    os.kill(os.getpid(), signal.SIGBUS)
+
+
 def threads(home, name):
     import torch
 
@@ -75,7 +98,7 @@ def importable(monkeypatch):
     import sys
 
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    for function in (note, stumble, die, threads):
+    for function in (note, stumble, die, map_and_read, fall, threads):
         monkeypatch.setattr(function, "__module__", "test_local")
     monkeypatch.setitem(sys.modules, "test_local", sys.modules[__name__])
 
@@ -97,6 +120,36 @@ def test_a_unit_whose_process_dies_is_made_again_but_not_for_ever(executor, tmp_
     assert (tmp_path / "once").exists()
     assert "died 2 times, at last with signal 9" in found["always-99"].failure.message
     assert found["fine"].failure is None
+
+
+def reader(tmp_path, function, *arguments):
+    """A unit that reads a history, which is there."""
+    kind, name = "datasets/0123", "train-000"
+    with Store(tmp_path).write(kind, name, {}) as folder:
+        (folder / "history.safetensors").write_bytes(encode_tensors({"rewards": np.ones(100_000, np.float32)}))
+    return replace(unit(function, *(arguments or (kind, name))), reads=((kind, name),))
+
+
+def test_a_mapped_file_that_is_cut_short_is_named(executor, tmp_path):
+    """The system ends a process that touches what is gone (SIGBUS): no error of its own could tell which file it was."""
+    mapped = reader(tmp_path, map_and_read)
+    assert outcomes(executor, [mapped])[mapped.name].failure is None
+    (tmp_path / "cut").touch()
+    failure = outcomes(executor, [mapped])[mapped.name].failure
+    path = tmp_path / "datasets/0123/train-000/history.safetensors"
+    assert f"died of signal 7 (SIGBUS): {path} differs from its checksum" in failure.message
+    assert f"`icrl-bench data verify --home {tmp_path} --discard-damaged`, then the same command again" in failure.hint
+
+
+def test_where_nothing_is_found_the_folder_is_named(executor, tmp_path, monkeypatch):
+    monkeypatch.setattr("icrl_bench.executors.local.RETRIES", 1)
+    falling = reader(tmp_path, fall, 1)
+    failure = outcomes(executor, [falling])[falling.name].failure
+    assert (
+        "died 2 times, at last with signal 7 (SIGBUS): a file that it had mapped could not be read" in failure.message
+    )
+    assert f"it reads {tmp_path / 'datasets/0123'}" in failure.message
+    assert f"`icrl-bench data verify --home {tmp_path}`" in failure.hint
 
 
 def test_units_have_as_many_threads_as_they_are_given(tmp_path):

@@ -1,7 +1,8 @@
 """A grid on a real Ray cluster of three raylets, one of which is killed; then the driver is killed, and started again.
 
 At the end there is every row once, with the returns of `--executor local`, and nothing is left: no process, no scratch home, no
-temporary file. `make soak` does the same with 4 environments × 3 methods × 2 seeds of the smoke protocol, and an interrupt.
+temporary file. `make soak` does the same with 4 environments × 3 methods × 2 seeds of the smoke protocol, rows on a PostgreSQL
+server, and an interrupt.
 """
 
 from __future__ import annotations
@@ -23,12 +24,16 @@ import pytest
 
 from icrl_leaderboards.database.leaderboard import Leaderboard
 
+from ...leaderboards.database.postgres_server import PASSWORD, Server, binaries
+
 ray = pytest.importorskip("ray")
 
 TIMEOUT = 3600.0
 TOY_GRID = ("--envs", "toy-measured,toy-point,toy-faulty", "--methods", "toy-method,toy-online", "--seeds", "0")
 SLOW = ("--set", "source.pause=0.4", "--set", "method.pause=0.03", "--set", "method.checkpoint_every=2")
 ENVIRONMENTS = "reacher-goal,pusher-goal,half-cheetah-vel,ant-dir"
+#: Nearly all the time of a smoke grid goes into its source runs, 64 of them: they are made shorter.
+SHORT = ("--set", "source.total_steps=500")
 FAULTY = """
 [environments.toy-faulty-v1]
 source = "toy-source"
@@ -101,11 +106,16 @@ def wait_until(holds: Callable[[], bool], process: subprocess.Popen[str] | None 
         time.sleep(0.1)
 
 
-def units_at_work() -> list[int]:
-    """Processes of Ray that belong to a driver."""
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
-    found = [line.split(maxsplit=1) for line in listed.splitlines()]
-    return [int(pid) for pid, words in found if words.startswith("ray::") and "Agent" not in words]
+def units_at_work(folder: Path) -> list[int]:
+    """Processes of a driver below the raylets that work in `folder`, and whatever of Ray's lives on without a raylet."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    found = [line.split(maxsplit=2) for line in listed.splitlines()]
+    raylets = {pid for pid, _, words in found if "/raylet/raylet " in words and f"{folder}/" in words}
+    return [
+        int(pid)
+        for pid, parent, words in found
+        if parent in {"1", *raylets} and words.startswith("ray::") and "Agent" not in words
+    ]
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
@@ -113,8 +123,8 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, Any, str]:
     return process.returncode, json.loads(out), err
 
 
-def rows_of(home: Path) -> dict[str, Any]:
-    with Leaderboard(home / "leaderboard.sqlite") as board:
+def rows_of(leaderboard: Path | str) -> dict[str, Any]:
+    with Leaderboard(leaderboard) as board:
         found = board.runs()
     return {run.run_id: (run.returns, run.oracle, run.random, run.train_env_steps) for run in found}
 
@@ -145,7 +155,7 @@ class Trial:
         driver.wait(TIMEOUT)
         driver.stdout.close()
         driver.stderr.close()
-        wait_until(lambda: not units_at_work())
+        wait_until(lambda: not units_at_work(self.machines.scratch.parent))
 
     def lose_a_node_and_the_driver(self, few: int, more: int, generator: random.Random) -> None:
         """The node after `few` units and a moment, the driver after `more` of them and another."""
@@ -159,7 +169,7 @@ class Trial:
         self.end(driver, signal.SIGKILL)
 
     def check_nothing_is_left(self) -> None:
-        wait_until(lambda: not units_at_work())
+        wait_until(lambda: not units_at_work(self.machines.scratch.parent))
         scratch, home = self.machines.scratch, self.folder / "together"
         assert not scratch.exists() or not list(scratch.iterdir())
         assert not list(home.rglob("*.partial"))
@@ -203,30 +213,50 @@ def test_a_node_and_the_driver_are_killed(machines: Machines, toy: Path, spawn: 
     assert [state for *_, state in states_of(document)] == ["done"] * 4 + ["failed"] * 2
     assert "reward is not finite" in document["rows"][-1]["error"]
     assert "(node " in document["rows"][-1]["error"]
-    assert rows_of(tmp_path / "together") == rows_of(tmp_path / "apart")
-    assert len(rows_of(tmp_path / "together")) == 4
+    together, apart = (rows_of(tmp_path / home / "leaderboard.sqlite") for home in ("together", "apart"))
+    assert together == apart
+    assert len(together) == 4
     assert len({event["node"] for event in ended(trial.events("first"))}) >= 2
     trial.check_nothing_is_made_twice("first", "second")
     trial.check_nothing_is_left()
 
 
+@pytest.fixture
+def server() -> Iterator[Server]:
+    folder = binaries()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed")
+    server = Server(folder)
+    yield server
+    server.remove()
+
+
 @pytest.mark.soak
-def test_the_smoke_grid_of_24_rows(machines: Machines, spawn: Any, tmp_path: Path):
-    rows = ("--envs", ENVIRONMENTS, "--methods", "ad-gru,task-blind,macaw", "--seeds", "0,1")
-    fixed = ("grid", "-p", "smoke", *rows, "--no-certify", "--device", "cpu", "--json")
-    trial = Trial(machines, spawn, tmp_path, fixed)
-    trial.lose_a_node_and_the_driver(10, 25, random.Random(21))
+def test_the_smoke_grid_of_24_rows(
+    machines: Machines, server: Server, spawn: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    generator = random.Random(21)
+    url = server.remote_url(server.make_database("grid"))
+    rows = ("--envs", ENVIRONMENTS, "--methods", "ad-gru,task-blind,macaw", "--seeds", "0,1", *SHORT)
+    fixed = ("grid", "-p", "smoke", *rows, "--no-certify", "--device", "cpu", "--json", "--leaderboard")
+    trial = Trial(machines, spawn, tmp_path, (*fixed, url))
+    trial.lose_a_node_and_the_driver(10, 25, generator)
     driver = trial.start("interrupted")
-    wait_until(lambda: len(ended(trial.events("interrupted"))) >= 5, driver)
+    wait_until(lambda: len(ended(trial.events("interrupted"), "row_done")) >= 5, driver)
+    time.sleep(generator.uniform(0, 2))
     trial.end(driver, signal.SIGINT)
     assert driver.returncode == 130
     assert not machines.scratch.exists() or not list(machines.scratch.iterdir())
     code, document, said = finish(trial.start("last"))
     assert code == 0, said
+    together = rows_of(url)
+    trial.arguments = (*fixed, tmp_path / "apart.sqlite")
     local_code, local, said = finish(trial.alone())
     assert local_code == 0, said
     assert states_of(document) == states_of(local)
-    assert rows_of(tmp_path / "together") == rows_of(tmp_path / "apart")
-    assert len(rows_of(tmp_path / "together")) == 24
+    assert together == rows_of(tmp_path / "apart.sqlite")
+    assert len(together) == len(states_of(document)) == 24
     trial.check_nothing_is_made_twice("first", "interrupted", "last")
     trial.check_nothing_is_left()
+    assert not [path for path in tmp_path.glob("*.jsonl") if PASSWORD in path.read_text()]

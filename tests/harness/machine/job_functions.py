@@ -36,6 +36,8 @@ def fail(how: str) -> None:
         sys.exit(0)
     if how == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if how == "bus":
+        os.kill(os.getpid(), signal.SIGBUS)
 
 
 def facts() -> dict[str, object]:

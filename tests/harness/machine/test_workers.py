@@ -55,7 +55,8 @@ def test_no_jobs_no_processes():
         ("noted", BenchError, "sb3 on task train-003: ZeroDivisionError: by nothing", "job_functions.py"),
         ("unpicklable", BenchError, "Local: ", "job_functions.py"),
         ("exit", BenchError, "SystemExit: 0", "sys.exit(0)"),
-        ("kill", BenchError, "a worker process died (killed, or out of memory)", "it continues"),
+        ("kill", BenchError, "a worker process died of signal 9 (SIGKILL): killed, or out of memory", "it continues"),
+        ("bus", BenchError, "a worker process died of signal 7 (SIGBUS): a file that it had mapped", "data verify`"),
     ],
 )
 def test_errors_arrive_in_words(how: str, kind: type[BenchError], message: str, hint: str):

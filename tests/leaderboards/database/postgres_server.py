@@ -42,9 +42,9 @@ def unprivileged() -> dict[str, Any]:
 class Server:
     """A server on a socket in a folder of its own, and on a port of this machine; there it asks for a password."""
 
-    def __init__(self, folder: Path) -> None:
-        """`folder` holds the programs."""
-        self.folder, self.who = folder, unprivileged()
+    def __init__(self, folder: Path, certificate: Path | None = None, key: Path | None = None) -> None:
+        """`folder` holds the programs; with a certificate and its key the server speaks TLS."""
+        self.folder, self.who, self.settings = folder, unprivileged(), list[str]()
         self.home = Path(tempfile.mkdtemp(prefix="icrl-postgres-"))  # short: a socket's path has at most 107 characters
         self.log = self.home / "log"
         with socket.socket() as free:
@@ -57,13 +57,25 @@ class Server:
         secret.chmod(0o644)
         make = [folder / "initdb", "-D", self.home / "data", "-U", "bench", "--auth-local=trust", "--pwfile", secret]
         make += ["--auth-host=scram-sha-256", "-E", "UTF8", "--no-locale", "--no-sync"]
+        if certificate is not None and key is not None:
+            self.settings = ["ssl=on", *(self._own(file, name) for file, name in ((certificate, "cert"), (key, "key")))]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
         subprocess.run(make, check=True, cwd=self.home, **quiet, **self.who)
         self.start()
 
+    def _own(self, file: Path, name: str) -> str:
+        """A copy that the server takes: its own, and nobody else's to read."""
+        copied = self.home / name
+        shutil.copyfile(file, copied)
+        copied.chmod(0o600)
+        if self.who:
+            os.chown(copied, self.who["user"], self.who["group"])
+        return f"ssl_{name}_file={copied}"
+
     def start(self) -> None:
         """Starts it, and waits until it answers."""
-        options = ["-c", "fsync=off", "-c", "max_connections=40", "-c", f"port={self.port}", "-k", self.home]
+        settings = ["fsync=off", "max_connections=40", f"port={self.port}", *self.settings]
+        options = ["-k", self.home, *(word for setting in settings for word in ("-c", setting))]
         command = [self.folder / "postgres", "-D", self.home / "data", "-c", "listen_addresses=127.0.0.1", *options]
         with self.log.open("a") as out:
             self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, cwd=self.home, **self.who)

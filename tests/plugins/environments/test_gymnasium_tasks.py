@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import gymnasium
 import numpy as np
 import pytest
 
 import icrl_bench
+from icrl_plugins.environments.ant_dir import AntDir
+from icrl_plugins.environments.grid_worlds.dark_room import DarkRoom
 from icrl_registry.errors import BenchError, UsageError
 
 REACHER, ANT = "icrl_bench/ReacherGoal-v1", "icrl_bench/AntDir-v1"
@@ -99,6 +103,56 @@ def test_a_row_that_ended_begins_again_with_the_next_step():
     for _ in range(50):
         *_, truncated, _ = batch.step(actions)
     assert truncated.all()
+
+
+DISCRETE = "icrl_bench/DarkRoom-v1"
+
+
+def test_a_vector_steps_its_family_as_one_batch(monkeypatch: pytest.MonkeyPatch):
+    """One call of the family's own batched stepping a step, with one-hot rows where actions are numbers."""
+    batches = []
+    for family in (AntDir, DarkRoom):
+        make_batch = family.make_batch
+
+        def counting(self, tasks, make_batch=make_batch):
+            batches.append(make_batch(self, tasks))
+            batches[-1].step = mock.Mock(side_effect=batches[-1].step)
+            return batches[-1]
+
+        monkeypatch.setattr(family, "make_batch", counting)
+    for name, actions in ((ANT, np.zeros((3, 8), np.float32)), (DISCRETE, np.array([0, 2, 4]))):
+        batch = gymnasium.make_vec(name, num_envs=3, task="random", task_seed=0)
+        batch.reset(seed=0)
+        for _ in range(4):
+            batch.step(actions)
+    assert [(each.num_tasks, each.step.call_count) for each in batches] == [(3, 4), (3, 4)]
+    rows = batches[1].step.call_args.args[0]
+    assert rows.tolist() == np.eye(5)[[0, 2, 4]].tolist()
+
+
+def test_a_vector_of_discrete_actions_is_its_environments_side_by_side():
+    tasks = [(4.0, 6.0), (5.0, 4.0), (0.0, 0.0)]
+    batch = gymnasium.make_vec(DISCRETE, num_envs=3, task=tasks)
+    alone = [gymnasium.make(DISCRETE, task=task) for task in tasks]
+    observations, _ = batch.reset(seed=5)
+    assert np.array_equal(observations, np.stack([env.reset(seed=5)[0] for env in alone]))
+    for numbers in np.random.default_rng(2).integers(5, size=(20, 3)):
+        observations, rewards, *_ = batch.step(numbers)
+        steps = [env.step(number) for env, number in zip(alone, numbers, strict=True)]
+        assert np.array_equal(observations, np.stack([step[0] for step in steps]))
+        assert rewards.tolist() == [step[1] for step in steps]
+
+
+@pytest.mark.parametrize("change", ["set_task", "options"])
+def test_a_task_outside_the_family_is_refused_between_episodes_too(change: str):
+    env = gymnasium.make(DISCRETE, task=(4.0, 6.0))
+    ways = {"set_task": env.get_wrapper_attr("set_task"), "options": lambda task: env.reset(options={"task": task})}
+    with pytest.raises(UsageError, match="whole numbers from 0 to 8") as caught:
+        ways[change]((9.0, 0.0))
+    assert "task='grid-worlds-v1/test-000'" in caught.value.hint
+    assert env.reset(seed=0)[0].tolist() == [4.0, 4.0]  # it plays on as it was
+    named = gymnasium.make(DISCRETE, task="grid-worlds-v1/test-000")
+    assert len(named.get_wrapper_attr("task")) == 2
 
 
 def test_random_tasks_of_a_vector_differ():

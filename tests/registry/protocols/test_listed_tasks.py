@@ -95,6 +95,11 @@ def test_a_task_outside_the_family_is_none():
         draw_tasks(Bounded(), SplitPlan(train=2, test=[[0.9, 0.0]]))
 
 
+def test_a_family_that_lists_its_tasks_has_no_others():
+    with pytest.raises(UsageError, match=r"\[0.4, 0.0\] is none of .*: it has 2 tasks: 0, 0; 4, 4"):
+        draw_tasks(TwoCells(), SplitPlan(train=1, test=[[0.4, 0.0]]))
+
+
 @pytest.mark.parametrize("value", ["[]", "0", '"test"', "[['left']]"])
 def test_a_file_that_says_something_else_is_refused(value: str):
     text = f"""

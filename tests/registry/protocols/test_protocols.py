@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -402,6 +403,24 @@ class TestExtending:
         path = self.write(tmp_path, f'id = "mine-v1"\nsummary = "x"\nextends = {base}\n')
         with pytest.raises(UsageError):
             load_protocol(path)
+
+    @pytest.mark.parametrize(
+        "tables", ["environments = 1", "environments = [1]", "[environments]\nreacher-goal-v1 = 1"]
+    )
+    def test_tables_that_are_none(self, tmp_path: Path, tables: str):
+        path = self.write(tmp_path, f'id = "mine-v1"\nsummary = "x"\nextends = "laptop-v2"\n{tables}\n')
+        with pytest.raises(UsageError, match="valid dictionary"):
+            load_protocol(path)
+
+    @pytest.mark.parametrize("name", ["x" * 5000, "/dev/zero", "/dev/fd/0", "a\0b"])
+    def test_a_file_leads_to_no_device_and_to_no_name_that_is_none(self, tmp_path: Path, name: str):
+        path = self.write(tmp_path, f'id = "mine-v1"\nsummary = "x"\nextends = {json.dumps(name)}\n')
+        with pytest.raises(UsageError, match=r"no protocol file|unknown protocol"):
+            load_protocol(path)
+
+    def test_a_file_larger_than_any_protocol(self):
+        with pytest.raises(UsageError, match="larger than"):
+            load_protocol("/dev/zero")
 
 
 class TestOtherEnvironments:

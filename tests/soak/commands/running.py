@@ -16,7 +16,7 @@ from typing import Any
 
 PROTOCOLS = Path(__file__).parent
 TOY_DISTRIBUTION = PROTOCOLS.parents[1] / "harness" / "toy_distribution"
-TIMEOUT = 120.0  # seconds; a machine can be busy
+TIMEOUT = 600.0  # seconds; a machine can be busy
 TENSORS = ("history.safetensors", "policy.safetensors", "checkpoint.safetensors", "floors.json")
 
 
@@ -55,6 +55,7 @@ class Starter:
             "TMPDIR": str(self.temporary),
             "OMP_NUM_THREADS": "1",
             "NUMBA_NUM_THREADS": "1",
+            "PYTHONDONTWRITEBYTECODE": "",  # each worker would compile every module again
         }
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).parent / "warm_start.py"],
@@ -120,7 +121,7 @@ class Running:
         """Its children, sorted."""
         return sorted(pid for pid, _, parent in _processes() if parent == self.pid)
 
-    def orphans(self, patience: float = 10.0) -> list[int]:
+    def orphans(self, patience: float = 60.0) -> list[int]:
         """What still lives of its session, some seconds after its end."""
         end = time.monotonic() + patience
         while (left := self.members()) and time.monotonic() < end:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import time
 from importlib.metadata import entry_points
@@ -53,6 +54,12 @@ def start(command: Any, arguments: list[str], folder: Path, environment: dict[st
     if pid:
         return pid
     os.setsid()
+    for number in (
+        signal.SIGHUP,
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # `nohup` and `&` have them ignored, and children inherit it
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     for descriptor, name in ((1, "out"), (2, "err")):

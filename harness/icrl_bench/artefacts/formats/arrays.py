@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +13,10 @@ from icrl_registry.contracts import SPLITS, Array, LearningHistory, Split, Task
 from icrl_registry.errors import UsageError
 
 FORMAT_HINT = "docs/data.md says what a file must hold"
+LONGEST_NAME = 200  # letters
+MOST_PARAMETERS = 10_000  # of one task
 #: Rank of a column with its axis of streams; a file of one stream may leave that axis out.
-_RANKS = dict.fromkeys(("observations", "actions", "next_observations", "policy_means"), 3)
+_RANKS = dict.fromkeys(("observations", "actions", "next_observations", *OPTIONAL_COLUMNS), 3)
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def task_fields(where: str, parameters: Any = None, split: Any = None, index: An
     try:
         if parameters is not None:
             numbers = np.asarray(parameters, dtype=np.float64).reshape(-1)
+            if len(numbers) > MOST_PARAMETERS:
+                raise ValueError(f"{len(numbers):,} task parameters")
             if not np.isfinite(numbers).all():
                 raise ValueError("not finite")
             fields["parameters"] = tuple(float(number) for number in numbers)
@@ -86,10 +90,25 @@ def task_fields(where: str, parameters: Any = None, split: Any = None, index: An
     except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{where}: the task cannot be read: {error}", FORMAT_HINT) from error
     if split is not None:
-        if str(split) not in SPLITS:
-            raise UsageError(f"{where}: split is {str(split)[:40]!r}", f"one of {', '.join(SPLITS)}")
-        fields["split"] = cast(Split, str(split))
+        said = text_of(split, where)
+        if said not in SPLITS:
+            raise UsageError(f"{where}: split is {said[:40]!r}", f"one of {', '.join(SPLITS)}")
+        fields["split"] = said
     return fields
+
+
+def text_of(value: Any, where: str) -> str:
+    """A name in a file, as text.
+
+    Raises:
+        UsageError: it is longer than any name, or an array of several.
+    """
+    array = np.asarray(value)
+    if array.size == 1 and array.dtype.itemsize <= 4 * LONGEST_NAME:
+        return str(array.reshape(-1)[0])
+    raise UsageError(
+        f"{where}: a name is {array.dtype} of shape {array.shape}", f"one of at most {LONGEST_NAME} letters"
+    )
 
 
 def number_tasks(found: Sequence[ForeignHistory]) -> list[LearningHistory]:

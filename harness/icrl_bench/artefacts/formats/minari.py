@@ -1,4 +1,4 @@
-"""Minari data sets (Farama's format for offline RL): written and read through the package `minari`, an optional extra.
+"""Minari data sets (Farama's format for offline RL): written through the package `minari`, an optional extra, read without it.
 
 Minari keeps episodes, the benchmark keeps whole learning histories: streams of steps in the order in which they were taken.
 So an exported data set says of each episode its task and its stream, in the episode's metadata, and keeps the order; what
@@ -16,12 +16,14 @@ from typing import Any
 
 import numpy as np
 
+from icrl_bench.artefacts.formats import hdf5_episodes
 from icrl_bench.artefacts.formats.arrays import FORMAT_HINT, ForeignHistory, convert_columns, task_fields
+from icrl_bench.artefacts.formats.hdf5_episodes import ForeignEpisode
+from icrl_bench.artefacts.histories import OPTIONAL_COLUMNS
 from icrl_registry.contracts import Array, LearningHistory
-from icrl_registry.errors import UsageError
+from icrl_registry.errors import UsageError, refused_by_the_machine
 
 NAMESPACE = "icrl-bench"
-MEANS = "policy_means"  # in an episode's `infos`
 
 
 def write(histories: Iterable[LearningHistory], environment: str, folder: Path, name: str) -> list[Path]:
@@ -43,7 +45,7 @@ def write(histories: Iterable[LearningHistory], environment: str, folder: Path, 
         {
             "dataset_id": dataset_id,
             "minari_version": minari.__version__,
-            "icrl_bench": json.dumps({"environment": environment}),
+            hdf5_episodes.OURS: json.dumps({"environment": environment}),
         }
     )
     episodes = [episode for history in histories for episode in _episodes(history)]
@@ -57,42 +59,36 @@ def read(path: Path) -> list[ForeignHistory]:
     """The histories of one data set: its folder, or the `data` folder in it.
 
     Raises:
-        UsageError: minari is not installed, or cannot read it.
+        UsageError: h5py is not installed, or it is no data set of arrays.
     """
-    minari = _import_minari()
     place = path / "data" if (path / "data").is_dir() else path
     try:
-        storage = minari.dataset.minari_storage.MinariStorage.read(place)
-        about = json.loads(storage.metadata.get("icrl_bench", "{}"))
-        choices = getattr(storage.action_space, "n", None)  # of discrete actions
-        numbers = range(int(storage.total_episodes))
-        told = list(storage.get_episode_metadata(numbers))
-        groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        about, episodes = hdf5_episodes.read(place)
+        groups: dict[tuple[str, int], list[ForeignEpisode]] = {}
         tasks: dict[str, dict[str, Any]] = {}
-        for said, episode in zip(told, storage.get_episodes(numbers), strict=True):
-            label = str(said.get("task", ""))
-            tasks.setdefault(label, said)
-            if choices is not None:
-                episode["actions"] = _one_hot(episode["actions"], int(choices))
-            groups.setdefault((label, int(said.get("stream", 0))), []).append(episode)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError, RecursionError) as error:
+        for episode in episodes:
+            label = str(episode.about.get("task", ""))
+            tasks.setdefault(label, episode.about)
+            groups.setdefault((label, int(episode.about.get("stream", 0))), []).append(episode)
+        return [
+            _history(f"{path}{f', {label}' if label else ''}", said, label, groups, about.get("environment"))
+            for label, said in tasks.items()
+        ]
+    except (OSError, MemoryError, KeyError, *hdf5_episodes.MALFORMED) as error:
+        if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, place)):
+            raise refusal from error
         raise UsageError(f"cannot read the Minari data set {path}: {error}", FORMAT_HINT) from error
-    environment = about.get("environment") if isinstance(about, dict) else None
-    return [
-        _history(f"{path}{f', {label}' if label else ''}", said, label, groups, environment)
-        for label, said in tasks.items()
-    ]
 
 
 def _history(
     where: str,
     said: dict[str, Any],
     label: str,
-    groups: dict[tuple[str, int], list[dict[str, Any]]],
+    groups: dict[tuple[str, int], list[ForeignEpisode]],
     environment: str | None,
 ) -> ForeignHistory:
     """One task's streams side by side."""
-    streams = [_stream(groups[key], where) for key in sorted(groups) if key[0] == label]
+    streams = [_stream(groups[key]) for key in sorted(groups) if key[0] == label]
     lengths = {len(stream["rewards"]) for stream in streams}
     if len(lengths) > 1:
         raise UsageError(f"{where}: streams of {sorted(lengths)} steps", "all streams of a task are equally long")
@@ -101,25 +97,11 @@ def _history(
     return ForeignHistory(where, convert_columns(columns, where), environment=environment, **fields)
 
 
-def _stream(episodes: list[dict[str, Any]], where: str) -> dict[str, Array]:
+def _stream(episodes: list[ForeignEpisode]) -> dict[str, Array]:
     """Episodes, end to end, as columns (T, …)."""
     parts: dict[str, list[Array]] = {}
     for episode in episodes:
-        observations = episode["observations"]
-        if not isinstance(observations, np.ndarray) or not isinstance(episode["actions"], np.ndarray):
-            raise UsageError(f"{where}: observations or actions are no arrays", "only Box spaces can be imported")
-        columns = {
-            "observations": observations[:-1],
-            "next_observations": observations[1:],
-            "actions": episode["actions"],
-            "rewards": episode["rewards"],
-            "terminated": episode["terminations"],
-            "truncated": episode["truncations"],
-        }
-        means = (episode["infos"] or {}).get(MEANS)
-        if means is not None:
-            columns[MEANS] = means
-        for name, array in columns.items():
+        for name, array in episode.columns.items():
             parts.setdefault(name, []).append(array)
     return {name: np.concatenate(arrays) for name, arrays in parts.items() if len(arrays) == len(episodes)}
 
@@ -147,15 +129,12 @@ def _episodes(history: LearningHistory) -> Iterator[tuple[dict[str, Any], dict[s
                 "terminations": np.array(history.terminated[stream, now]),
                 "truncations": np.array(history.truncated[stream, now]),
             }
-            if history.policy_means is not None:
-                arrays["infos"] = {MEANS: np.array(history.policy_means[stream, now])}
+            further = {name: getattr(history, name) for name in OPTIONAL_COLUMNS}
+            if any(array is not None for array in further.values()):
+                arrays["infos"] = {
+                    name: np.array(array[stream, now]) for name, array in further.items() if array is not None
+                }
             yield arrays, {**about, "stream": stream}
-
-
-def _one_hot(numbers: Array, choices: int) -> Array:
-    """Discrete actions as a history has them: (T,) → (T, A)."""
-    rows: Array = (np.asarray(numbers)[:, None] == np.arange(choices)).astype(np.float32)
-    return rows
 
 
 def _box(histories: list[LearningHistory], column: str) -> Any:

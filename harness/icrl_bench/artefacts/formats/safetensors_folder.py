@@ -17,6 +17,7 @@ from icrl_bench.artefacts.formats.arrays import (
     columns_of,
     convert_columns,
     task_fields,
+    text_of,
 )
 from icrl_bench.artefacts.tensors import encode_tensors, map_file
 from icrl_registry.contracts import LearningHistory
@@ -62,5 +63,5 @@ def read(path: Path) -> ForeignHistory:
     except (TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: the metadata `parameters` is no JSON list", FORMAT_HINT) from error
     fields = task_fields(str(path), parameters, about.get("split"), about.get("index"))
-    environment = about.get("environment")
+    environment = text_of(about["environment"], str(path)) if "environment" in about else None
     return ForeignHistory(str(path), convert_columns(columns, str(path)), environment=environment, **fields)

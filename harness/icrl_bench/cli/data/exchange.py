@@ -74,11 +74,17 @@ def import_(
     environment_id, environment = _environment(data.environment, chosen)
     content = imports.keep(store, environment, environment_id, data.histories)
     place = store.path(imports.KIND, content)
+    source = imports.source_of(str(place))
     covered = _covered(environment, environment_id, chosen, data)
     if write_protocol is not None:
-        _write_protocol(write_protocol, chosen, environment_id, content, data)
+        _write_protocol(write_protocol, chosen, environment_id, (source, content), data)
     if json_:
-        document: dict[str, Any] = {"content": content, "environment": environment_id, "path": str(place)}
+        document: dict[str, Any] = {
+            "content": content,
+            "environment": environment_id,
+            "path": str(place),
+            "source": source,
+        }
         document |= {"histories": len(data.histories), "env_steps": sum(each.num_steps for each in data.histories)}
         typer.echo(json.dumps({**document, "protocol": chosen.id, "tasks": covered}))
         return
@@ -92,6 +98,9 @@ def import_(
     if write_protocol is not None:
         typer.echo(f"  wrote {write_protocol}, a protocol of their tasks")
         under = f"--protocol {write_protocol}"
+    if source == imports.WITH_EXPERTS:
+        labelled = sum(history.expert_actions is not None for history in data.histories)
+        typer.echo(f"  {labelled} of them with expert actions, from which dpt learns")
     typer.echo(f"icrl-bench run --method ad-mamba --env {environment_id} {under}")
 
 
@@ -101,6 +110,9 @@ def export(
     out: Annotated[
         Path, typer.Option("--out", "-o", help="Folder to write; it must be new or empty.", file_okay=False)
     ],
+    experts: Annotated[
+        bool, typer.Option("--experts", help="Also what the source's final policy would have done at every step.")
+    ] = False,
     home: HomeOption = None,
     json_: JsonFlag = False,
 ) -> None:
@@ -112,7 +124,7 @@ def export(
         raise UsageError(f"unknown format '{format_}'", f"one of {', '.join(imports.FORMATS)}")
     if out.exists() and any(out.iterdir()):
         raise UsageError(f"{out} is not empty", "name a new folder")
-    environment, name, histories = _histories(Store(home_folder(home)), home, dataset)
+    environment, name, histories = _histories(Store(home_folder(home)), home, dataset, experts)
     if not histories:
         raise UsageError(f"{dataset} holds no histories yet", "`icrl-bench run` collects them")
     imports.write_files(histories, environment, out, format_, name)
@@ -143,7 +155,9 @@ def _environment(name: str, protocol: Protocol) -> tuple[str, Environment]:
     return plugin.entry.name, made
 
 
-def _write_protocol(path: Path, base: Protocol, environment_id: str, content: str, data: ForeignData) -> None:
+def _write_protocol(
+    path: Path, base: Protocol, environment_id: str, source: tuple[str, str], data: ForeignData
+) -> None:
     """A protocol file with the data's tasks in the data's splits; where they have none for validation, those of training."""
     from icrl_registry.contracts import SPLITS
     from icrl_registry.protocols.splits import DECIMALS
@@ -170,10 +184,10 @@ def _write_protocol(path: Path, base: Protocol, environment_id: str, content: st
         f'extends = "{base.id}"',
         "",
         f"[environments.{environment_id}]",
-        'source = "imported"',
+        f'source = "{source[0]}"',
         "",
         f"[environments.{environment_id}.settings.source]",
-        f'content = "{content}" # which data; `icrl-bench data import` brings them to another machine',
+        f'content = "{source[1]}" # which data; `icrl-bench data import` brings them to another machine',
         "",
         f"[environments.{environment_id}.split]",
         *(f"{split} = {json.dumps(tasks) if tasks else json.dumps('train')}" for split, tasks in rows.items()),
@@ -203,12 +217,17 @@ def _covered(
     }
 
 
-def _histories(store: Store, home: Path | None, selector: str) -> tuple[str, str, list[LearningHistory]]:
+def _histories(store: Store, home: Path | None, selector: str, experts: bool) -> tuple[str, str, list[LearningHistory]]:
     """Environment, a name for the data, and the histories: of a collected data set, or of imported data."""
     from icrl_bench.artefacts import imports
+    from icrl_bench.artefacts.datasets import labelled_by_experts
 
     named = [name for name in store.names(imports.KIND) if name.startswith(selector)]
     if len(named) == 1:
+        if experts:
+            raise UsageError(
+                f"{named[0]} are imported data: they bring their experts, if any", "export without --experts"
+            )
         data = imports.read_files([store.path(imports.KIND, named[0])])
         return data.environment, f"{data.environment}-{named[0]}", data.histories
     chosen = select(home, selector)
@@ -218,4 +237,6 @@ def _histories(store: Store, home: Path | None, selector: str) -> tuple[str, str
     (dataset,) = chosen
     environment, source = str(dataset.about["environment"]), str(dataset.about["source"])
     histories = [dataset.history(task) for task in dataset.tasks]
+    if experts:
+        histories = labelled_by_experts(dataset, histories)
     return environment, f"{environment}-{source}-{dataset.address}", histories

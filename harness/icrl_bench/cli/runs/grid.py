@@ -29,6 +29,7 @@ from icrl_bench.cli.runs.durations import total_lines
 from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_bench.machine.kernel_cache import remove_unfinished_kernels
 from icrl_bench.machine.streams import stdout_for_the_result
 from icrl_registry.errors import EXIT_RUN_FAILED, UsageError
 
@@ -83,6 +84,7 @@ def grid(
     The same command continues after an interruption. A row that fails stops no other; exit code 1 if any failed.
     """
     set_for_training()
+    remove_unfinished_kernels()
     where.check(place.location)
     from icrl_bench.artefacts.store import Store
     from icrl_bench.runs.grids import plan_grid

@@ -14,6 +14,7 @@ from icrl_bench.cli.runs.durations import about, total_lines
 from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
+from icrl_bench.machine.kernel_cache import remove_unfinished_kernels
 from icrl_bench.machine.streams import stdout_for_the_result
 from icrl_bench.machine.verbosity import verbosity
 
@@ -38,6 +39,7 @@ def run(
     Artefacts that exist are not made again: the same command continues after any interruption.
     """
     set_for_training()
+    remove_unfinished_kernels()
     where.check(place.location)
     from icrl_bench.artefacts.store import Store
     from icrl_bench.machine.progress import Progress
