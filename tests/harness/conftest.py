@@ -57,7 +57,9 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Collects in this process."""
 
-    def run_jobs(function: Callable[..., Any], jobs: Any, num_workers: int, on_units: Callable[[int], None]) -> Any:
+    def run_jobs(
+        function: Callable[..., Any], jobs: Any, num_workers: int, on_units: Callable[[int], None], verify: str
+    ) -> Any:
         done = 0
 
         def report(count: int) -> None:
