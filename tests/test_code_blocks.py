@@ -6,6 +6,7 @@ import ast
 import doctest
 import functools
 import inspect
+import itertools
 import re
 import shlex
 import tomllib
@@ -72,7 +73,8 @@ def commands() -> list[tuple[Block, list[str]]]:
         text = block.text.replace("\\\n", " ")
         found += [(block, line) for line in text.splitlines() if re.match(r"(\S*/)?icrl-bench ", line.strip())]
     words = [(block, shlex.split(line, comments=True)[1:]) for block, line in found]
-    return [(block, each[: each.index("&&")] if "&&" in each else each) for block, each in words]
+    ends = {"&&", "&"}
+    return [(block, list(itertools.takewhile(lambda word: word not in ends, each))) for block, each in words]
 
 
 def parse(words: list[str]) -> dict[str, Any]:
