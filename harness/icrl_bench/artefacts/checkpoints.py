@@ -105,6 +105,10 @@ class KeptProgress(CheckpointStore):
         """A counter as it was last kept, 0 at the first start, without reading the tensors."""
         return int(_documents(self.path)[1]["counters"].get(name, 0)) if self.path.exists() else 0
 
+    def kept_updates(self) -> int:
+        """The updates as they were last kept, 0 at the first start, without reading the tensors."""
+        return int(_documents(self.path)[1]["updates"]) if self.path.exists() else 0
+
     def due(self) -> bool:
         return time.monotonic() - self._last_save >= self._save_every
 

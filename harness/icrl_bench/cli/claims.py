@@ -41,7 +41,8 @@ def claims(
     from icrl_leaderboards.analysis.claims import PAPER_CLAIMS
     from icrl_leaderboards.analysis.claims.controls import control_claim
     from icrl_leaderboards.analysis.claims.speed import speed_claim
-    from icrl_leaderboards.wording.claims import findings_as_markdown, print_findings
+    from icrl_leaderboards.terminal.findings import print_findings
+    from icrl_leaderboards.wording.claims import findings_as_markdown
     from icrl_registry.protocols.loading import list_protocols, load_protocol
 
     if format_ not in ("table", "markdown"):

@@ -9,6 +9,7 @@ from icrl_bench.artefacts.store import Store
 from icrl_bench.executors.contract import Executor
 from icrl_bench.planning import Plan
 from icrl_bench.runs.dispatch import make_all
+from icrl_bench.runs.durations.estimate import Speeds, total_of
 from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.adapt import Adapt
 from icrl_bench.stages.collect import Collect
@@ -70,8 +71,10 @@ def names_of(stages: Sequence[Stage[Any]]) -> list[str]:
     return [stage.name for stage in stages if stage.is_shown]
 
 
-def describe_plan(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, object]:
-    """The plan in words and numbers, and which of its artefacts are there already."""
+def describe_plan(plan: Plan, seeds: Sequence[int], store: Store, speeds: Speeds | None = None) -> dict[str, Any]:
+    """The plan in words and numbers, and which of its artefacts are there already; with `speeds` how long the rest takes."""
+    stages = [stage for stage in stages_of(plan, seeds) if stage.is_shown]
+    total = total_of(stages, speeds) if speeds is not None else None
     collect, floors, rows = Collect(plan), Floors(plan), [Adapt(plan, seed) for seed in seeds]
     return {
         "method": plan.request.method,
@@ -86,10 +89,16 @@ def describe_plan(plan: Plan, seeds: Sequence[int], store: Store) -> dict[str, o
         "source_note": plan.source_note,
         "steps_per_task": plan.make_source().total_steps(),
         "stages": [
-            {"kind": stage.kind, "seed": stage.seed, "address": stage.address, "status": stage.status(store)}
-            for stage in stages_of(plan, seeds)
-            if stage.is_shown
+            {
+                "kind": stage.kind,
+                "seed": stage.seed,
+                "address": stage.address,
+                "status": stage.status(store),
+                **(total.durations[index].as_json() if total is not None else {}),
+            }
+            for index, stage in enumerate(stages)
         ],
+        **({"duration": total.as_json()} if total is not None else {}),
         "dataset": collect.address,
         "histories_done": collect.counts(store)[0],
         "floors_done": floors.done(store),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from icrl_bench.artefacts.checkpoints import KIND as CHECKPOINTS
@@ -40,13 +41,29 @@ def differences(record: RunRecord) -> list[SettingDifference] | str:
 
     A sentence where that cannot be told: a plugin or the protocol is not here.
     """
-    try:
-        named = record.protocol.partition("+")[0]
-        content = record.protocol_content
-        protocol = parse_protocol(content, f"run {record.run_id}") if content is not None else load_protocol(named)
-        plain = make_plan(Request(record.method, record.environment, protocol, {})).config
-    except BenchError as error:
-        return f"not known: {error.message}"
+    return _differences(record, _plain_config)
+
+
+def differences_in_words(records: Iterable[RunRecord]) -> dict[str, str]:
+    """By run id: `method.updates = 20 (protocol: 1500)`, with semicolons between several."""
+    plain, words = cache(_plain_config), {}
+    for record in records:
+        found = _differences(record, plain)
+        if not isinstance(found, str):
+            each = [f"{one.key} = {one.value} (protocol: {one.protocols})" for one in found]
+            found = "; ".join(each) or "as the protocol has them"
+        words[record.run_id] = found
+    return words
+
+
+PlainConfig = Callable[[str, str, str, str | None], dict[str, Any] | str]
+
+
+def _differences(record: RunRecord, plain_config: PlainConfig) -> list[SettingDifference] | str:
+    named = record.protocol.partition("+")[0]
+    plain = plain_config(record.method, record.environment, named, record.protocol_content)
+    if isinstance(plain, str):
+        return plain
     found = []
     for section, settings in record.config.items():
         expected = plain.get(section, {})
@@ -58,3 +75,12 @@ def differences(record: RunRecord) -> list[SettingDifference] | str:
             if key not in expected or expected[key] != value
         ]
     return found
+
+
+def _plain_config(method: str, environment: str, protocol_id: str, content: str | None) -> dict[str, Any] | str:
+    """The configuration that a protocol gives a method and an environment; a sentence where they are not here."""
+    try:
+        protocol = parse_protocol(content, protocol_id) if content is not None else load_protocol(protocol_id)
+        return make_plan(Request(method, environment, protocol, {})).config
+    except BenchError as error:
+        return f"not known: {error.message}"

@@ -57,7 +57,7 @@ class Collect(Stage[Dataset]):
         return f"all {sum(map(len, self.groups))} histories are there"
 
     def done(self, store: Store) -> bool:
-        return not self._missing(store)
+        return not self.missing(store)
 
     def status(self, store: Store) -> str:
         done, total = self.counts(store)
@@ -91,14 +91,14 @@ class Collect(Stage[Dataset]):
                 makes=tuple((dataset_kind(self.address), task.label) for task in group),
                 progress=group_progress(store, self.address, group).path.name,
             )
-            for group in self._missing(store)
+            for group in self.missing(store)
         ]
 
     def stopwatch(self, store: Store) -> Callable[[float], None]:
         return WallClock(store, self.address).tick
 
     def prepare(self, store: Store) -> None:
-        missing = self._missing(store)
+        missing = self.missing(store)
         if missing:
             require_conformance(self.plan.environment.plugin)
         self._describe(store)
@@ -108,13 +108,13 @@ class Collect(Stage[Dataset]):
                 group_progress(store, self.address, group).discard()  # of a run killed at its very end
 
     def make(self, context: Context) -> None:
-        store, steps, missing = context.store, self.plan.make_source().total_steps(), self._missing(context.store)
+        store, steps, missing = context.store, self.plan.make_source().total_steps(), self.missing(context.store)
         clock = WallClock(store, self.address)
         total, largest = sum(map(len, self.groups)), max(map(len, self.groups))
         done = total - sum(map(len, missing))
         together = f", {largest} at a time" if largest > 1 else ""
         before = done * steps
-        before += sum(group_progress(store, self.address, group).kept_counter(STEPS) for group in missing)
+        before += self.kept_steps(store, missing)
         jobs = [(store.root, self._job(group)) for group in missing]
         with context.progress.stage(self.name, total * steps, "env steps", before) as stage:
 
@@ -128,9 +128,14 @@ class Collect(Stage[Dataset]):
             clock.tick(0.0)
             stage.set(total * steps, f"{done}/{total} tasks")
 
-    def _missing(self, store: Store) -> list[Group]:
+    def missing(self, store: Store) -> list[Group]:
+        """The groups of which a history is not there; each is trained again as a whole, from its kept progress."""
         kind = dataset_kind(self.address)
         return [group for group in self.groups if not all(store.exists(kind, task.label) for task in group)]
+
+    def kept_steps(self, store: Store, missing: Sequence[Group]) -> int:
+        """Environment steps that the kept progress of missing groups has behind it."""
+        return sum(group_progress(store, self.address, group).kept_counter(STEPS) for group in missing)
 
     def _job(self, group: Group) -> GroupJob:
         plan = self.plan

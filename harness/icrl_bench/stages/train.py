@@ -96,6 +96,7 @@ class Train(Stage[Checkpoint]):
             "environment": plan.environment_id,
             "dataset": self.collect.address,
             "seed": self.seed,
+            "device": plan.request.device,
             "config": plan.config,
             "seconds": round(kept.seconds, 3),
             "parameters": method.parameter_count(checkpoint),

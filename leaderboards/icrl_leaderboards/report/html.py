@@ -60,9 +60,13 @@ def render_html(
     extra: Sequence[ReportSection],
     headline: str,
     trainings: Mapping[str, TrainingLog] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> str:
-    """The page; a run has a fold-out if `records` has it, with its training if `trainings`, by run id, does."""
-    runs = {run_id: run_view(record, (trainings or {}).get(run_id)) for run_id, record in records.items()}
+    """The page; a run has a fold-out if `records` has it, with what `trainings` and `settings`, by run id, know of it."""
+    runs = {
+        run_id: run_view(record, (trainings or {}).get(run_id), (settings or {}).get(run_id))
+        for run_id, record in records.items()
+    }
     environment = _environment()
     style = page_style()
     script = environment.get_template("script.js").render()

@@ -13,8 +13,11 @@ _STAGES = ("collect", "train", "adapt")
 _DOCUMENTS = ("variant", "config", "provenance", "diagnostics")
 
 
-def run_view(record: RunRecord, log: TrainingLog | None = None) -> dict[str, Any]:
-    """The fold-out of one run, as text and small drawings; `log` says how its training went, where that is known."""
+def run_view(record: RunRecord, log: TrainingLog | None = None, settings: str | None = None) -> dict[str, Any]:
+    """The fold-out of one run, as text and small drawings.
+
+    `log` says how its training went, `settings` in what it differs from its protocol, where either is known.
+    """
     facts = {
         "run": record.run_id,
         "method": record.method,
@@ -30,10 +33,11 @@ def run_view(record: RunRecord, log: TrainingLog | None = None) -> dict[str, Any
         "time": ", ".join(f"{name} {duration(record.seconds[name])}" for name in sorted(record.seconds, key=_stage)),
         "checkpoint": record.checkpoint,
         "dataset": record.dataset,
+        **({} if settings is None else {"settings": settings}),
     }
-    settings = ", ".join(f"{key}={value}" for key, value in sorted(record.variant.items()))
+    variant = ", ".join(f"{key}={value}" for key, value in sorted(record.variant.items()))
     return {
-        "summary": f"{record.method}{f' ({settings})' if settings else ''}, seed {record.seed}",
+        "summary": f"{record.method}{f' ({variant})' if variant else ''}, seed {record.seed}",
         "run_id": record.run_id,
         "facts": facts,
         "plugins": record.plugins,

@@ -32,6 +32,7 @@ def write_report(
     certificates: Certificates | None = None,
     trainings: Mapping[str, TrainingLog] | None = None,
     controls: ControlRows | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> list[Path]:
     """Writes the report of `runs` into `out_dir` and returns the files' paths: the page, the Markdown, the plots.
 
@@ -44,6 +45,7 @@ def write_report(
         certificates: of environments, by environment and protocol; each heads its environment's section.
         trainings: how runs were trained, by run id; shown in their fold-outs.
         controls: of rows; shown beside them.
+        settings: in what runs differ from their protocols, in words, by run id; shown in their fold-outs.
 
     Raises:
         UsageError: the folder cannot be made or written.
@@ -57,7 +59,7 @@ def write_report(
     boards = make_boards(scores, records, certificates, controls)
     headline = _headline(scores, boards)
     files = {
-        "index.html": render_html(boards, records, hook_sections, headline, trainings),
+        "index.html": render_html(boards, records, hook_sections, headline, trainings, settings),
         "report.md": render_markdown(boards, records, hook_sections, headline),
     }
     figures = [figure for board in boards for section in board.sections for figure in figures_of(section)]

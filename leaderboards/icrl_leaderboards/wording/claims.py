@@ -1,4 +1,4 @@
-"""Findings in words: a table for the terminal, and the same as Markdown for README and report."""
+"""Findings in words: what a statement's evidence says, and all of it as Markdown for README and report."""
 
 from __future__ import annotations
 
@@ -29,23 +29,6 @@ def findings_as_markdown(findings: Sequence[Finding], protocol: str) -> str:
         of = f" ({seeds} seed{'' if seeds == 1 else 's'})" if seeds else ""
         lines.append(f"| {finding.claim.id} {finding.claim.text} | {finding.verdict} | {' · '.join(parts)}{of} |")
     return "\n".join(lines) + "\n"
-
-
-def print_findings(findings: Sequence[Finding], protocol: str) -> None:
-    """The claims as a table, each statement a line, and what makes the missing rows."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(
-        "claim", "verdict", "statement", "evidence", title=f"claims under {escape(protocol)}", show_lines=True
-    )
-    for finding in findings:
-        statements = "\n".join(dict.fromkeys(each.statement for each in finding.evidence))
-        words = "\n".join(evidence_in_words(each) for each in finding.evidence)
-        head = f"{finding.claim.id} {finding.claim.text}\n{finding.claim.command}"
-        table.add_row(escape(head), finding.verdict, escape(statements), escape(words))
-    Console().print(table)
 
 
 def _signed(value: float) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from icrl_bench.cli.main import app
 from icrl_bench.machine import progress as progress_module
+from icrl_bench.runs.durations import estimate
 
 Run = Callable[..., Any]
 WIDTHS = (60, 80, 200)
@@ -24,7 +25,9 @@ LOOKING = (
     ["runs", "list"], ["runs", "show", "latest"], ["leaderboard", "show"], ["leaderboard", "studies"], ["data", "list"],
     ["data", "show"], ["plugins", "list", "--no-load"], ["plugins", "show", "ppo"], ["plugins", "show", "toy-source"],
     ["protocols", "list"], ["protocols", "diff", "laptop-v1", "laptop-v2"], ["tasks", "pusher-goal"],
-    ["leaderboard", "compare", "toy-method", "toy-online"],
+    ["leaderboard", "compare", "toy-method", "toy-online"], ["claims"], ["claims", "--format", "markdown"],
+    ["run", "-m", "ad-mamba", "-e", "dark-room", "-p", "smoke", "--dry-run"],
+    ["sweep", "-m", "ad-mamba", "-e", "dark-room", "-p", "smoke", "--vary", "method.updates=10,20", "--dry-run"],
 )  # fmt: skip
 
 
@@ -68,6 +71,9 @@ def test_the_help_of_every_command(cli: Run, monkeypatch: pytest.MonkeyPatch):
 def test_what_commands_print(run: Run, cli: Run, monkeypatch: pytest.MonkeyPatch):
     for method in ("toy-method", "toy-online"):
         assert run("--json", method=method).code == 0
+    # What is measured differs each time.
+    monkeypatch.setattr(estimate, "steps_per_second", lambda environment, task: 1000.0)
+    monkeypatch.setattr(estimate, "rounds_per_second", lambda: 10_000.0)
     for arguments in LOOKING:
         widths = WIDTHS if arguments[0] in ("data", "plugins") else (60, 200)
         assert_nothing_is_cut(at_widths(cli, monkeypatch, arguments, widths))

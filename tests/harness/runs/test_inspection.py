@@ -34,7 +34,11 @@ def test_one_run(run: Run, cli: Run, tmp_path: Path):
     assert cli("runs", "show", changed["run_id"], "--json").document["run"]["training"] is None
     assert "not in this home folder" in cli("runs", "show", changed["run_id"]).out
     assert cli("leaderboard", "report", "--out", tmp_path / "report").code == 0
-    assert (tmp_path / "report" / "index.html").read_text().count('<table class="training">') == 1
+    page = (tmp_path / "report" / "index.html").read_text()
+    assert page.count('<table class="training">') == 1
+    folds = {each.partition("<bdi>")[2].partition("</bdi>")[0]: each for each in page.split("<dt>run</dt>")[1:]}
+    assert "method.updates = 9 (protocol: 12); adapt.episodes = 2 (protocol: 3)" in folds[changed["run_id"]]
+    assert "as the protocol has them" in folds[plain["run_id"]]
 
 
 def test_runs_by_their_ids(run: Run, cli: Run):

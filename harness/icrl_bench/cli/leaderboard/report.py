@@ -29,7 +29,7 @@ def report(
 ) -> None:
     """Write a report: one self-contained HTML page with rankings, plots and provenance, and the same as Markdown."""
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.runs.inspection import training_log
+    from icrl_bench.runs.inspection import differences_in_words, training_log
     from icrl_leaderboards.analysis.controls import control_rows
     from icrl_leaderboards.analysis.summary import group_runs, tables_of
     from icrl_leaderboards.report.writing import details_for, write_report
@@ -45,7 +45,8 @@ def report(
     trainings = {run_id: log for run_id, log in logs.items() if log is not None}
     rows = [row for table in tables_of(group_runs(scores)) for row in table.as_json()]
     sections = HookManager().report_sections(rows)
-    paths = write_report(scores, out, sections, details, certificates, trainings, controls)
+    settings = differences_in_words(details)
+    paths = write_report(scores, out, sections, details, certificates, trainings, controls, settings)
     if json_:
         typer.echo(json.dumps({"paths": [str(path) for path in paths]}))
         return

@@ -25,6 +25,7 @@ from icrl_bench.cli.options import (
     parse_seeds,
     source_settings,
 )
+from icrl_bench.cli.runs.durations import total_lines
 from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
@@ -73,7 +74,9 @@ def grid(
         typer.Option("--controls", help="Also each row's control: the trained agents, shown another task's rewards."),
     ] = False,
     jobs: JobsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rows and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the rows and how long they will take, and stop.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Make all rows of a protocol: environments × methods × seeds. What rows share is made once.
@@ -105,12 +108,15 @@ def grid(
         )
     if not json_:
         _say_sources(planned)
+    work = GridWork(store, place, jobs, where)
     if not dry_run:
-        _run(planned, GridWork(store, place, jobs, where), json_)
+        _run(planned, work, json_)
+    total = {"duration": _duration(planned, work)} if dry_run else {}
     if json_:
-        typer.echo(json.dumps(_document(planned, store)))
+        typer.echo(json.dumps({**_document(planned, store), **total}))
     else:
         _print_rows(planned, store)
+        _print_duration(total)
     if planned.failed:
         raise typer.Exit(EXIT_RUN_FAILED)
 
@@ -160,6 +166,19 @@ def _run(planned: Grid, work: GridWork, quiet: bool) -> None:
             return
         with work.where.open(context, work.jobs, stages) as (executor, overview):
             run_grid_together(planned, context, executor, overview)
+
+
+def _duration(planned: Grid, work: GridWork) -> dict[str, Any]:
+    """How long what is missing will take, what rows share counted once."""
+    from icrl_bench.runs.durations.estimate import Speeds, total_of
+
+    with stdout_for_the_result():
+        return total_of(planned.stages(), Speeds(work.store, work.jobs or usable_cores())).as_json()
+
+
+def _print_duration(total: dict[str, Any]) -> None:
+    for line in total_lines(total["duration"]) if total else []:
+        typer.echo(line)
 
 
 def _state(row: Any, store: Store) -> str:

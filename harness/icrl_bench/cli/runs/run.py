@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
+from icrl_bench.cli.runs.durations import about, total_lines
 from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
@@ -28,7 +29,9 @@ def run(
     place: LeaderboardPlace,
     where: ExecutorOptions,
     jobs: JobsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and how long it will take, and stop.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Collect learning histories, meta-train a method, let it adapt to unseen tasks, and record every return.
@@ -41,6 +44,7 @@ def run(
     from icrl_bench.artefacts.store import Store
     from icrl_bench.machine.progress import Progress
     from icrl_bench.planning import make_plan
+    from icrl_bench.runs.durations.estimate import Speeds
     from icrl_bench.runs.execution import describe_plan, execute, execute_together, names_of, stages_of
     from icrl_bench.stages.stage import Context
 
@@ -48,7 +52,8 @@ def run(
     with stdout_for_the_result():  # what a plugin prints is no part of the result
         plan = make_plan(options.request(where.device))
         seeds = options.seed_list or plan.default_seeds
-        description = describe_plan(plan, seeds, store)
+        speeds = Speeds(store, jobs or usable_cores()) if dry_run else None
+        description = describe_plan(plan, seeds, store, speeds)
     if dry_run:
         typer.echo(json.dumps({"plan": description}, indent=1) if json_ else _plan_text(description, full=True))
         return
@@ -96,16 +101,25 @@ def _plan_text(plan: dict[str, Any], full: bool = False) -> str:
         f"  tasks    {splits}",
         *([f"  source   {plan['source_note']}"] if plan["source_note"] else []),
         *(
-            f"  {each['kind']:<8} {each['status']}  [{each['address']}]"
+            f"  {each['kind']:<8} {each['status']}{_time_of(each)}  [{each['address']}]"
             for each in plan["stages"]
             if each["seed"] is None
         ),
     ]
     for entry in plan["runs"]:
         stages = [each for each in plan["stages"] if each["seed"] == entry["seed"]]
-        words = ", ".join(f"{each['kind']}: {each['status']}" for each in stages)
+        words = ", ".join(f"{each['kind']}: {each['status']}{_time_of(each)}" for each in stages)
         lines.append(f"  seed {entry['seed']:<3} {words}  [run {entry['run_id']}]")
+    if "duration" in plan:
+        first, *rest = total_lines(plan["duration"])
+        lines += [f"  time     {first}", *(f"           {line}" for line in rest)]
     if full:
         for section, settings in plan["config"].items():
             lines += [f"  {section}.{key} = {value}" for key, value in settings.items()]
     return "\n".join(lines)
+
+
+def _time_of(stage: Mapping[str, Any]) -> str:
+    """`, about 12 min`, of a stage with something left to do in a plan that was timed."""
+    words = about(stage["seconds"]) if "seconds" in stage else ""
+    return f", {words}" if words else ""

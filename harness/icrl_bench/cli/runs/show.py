@@ -77,7 +77,8 @@ def list_runs(
         return
     from icrl_leaderboards.terminal.listing import print_listing
 
-    columns = ("run", "method", "environment", "protocol", "track", "seed", "recorded")
-    print_listing(columns, [[str(value) for value in row.values()] for row in rows])
+    columns = ("run", "method", "environment", "protocol", "track", "seed", "recorded (UTC)")
+    lines = [{**row, "created_at": row["created_at"][:16].replace("T", " ")} for row in rows]
+    print_listing(columns, [[str(value) for value in line.values()] for line in lines])
     if len(newest) > len(shown):
         typer.echo(f"{len(newest) - len(shown):,} older ones: --limit 0 lists all")

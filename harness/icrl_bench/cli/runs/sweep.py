@@ -6,12 +6,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from icrl_bench.cli.groups import takes_groups
 from icrl_bench.cli.options import JobsOption, JsonFlag, LeaderboardPlace, RunOptions, home_folder
+from icrl_bench.cli.runs.durations import total_lines
 from icrl_bench.cli.runs.executing import ExecutorOptions
 from icrl_bench.machine.cores import usable_cores
 from icrl_bench.machine.cpu_settings import set_for_training
@@ -43,7 +44,9 @@ def sweep(
         typer.Option("--plot", help="Picture to write, SVG or PNG.  [default: in HOME/studies]", dir_okay=False),
     ] = None,
     jobs: JobsOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the cells and how long they will take, and stop.")
+    ] = False,
     json_: JsonFlag = False,
 ) -> None:
     """Run a method at every combination of settings, and record the grid as one study.
@@ -54,7 +57,8 @@ def sweep(
     remove_unfinished_kernels()
     where.check(place.location)
     from icrl_bench.artefacts.store import Store
-    from icrl_bench.runs.sweeps import parse_axes, plan_sweep
+    from icrl_bench.runs.durations.estimate import Speeds, total_of
+    from icrl_bench.runs.sweeps import parse_axes, plan_sweep, stages_of_sweep
 
     axes, store = parse_axes(vary), Store(home_folder(place.home))
     with stdout_for_the_result():  # what a plugin prints is no part of the result
@@ -62,7 +66,9 @@ def sweep(
     if not json_ and (note := planned.cells[0].plan.source_note):
         typer.echo(note, err=True)
     if dry_run:
-        _print_cells(planned.study().runs, planned.name, json_)
+        with stdout_for_the_result():
+            total = total_of(stages_of_sweep(planned), Speeds(store, jobs or usable_cores())).as_json()
+        _print_cells(planned.study().runs, planned.name, total, json_)
         return
     with place.open() as board:
         board.reach()
@@ -108,9 +114,9 @@ def _default_plot(home: Path, name: str) -> Path:
     return home / "studies" / f"{safe_name(name.replace(' ', '-'))}.svg"
 
 
-def _print_cells(runs: Sequence[StudyRun], name: str, as_json: bool) -> None:
+def _print_cells(runs: Sequence[StudyRun], name: str, total: dict[str, Any], as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({"study": name, "runs": [vars(run) for run in runs]}))
+        typer.echo(json.dumps({"study": name, "runs": [vars(run) for run in runs], "duration": total}))
         return
     from icrl_leaderboards.database.studies import format_value
 
@@ -118,3 +124,5 @@ def _print_cells(runs: Sequence[StudyRun], name: str, as_json: bool) -> None:
     for run in runs:
         settings = ", ".join(f"{key}={format_value(value)}" for key, value in run.settings.items())
         typer.echo(f"  {settings}, seed {run.seed}  [run {run.run_id}]")
+    for line in total_lines(total):
+        typer.echo(line)
