@@ -124,11 +124,15 @@ def test_list_shows_every_plugin_and_the_broken_one_with_its_error(installed: In
         "moving-average",
         "best-so-far",
         "copycat",
-        "corridors",
     ],
 )
 def test_the_plugins_keep_their_contracts(installed: Installation, name: str):
     assert installed.document("plugins", "check", name)["passed"] is True
+
+
+@pytest.mark.parametrize("name", ["corridors-v1", "third-party-v1"])
+def test_the_protocols_can_be_planned(installed: Installation, name: str):
+    assert installed.document("plugins", "check", name, "--kind", "protocol")["passed"] is True
 
 
 @pytest.fixture(scope="module")

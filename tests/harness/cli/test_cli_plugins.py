@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from icrl_bench.artefacts import imports
@@ -302,15 +304,19 @@ BUILT_IN = [entry for entry in discovery.list_plugins() if entry.distribution ==
 @pytest.mark.slow  # the first use of a backbone compiles its kernels
 @pytest.mark.parametrize("entry", BUILT_IN, ids=lambda entry: entry.name)
 def test_every_built_in_plugin_keeps_its_contract(run, entry: discovery.PluginEntry, tmp_path: Path):
-    settings = ("--set", f"source.path={toy_data(tmp_path)}") if entry.name == "imported" else ()
+    settings = ("--set", f"source.path={toy_data(tmp_path)}") if entry.name.startswith("imported") else ()
     checked = run("plugins", "check", entry.name, "--kind", entry.kind, *settings)
     assert checked.code == 0, checked.out + checked.err
 
 
 def toy_data(folder: Path) -> Path:
-    """What the source `imported` is checked with: the histories of the tasks that every source is checked with."""
+    """What the sources of imported data are checked with: the tasks that every source is checked with, and their experts."""
     toy = ToyPoint()
     histories = [toy_history(toy, task, 3, seed=1) for task in toy.tasks(2)]
+    histories = [
+        replace(each, expert_actions=toy.best_actions(each.observations, np.asarray(each.task.parameters)))
+        for each in histories
+    ]
     imports.write_files(histories, toy.id, folder / "data", "safetensors", "toy")
     return folder / "data"
 

@@ -79,9 +79,8 @@ class RandomPlay(Source):
         for task, seed in zip(tasks, seeds, strict=True):
             number = int(np.random.default_rng(seed).integers(2**31))
             whole = GivenWorld(environment).history(replace(task, index=0), 8, number)
-            history = LearningHistory(
-                task, **{name: getattr(whole, name)[:, :20] for name in vars(whole) if name != "task"}
-            )
+            columns = {name: column[:, :20] for name, column in vars(whole).items() if isinstance(column, np.ndarray)}
+            history = LearningHistory(task, **columns)
             report_steps(20)
             yield SourceRun(self.change(history), {})
 
