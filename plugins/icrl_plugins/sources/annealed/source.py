@@ -14,10 +14,10 @@ test task does is thus the expert's doing, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from icrl_plugins.randomness.seeds import child_seed, integer_seeds
 from icrl_plugins.randomness.task_streams import TaskStreams
@@ -53,6 +53,16 @@ class AnnealedExpertConfig(PPOConfig, PopulationConfig):
     expert_seed: int = Field(0, ge=0, description="of the expert's tasks, weights and noise")
     clean_fraction: float = Field(0.1, ge=0, lt=1, description="last share of a history without noise (f)")
     curvature: float = Field(1.0, gt=0, description="how late the noise fades: 1 evenly, above 1 later (p)")
+
+    @model_validator(mode="after")
+    def _the_expert_is_trained(self) -> Self:
+        least = self.expert_tasks * self.rollout_length
+        if self.expert_steps < least:
+            raise ValueError(
+                f"expert_steps ({self.expert_steps}) must be at least expert_tasks times rollout_length ({least}): "
+                "less is no update, and the expert would be untrained"
+            )
+        return self
 
     def noise(self, step: int) -> float:
         """ε at a step of a stream, from 0."""
