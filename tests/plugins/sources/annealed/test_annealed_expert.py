@@ -43,7 +43,9 @@ class TestTheNoise:
         for step in range(0, 100, 9):
             assert config.noise(step) ** 2 + (step / 100) ** 2 == pytest.approx(1)
 
-    @pytest.mark.parametrize("settings", [{"clean_fraction": 1}, {"curvature": 0}, {"expert_tasks": 0}, {"expert_steps": 31_999}])
+    @pytest.mark.parametrize(
+        "settings", [{"clean_fraction": 1}, {"curvature": 0}, {"expert_tasks": 0}, {"expert_steps": 31_999}]
+    )
     def test_what_makes_no_sense_is_refused(self, settings):
         with pytest.raises(ValidationError):
             AnnealedExpertConfig(**settings)
