@@ -6,6 +6,12 @@ for the n-th of a stream's N steps (Polubarov et al., 2025, "Vintix", arXiv 2501
 Zisman et al., 2024, "AD-ε", arXiv 2312.12275). So a history shows improvement though nobody learned along it, and a task
 costs no training: many tasks become affordable, which is what learning in context needs most.
 
+With `exploration = "tasks"` it is not the actions that are random but what the expert is told: for `exploration_hold` steps at
+a time it acts for its task with probability 1 - ε_n, else for any of those that it trained on, give or take Gaussian noise that
+fades as well. A model of histories can then not tell the task by how the body moves, since every task sees every gait; only
+the rewards tell it. (Where they need not be read they are not: an agent takes its own first gait for evidence of the task;
+Ortega et al., 2021, "Shaking the foundations", arXiv 2110.10819.)
+
 The expert (`expert.py`) is the same for all tasks and is trained in every call on tasks drawn from the family by a seed of its
 own, `expert_seed`: a task's history depends on that, on the task and on the task's seed, and on no split. What the oracle of a
 test task does is thus the expert's doing, too.
@@ -58,6 +64,9 @@ class AnnealedExpertConfig(PPOConfig, PopulationConfig):
         description="what fades: uniform actions that are mixed in, or the time for which the expert acts for other tasks",
     )
     exploration_hold: int = Field(50, ge=1, description="steps for which it acts for one task, if tasks are explored")
+    exploration_std: float = Field(
+        0.0, ge=0, description="std of Gaussian noise on its actions, if tasks are explored; fades as well"
+    )
 
     @model_validator(mode="after")
     def _the_expert_is_trained(self) -> Self:
@@ -187,15 +196,17 @@ class AnnealedExpert(Source):
         population.begin()
         unreported = 0
         for step in range(recorder.num_steps):
-            share = np.float32(config.noise(step))
+            share = config.noise(step)
             if config.exploration == "tasks":
                 if step % config.exploration_hold == 0:
                     seen = _seen_for_a_while(rows, others, share, streams)
-                means = actions = expert.act(population.observations, seen)  # (K·S, A)
+                means = expert.act(population.observations, seen)  # (K·S, A)
+                drawn = streams.normal(config.num_envs, means.shape[1]).flatten(0, 1).numpy()
+                actions = means + np.float32(share * config.exploration_std) * drawn
             else:
-                means = (1 - share) * expert.act(population.observations, rows)
-                noise = streams.uniform(-1.0, 1.0, config.num_envs, means.shape[1]).flatten(0, 1).numpy()
-                actions = means + share * noise
+                means = np.float32(1 - share) * expert.act(population.observations, rows)
+                drawn = streams.uniform(-1.0, 1.0, config.num_envs, means.shape[1]).flatten(0, 1).numpy()
+                actions = means + np.float32(share) * drawn
             population.step(actions)
             if recorder.policy_means is not None:
                 recorder.policy_means[:, step] = means
@@ -210,4 +221,5 @@ def _seen_for_a_while(own: FloatArray, others: FloatArray, share: float, streams
     num_streams = len(own) // streams.num_tasks
     drawn = streams.uniform(0.0, 1.0, num_streams, 2).flatten(0, 1).numpy()  # (K·S, 2)
     chosen = np.minimum((drawn[:, 1] * len(others)).astype(int), len(others) - 1)
-    return np.where(drawn[:, :1] < share, others[chosen], own)
+    seen: FloatArray = np.where(drawn[:, :1] < share, others[chosen], own)
+    return seen

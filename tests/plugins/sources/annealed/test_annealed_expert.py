@@ -111,7 +111,6 @@ def test_exploring_tasks_it_acts_for_others_ever_less(point, collect):
     shares = np.array([source.config.noise(step) for step in range(0, 500, 5)])  # when a task is chosen
     others = []
     for run in collect(source, environment, TASKS, [1, 2]):
-        assert (run.history.actions == np.clip(run.history.policy_means, -1, 1)).all()
         chosen = acted_for(source, run, environment)
         assert (chosen[:, 400:] == -1).all()
         others.append((chosen != -1).reshape(4, 100, 5).all(axis=-1))  # none of five steps is the own task's
@@ -121,6 +120,21 @@ def test_exploring_tasks_it_acts_for_others_ever_less(point, collect):
     wanted = shares.reshape(10, 10).mean(axis=1)
     deviation = np.sqrt(np.maximum(wanted * (1 - wanted), 1e-9) / 80)
     assert (np.abs(found - wanted) < 4 * deviation + 1e-9).all(), (found, wanted)
+
+
+def test_exploring_tasks_the_noise_on_the_actions_fades_as_well(point, collect):
+    settings = {"exploration": "tasks", "total_steps": 4_000, "num_envs": 4, "clean_fraction": 0.2}
+    (still,) = collect(source_of(**settings), point(), TASKS[:1], [1])
+    assert (still.history.actions == np.clip(still.history.policy_means, -1, 1)).all()
+    (run,) = collect(source_of(**settings, exploration_std=0.01), point(), TASKS[:1], [1])
+    inside = np.abs(run.history.policy_means) < 0.95
+    noise = np.where(inside, run.history.actions - run.history.policy_means, np.nan)[..., 0].reshape(4, 10, 100)
+    found = np.sqrt(np.nanmean(np.square(noise), axis=(0, 2)))
+    wanted = [
+        0.01 * np.sqrt(np.mean([(1 - step / 800) ** 2 for step in range(n, n + 100)])) for n in range(0, 800, 100)
+    ]
+    np.testing.assert_allclose(found[:8], wanted, rtol=0.15)
+    assert (found[8:] < 1e-6).all()
 
 
 def test_the_expert_knows_tasks_that_it_never_saw(point, collect):
