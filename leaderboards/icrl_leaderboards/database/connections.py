@@ -226,6 +226,9 @@ def readable_errors(url: URL) -> Iterator[None]:
     place = shown(url)
     try:
         yield
+    except DamagedArtefactError as error:  # of rows, by who doesn't know where they lie
+        named = error.message.replace("the leaderboard is", f"the leaderboard {place} is", 1)
+        raise DamagedArtefactError(named, error.hint) from error
     except exc.DBAPIError as error:
         raise _translate(error, place, sqlite_file(url)) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -280,7 +280,7 @@ def test_episodes_that_were_cut_short(board, path, make_record):
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE episodes SET returns = substr(returns, 1, 16) WHERE task = 3")
     for operation in (board.runs, board.scores):
-        with pytest.raises(DamagedArtefactError, match="cut short"):
+        with pytest.raises(DamagedArtefactError, match=f"{path} is damaged: .* cut short"):
             operation()
 
 
@@ -288,7 +288,7 @@ def test_a_lost_task(board, path, make_record):
     board.record(make_record())
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM tasks WHERE task = 3")
-    with pytest.raises(DamagedArtefactError, match="has 9 tasks, not 10"):
+    with pytest.raises(DamagedArtefactError, match=f"{path} is damaged: .* has 9 tasks, not 10"):
         board.runs()
 
 
