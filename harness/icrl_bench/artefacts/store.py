@@ -25,7 +25,7 @@ from icrl_bench.artefacts.locks import LONGEST_WAIT, hold_lock
 from icrl_registry.errors import BenchError, DamagedArtefactError, refused_by_the_machine
 
 MANIFEST = "manifest.json"
-SEAL = "manifest_sha256"  # the manifest's checksum of itself; a manifest without one is taken as it is
+SEAL = "manifest_sha256"  # the manifest's checksum of itself; without it only one is taken that is older than PLACE
 PLACE = (
     "artefact"  # kind and name, in the manifest: two whole artefacts that were exchanged must not pass for each other
 )
@@ -79,7 +79,8 @@ class Store:
         try:
             manifest = dict(json.loads(path.read_text(encoding="utf-8")))
             seal = manifest.pop(SEAL, None)
-            is_whole = _names_files(manifest.get("files")) and seal in (None, _digest(manifest))
+            is_sealed = seal == _digest(manifest) if seal is not None else PLACE not in manifest
+            is_whole = _names_files(manifest.get("files")) and is_sealed
         except (OSError, ValueError, TypeError, RecursionError) as error:
             if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):
                 raise refusal from error

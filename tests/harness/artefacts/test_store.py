@@ -11,6 +11,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,21 @@ def test_a_changed_number_in_the_manifest_is_noticed(store: Store):
     path.write_text(path.read_text().replace("1.25", "1.35"))
     with pytest.raises(DamagedArtefactError, match="differs from its checksum"):
         store.manifest("things", "a")
+
+
+def test_any_byte_of_a_manifest_is_noticed(store: Store):
+    """In the name of its checksum too, without which it would pass for one of before there were checksums."""
+    write(store)
+    path = store.path("things", "a") / "manifest.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in (0x01, 0x20):
+            content = whole[:place] + bytes([whole[place] ^ bit]) + whole[place + 1 :]
+            path.write_bytes(content)
+            with suppress(ValueError):
+                if json.loads(content) == json.loads(whole):  # a blank
+                    continue
+            assert store.problems("things", "a"), content
 
 
 def test_a_missing_file_is_named(store: Store):
