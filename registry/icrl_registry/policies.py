@@ -200,7 +200,7 @@ def load_policy(
     about = _read_description(folder)
     checkpoint = _read_checkpoint(folder, about["checkpoint_sha256"])
     try:
-        spec = EnvironmentSpec(**about["environment"])
+        spec = _specification(about["environment"])
         episodes = num_episodes or int(about["num_episodes"])
         seed = np.random.SeedSequence(
             about["agent_seed"]["entropy"], spawn_key=tuple(map(int, about["agent_seed"]["spawn_key"]))
@@ -211,6 +211,14 @@ def load_policy(
     agent = method.agent(checkpoint, spec, device)
     agent.begin(AdaptationSetting(num_tasks, episodes, "online", seed))
     return LoadedAgent(agent, num_tasks, spec)
+
+
+def _specification(about: Mapping[str, Any]) -> EnvironmentSpec:
+    spec = EnvironmentSpec(**about)
+    for name in ("observation_size", "action_size", "horizon"):
+        if type(getattr(spec, name)) is not int or getattr(spec, name) < 1:
+            raise ValueError(f"{name} is {getattr(spec, name)!r}, no number of at least 1")
+    return spec
 
 
 def _read_description(folder: Path) -> dict[str, Any]:
@@ -233,7 +241,7 @@ def _read_checkpoint(folder: Path, sha256: str) -> Checkpoint:
         with safe_open(path, framework="numpy") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
             state = json.loads((opened.metadata() or {})["state"])
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as error:
         raise DamagedArtefactError(f"cannot read {path}: {error}", _again(folder)) from error
     return Checkpoint(tensors, state)
 

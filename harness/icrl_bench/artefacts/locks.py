@@ -79,5 +79,5 @@ def _holder(note: Path) -> str:
     try:
         who = json.loads(note.read_text(encoding="utf-8"))
         return f"process {who['process']} on {who['host']}, since {who['since']},"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return "another process"

@@ -25,9 +25,7 @@ from icrl_bench.artefacts.locks import LONGEST_WAIT, hold_lock
 from icrl_registry.errors import BenchError, DamagedArtefactError, refused_by_the_machine
 
 MANIFEST = "manifest.json"
-SEAL = (
-    "manifest_sha256"  # the manifest's checksum of itself; one without it is taken as it is if it has no place either
-)
+SEAL = "manifest_sha256"  # the manifest's checksum of itself; without it only one is taken that is older than PLACE
 PLACE = (
     "artefact"  # kind and name, in the manifest: two whole artefacts that were exchanged must not pass for each other
 )
@@ -81,7 +79,7 @@ class Store:
         try:
             manifest = dict(json.loads(path.read_text(encoding="utf-8")))
             seal = manifest.pop(SEAL, None)
-            is_sealed = seal == _digest(manifest) if seal is not None or PLACE in manifest else True
+            is_sealed = seal == _digest(manifest) if seal is not None else PLACE not in manifest
             is_whole = _names_files(manifest.get("files")) and is_sealed
         except (OSError, ValueError, TypeError, RecursionError) as error:
             if isinstance(error, OSError) and (refusal := refused_by_the_machine(error, path)):

@@ -72,7 +72,7 @@ def _method_names() -> list[str]:
     installed = [(each.value, each.name, each.distribution_version) for each in list_plugins()]
     key = hashlib.sha256(repr(installed).encode()).hexdigest()
     path = cache_file()
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         if kept["key"] == key:
             return [str(name) for name in kept["methods"]]

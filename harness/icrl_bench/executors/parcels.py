@@ -58,7 +58,7 @@ def _manifest(artefact: ArtefactName, parcel: Mapping[str, NDArray[np.uint8]], s
         manifest = dict(json.loads(parcel[MANIFEST].tobytes()))
         manifest.pop(SEAL, None)
         return {**manifest, "files": dict(manifest["files"])}
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise _damaged(artefact, MANIFEST, sender) from error
 
 

@@ -66,14 +66,20 @@ def run_jobs(
     try:
         with interrupts_held_back():  # workers start here and inherit it: an interrupt is the parent's to handle
             others = set(multiprocessing.active_children())
-            pending = {executor.submit(_guarded, function, job) for job in jobs}
-            workers = [process for process in multiprocessing.active_children() if process not in others]
+            for job in jobs:
+                pending.add(executor.submit(_guarded, function, job))
+                found = [process for process in multiprocessing.active_children() if process not in others]
+                workers += found
+                others.update(found)
         while pending:
             done, pending = wait(pending, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
             on_units(units.get_obj().value)
             for future in done:
                 yield future.result()
     except BrokenProcessPool as error:
+        # The pool has ended the workers that it knew of. One that was starting when another died it would wait for, for ever.
+        for process in workers:
+            process.terminate()
         executor.shutdown(wait=True, cancel_futures=True)  # until the last has an exit code
         raise _death([process.exitcode for process in workers], verify) from error
     finally:

@@ -184,7 +184,7 @@ def read_adaptation(store: Store, run_id: str) -> AdaptationResult:
     path = store.path(Adapt.folder, run_id)
     try:
         return AdaptationResult(**json.loads((path / FILE).read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DamagedArtefactError(
             f"cannot read {path / FILE}: {error}", f"delete {path}; the same run command then makes it again"
         ) from error

@@ -6,6 +6,7 @@ Axes: K test tasks, E episodes per task, P parameters of a task.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -96,9 +97,13 @@ def finite(value: Any, place: str) -> float:
     """A finite number."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise RecordError(f"{place} is {value!r}", "expected a number")
-    if not np.isfinite(float(value)):
-        raise NumericalError(f"{place} is {float(value)}", "expected a finite number")
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number of more digits than any double
+        number = math.inf
+    if not math.isfinite(number):
+        raise NumericalError(f"{place} is {number}", "expected a finite number")
+    return number
 
 
 def utc(value: Any, place: str) -> str:

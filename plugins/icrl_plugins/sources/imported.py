@@ -156,11 +156,20 @@ def read_manifest(folder: Path) -> DataManifest:
     """
     try:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        files = document["files"]
-        entries = tuple({**entry, "sha256": files[entry["file"]]} for entry in document["histories"])
+        entries = tuple(_entry(about, document["files"]) for about in document["histories"])
+        if not entries:
+            raise ValueError("it names no history")
         return DataManifest(str(document["content"]), str(document["environment"]), entries)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{folder} holds no imported data ({type(error).__name__}: {error})") from error
+
+
+def _entry(about: dict[str, Any], files: dict[str, str]) -> dict[str, Any]:
+    """What is said of one history, with the types that it must have."""
+    if not isinstance(about["parameters"], list):
+        raise TypeError("the parameters of a task are no list")
+    parameters = [float(value) for value in about["parameters"]]
+    return {**about, "sha256": files[about["file"]], "parameters": parameters, "steps": int(about["steps"])}
 
 
 def _read(folder: Path, entry: dict[str, Any], task: Task) -> LearningHistory:

@@ -67,13 +67,13 @@ def test_errors_arrive_in_words(how: str, kind: type[BenchError], message: str, 
     assert hint in caught.value.hint
 
 
-def test_a_failing_job_stops_the_others_and_keeps_what_was_done():
+def test_a_failing_job_stops_the_others_and_keeps_what_was_done(tmp_path: Path):
     done = []
     jobs = run_jobs(job("fail"), [("no",), ("no",), ("bench",), *[("no",)] * 50], 1, lambda units: None)
     with pytest.raises(NumericalError):
         done.extend(jobs)
     before = time.monotonic()
-    sleeping = run_jobs(job("touch_and_sleep"), [("/nowhere", 0.0), ("/tmp", 600.0)], 2, lambda units: None)
+    sleeping = run_jobs(job("touch_and_sleep"), [("/nowhere", 0.0), (str(tmp_path), 600.0)], 2, lambda units: None)
     with pytest.raises(BenchError, match="FileNotFoundError"):
         list(sleeping)
     assert time.monotonic() - before < TIMEOUT
@@ -126,6 +126,55 @@ def seconds_until_gone(pids: list[int]) -> float:
         assert time.monotonic() - started < 60, "a worker outlives its parent"
         time.sleep(0.02)
     return time.monotonic() - started
+
+
+SECOND_START = """
+import multiprocessing.process, multiprocessing.queues, pathlib, sys, threading, time
+sys.path.insert(0, {here!r})
+import job_functions
+from icrl_bench.machine.workers import run_jobs
+from icrl_registry.errors import BenchError
+start, close = multiprocessing.process.BaseProcess.start, multiprocessing.queues.Queue.close
+started, closing = [], threading.Event()
+def second_start(process):
+    if started and {refused}:
+        raise OSError(11, "no more processes")
+    start(process)
+    started.append(process)
+    if len(started) == 2:
+        while len(list(pathlib.Path("marks").iterdir())) < 2:  # both are at work
+            time.sleep(0.01)
+        started[0].kill()
+        closing.wait()  # the pool has ended all that it knows of
+def slow_close(queue):
+    closing.set()
+    time.sleep(1)  # until it knows of the second, and waits for both
+    close(queue)
+if __name__ == "__main__":
+    multiprocessing.process.BaseProcess.start = second_start
+    multiprocessing.queues.Queue.close = slow_close
+    try:
+        list(run_jobs(job_functions.touch_and_sleep, [("marks", 600.0)] * 2, 2, lambda units: None))
+    except (BenchError, OSError) as error:
+        print(error, end="")
+"""
+
+
+@pytest.mark.parametrize(
+    ("refused", "message"),
+    [
+        (False, "a worker process died of signal 9 (SIGKILL): killed, or out of memory"),
+        (True, "[Errno 11] no more processes"),
+    ],
+    ids=["one dies while the next one starts", "the next one cannot start"],
+)
+def test_nobody_waits_for_a_worker_that_nobody_ends(refused: bool, message: str, tmp_path: Path):
+    script = tmp_path / "parent.py"
+    script.write_text(SECOND_START.format(here=str(HERE), refused=refused))
+    (tmp_path / "marks").mkdir()
+    command = [sys.executable, script]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, check=True, cwd=tmp_path)
+    assert ended.stdout.startswith(message)
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")

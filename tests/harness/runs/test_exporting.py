@@ -93,7 +93,10 @@ def test_what_cannot_be_exported_or_loaded(run: Run, cli: Run, tmp_path: Path):
     (folder / "checkpoint.safetensors").write_bytes(weights[:-1] + b"\x01")
     with pytest.raises(DamagedArtefactError, match="was changed since"):
         load_policy(folder)
-    for broken in ("{}", "no json", json.dumps({**about, "environment": {}}), json.dumps({**about, "format": 9})):
+    sizes = [("action_size", None), ("observation_size", -1), ("horizon", 0.5)]
+    no_spec = [{**about, "environment": {**about["environment"], name: value}} for name, value in sizes]
+    others = [{**about, "environment": {}}, {**about, "format": 9}, *no_spec]
+    for broken in ("{}", "no json", *map(json.dumps, others)):
         (folder / "checkpoint.safetensors").write_bytes(weights)
         (folder / "policy.json").write_text(broken)
         with pytest.raises(DamagedArtefactError, match="policy"):

@@ -171,8 +171,15 @@ def test_growth_with_the_context(tmp_path, mamba, dt, verdict):
     assert speed_claim(None).judge([]).verdict == "undecided"
 
 
-def test_a_table_that_is_none_is_refused(tmp_path):
-    (tmp_path / "x.json").write_text("[]")
+NULL = '{"growths": [{"subject": "dt", "quantity": "training, one pass", "exponent": 1, "interval": null}]}'
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[]", NULL, NULL.replace("1,", "null,").replace(": null}]", ": [1, 2]}]"), NULL.replace(": null", ": [1]")],
+)
+def test_a_table_that_is_none_is_refused(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
     with pytest.raises(UsageError, match="bench backbones"):
         speed_claim(tmp_path / "x.json")
 

@@ -83,6 +83,8 @@ class Starter:
     def start(self, arguments: Sequence[str | Path], folder: Path, **environment: str) -> Running:
         """Starts a command that writes its output below `folder`."""
         folder.mkdir(parents=True, exist_ok=True)
+        for name in ("out", "err"):  # of a command that is killed before it opens them, no word
+            (folder / name).write_text("")
         answer = self._ask(start=[str(each) for each in arguments], folder=str(folder), environment=environment)
         return Running(self, int(answer["pid"]), folder)
 

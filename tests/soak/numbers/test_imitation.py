@@ -5,6 +5,7 @@ Which episodes a window holds is the sampler's draw and held by its own tests; e
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from icrl_registry.contracts import EnvironmentSpec, LearningHistory, Task, Trai
 from icrl_registry.testing.method_trials import MemoryStore
 
 from ..ledger import Ledger, Size
+from .rounding import wobble
 
 Tensor = torch.Tensor
 SPEC = EnvironmentSpec("plain", observation_size=3, action_size=2, horizon=9)
@@ -188,6 +190,11 @@ def plain_training(
     return {name: each.detach() for name, each in parameters.items()}
 
 
+def parameters_of(make_learner: Callable[[], Any], *given: Any) -> list[Tensor]:
+    """The parameters alone, from a learner made anew."""
+    return [*plain_training(make_learner(), *given).values()]
+
+
 @pytest.mark.parametrize("method", [AlgorithmDistillation, DecisionPretraining], ids=["ad", "dpt"])
 def test_training_is_its_plain_specification(method: type[Any], size: Size, ledger: Ledger):
     def label(stream: Any, step: int) -> Any:
@@ -211,8 +218,13 @@ def test_training_is_its_plain_specification(method: type[Any], size: Size, ledg
             float((torch.as_tensor(found[f"model.{name}"]) - each).abs().max()) for name, each in expected.items()
         )
         moved = float((expected["head.bias"] - trained.make_learner(job).model.head.bias.detach()).abs().max())
-        fine = worst < 3e-5 < moved
+        allowed = 3e-5
+        if worst >= allowed:  # a gradient that nearly cancels, and that Adam makes large again
+            given = functools.partial(trained.make_learner, job)
+            allowed = 4 * max(wobble(functools.partial(parameters_of, given, histories, trained.config, label)))
+        fine = worst < allowed < moved
         ledger.note(
-            f"{method.name}, trial {trial}, {settings}", None if fine else f"off by {worst:.2g}, moved {moved:.2g}"
+            f"{method.name}, trial {trial}, {settings}",
+            None if fine else f"off by {worst:.2g}, allowed {allowed:.2g}, moved {moved:.2g}",
         )
     ledger.settle()

@@ -89,11 +89,13 @@ def read_source(path: Path) -> None:
     folder = path.parent / "source"
     folder.mkdir(exist_ok=True)
     shutil.copy(path, folder / imported.MANIFEST)
-    with suppress(ValueError, TypeError, KeyError, OverflowError):  # told as any fault of a source's own code
+    try:
         source = imported.Imported(imported.ImportedConfig(path=str(folder)))
-        source.total_steps()
-        for _ in source.collect(POINT, POINT.tasks(2), [], lambda steps: None):
-            pass
+    except ValueError:  # a setting's, which the command line puts into words
+        return
+    source.total_steps()
+    for _ in source.collect(POINT, POINT.tasks(2), [], lambda steps: None):
+        pass
 
 
 #: By name: what reads a file, and the ending that it has.

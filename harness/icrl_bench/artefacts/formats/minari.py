@@ -64,6 +64,9 @@ def read(path: Path) -> list[ForeignHistory]:
     place = path / "data" if (path / "data").is_dir() else path
     try:
         about, episodes = hdf5_episodes.read(place)
+        environment = about.get("environment")
+        if environment is not None and not isinstance(environment, str):
+            raise ValueError(f"the environment that it names is {str(environment)[:40]!r}, no text")
         groups: dict[tuple[str, int], list[ForeignEpisode]] = {}
         tasks: dict[str, dict[str, Any]] = {}
         for episode in episodes:
@@ -71,7 +74,7 @@ def read(path: Path) -> list[ForeignHistory]:
             tasks.setdefault(label, episode.about)
             groups.setdefault((label, int(episode.about.get("stream", 0))), []).append(episode)
         return [
-            _history(f"{path}{f', {label}' if label else ''}", said, label, groups, about.get("environment"))
+            _history(f"{path}{f', {label}' if label else ''}", said, label, groups, environment)
             for label, said in tasks.items()
         ]
     except (OSError, MemoryError, KeyError, *hdf5_episodes.MALFORMED) as error:

@@ -56,7 +56,7 @@ def _adapted(store: Store, trained: Mapping[str, Mapping[str, Any]]) -> Iterator
     with suppress(OSError):
         paths = sorted(paths, key=lambda path: path.stat().st_mtime)[-MOST_READ:]
     for path in paths:
-        with suppress(BenchError, OSError, KeyError, TypeError, ValueError):
+        with suppress(BenchError, OSError, KeyError, TypeError, ValueError, RecursionError):
             checkpoint = trained[store.manifest(Adapt.folder, path.parent.name)["checkpoint"]]
             found = json.loads(path.read_text(encoding="utf-8"))
             if found["env_steps"] and found["seconds"] > LEAST_SECONDS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from icrl_leaderboards.analysis.claims.claim import Claim, Evidence
 from icrl_leaderboards.runs.scores import RunScores
@@ -13,6 +13,14 @@ from icrl_registry.errors import UsageError
 
 QUANTITY = "training, one pass"
 SOURCE = "Beaussant and Mounsif 2025, arXiv 2506.13892"
+
+
+class Growth(NamedTuple):
+    """How time grows with the context, and the ends of its 95 % interval."""
+
+    exponent: float
+    low: float
+    high: float
 
 
 def speed_claim(table: Path | None) -> Claim:
@@ -30,24 +38,27 @@ def speed_claim(table: Path | None) -> Claim:
     return Claim("C8", text, SOURCE, gather, "icrl-bench bench backbones --out DIR")
 
 
-def _growths(table: Path) -> dict[str, Mapping[str, Any]]:
+def _growths(table: Path) -> dict[str, Growth]:
     try:
         document = json.loads(table.read_text(encoding="utf-8"))
-        return {growth["subject"]: growth for growth in document["growths"] if growth["quantity"] == QUANTITY}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = [growth for growth in document["growths"] if growth["quantity"] == QUANTITY]
+        return {
+            growth["subject"]: Growth(float(growth["exponent"]), *map(float, growth["interval"])) for growth in found
+        }
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UsageError(
             f"cannot read {table} as a table of `bench backbones`: {error}",
             "make one: icrl-bench bench backbones --out DIR, and give DIR/backbones.json",
         ) from error
 
 
-def _grows(growths: Mapping[str, Mapping[str, Any]], backbone: str, linear: bool) -> Evidence:
+def _grows(growths: Mapping[str, Growth], backbone: str, linear: bool) -> Evidence:
     """Linear where the interval ends at 1.1 or below, more than linear where it begins above 1.1."""
     statement = f"time of a pass ∝ context^x, x {'at most' if linear else 'above'} 1.1"
     where = f"{backbone}, {QUANTITY}"
     if backbone not in growths:
         return Evidence(where, statement, None, missing="not measured: give --speed FILE")
-    low, high = (float(each) for each in growths[backbone]["interval"])
+    exponent, low, high = growths[backbone]
     is_linear = True if high <= 1.1 else False if low > 1.1 else None
     holds = is_linear if linear or is_linear is None else not is_linear
-    return Evidence(where, statement, holds, float(growths[backbone]["exponent"]), low, high)
+    return Evidence(where, statement, holds, exponent, low, high)
