@@ -9,6 +9,8 @@ from pydantic import ValidationError
 from icrl_bench.certification.mixture import TaskMixture, drawn_task
 from icrl_bench.certification.playing import play, steps_to_tell_apart
 from icrl_leaderboards.runs.certificates import Certificate
+from icrl_plugins.sources.annealed.source import AnnealedExpert, AnnealedExpertConfig
+from icrl_registry.contracts import Task
 from icrl_registry.protocols.model import CertificatePlan
 from icrl_registry.testing.toy import STEP_LENGTH, ToyPoint
 
@@ -64,6 +66,25 @@ def test_two_rows_in_one_task_do_not_disturb_each_other():
     actions = np.array([[1, 0], [0, 0]], np.float32)
     step = mixture.step(actions, np.array([True, True]))
     assert np.allclose(step.observations, [first + np.array([STEP_LENGTH, 0]), second], atol=1e-6)
+
+
+def test_a_source_that_sees_its_task_learns_in_the_mixture_as_well():
+    source = AnnealedExpert(
+        AnnealedExpertConfig(
+            total_steps=40,
+            num_envs=2,
+            expert_tasks=2,
+            expert_steps=40,
+            rollout_length=10,
+            hidden_sizes=(8,),
+            batch_size=20,
+        )
+    )
+    mixture, learner = TaskMixture(ENVIRONMENT, TASKS), Task((0.0,), "train", 0)
+    (run,) = source.collect(mixture, [learner], [np.random.SeedSequence(0)], lambda steps: None)
+    assert (run.policy["task.features"] == 0).all()
+    observations = np.zeros((3, ENVIRONMENT.spec.observation_size), np.float32)
+    assert source.greedy_policy(run.policy, ENVIRONMENT.spec)(observations).shape == (3, ENVIRONMENT.spec.action_size)
 
 
 # --- Playing ----------------------------------------------------------------------------------------------------------

@@ -43,15 +43,15 @@ class TaskMixture(Environment):
         self.environment, self.tasks = environment, tuple(tasks)
         self.config: ComponentConfig = environment.config  # type: ignore[attr-defined]
         self.id = environment.id
-        self.task_parameter_names = ()
+        self.task_parameter_names = ("mixture",)
 
     @property
     def spec(self) -> EnvironmentSpec:
         return self.environment.spec
 
     def sample_task_parameters(self, generator: np.random.Generator) -> Array:
-        """There is one task, the mixture."""
-        return np.zeros(0)
+        """There is one task, the mixture: what a source may see of it tells nothing."""
+        return np.zeros(len(self.task_parameter_names))
 
     def make(self, task: Task, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
         """The mixture as a Gymnasium environment."""

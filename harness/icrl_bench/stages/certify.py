@@ -142,7 +142,7 @@ class Certify(Stage[Certificate]):
         policies = []
         for first in range(0, learners, source.group_size()):
             group = range(first, min(first + source.group_size(), learners))
-            named = [Task((), "train", index) for index in group]
+            named = [Task((0.0,), "train", index) for index in group]
             seeds = [mixture_seed(data_seed, index) for index in group]
             policies += [
                 greedy_policy(source, run.policy, environment) for run in source.collect(mixture, named, seeds, advance)

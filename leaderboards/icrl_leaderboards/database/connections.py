@@ -37,7 +37,10 @@ BUSY_TIMEOUT_MS = 30_000
 SECRETS = frozenset({"password", "sslpassword"})
 PATIENCE = 120.0  # seconds for which a write is tried again while others hold the database
 _BUSY = ("locked", "busy")
-_DAMAGED = ("malformed", "not a database", "no such table", "no such column", "corrupt", "decode to UTF-8")
+_DAMAGED = (
+    *("malformed", "not a database", "no such table", "no such column", "corrupt", "decode to UTF-8"),
+    "unsupported file format",  # of the header
+)
 #: What SQLite calls a page that can't be read.
 _UNREADABLE = ("malformed", "not a database", "corrupt", "disk I/O error")
 
@@ -223,6 +226,9 @@ def readable_errors(url: URL) -> Iterator[None]:
     place = shown(url)
     try:
         yield
+    except DamagedArtefactError as error:  # of rows, by who doesn't know where they lie
+        named = error.message.replace("the leaderboard is", f"the leaderboard {place} is", 1)
+        raise DamagedArtefactError(named, error.hint) from error
     except exc.DBAPIError as error:
         raise _translate(error, place, sqlite_file(url)) from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -250,7 +256,8 @@ def _translate(error: exc.DBAPIError, place: str, path: Path | None) -> BenchErr
     if "full" in said:
         return LeaderboardError(f"no space left for the leaderboard {path}", f"free some space, {elsewhere}")
     if "readonly" in said:
-        return LeaderboardError(f"the leaderboard {path} is read-only", f"`chmod u+w {path}`, {elsewhere}")
+        hint = f"`chmod u+w {path}`, {elsewhere}; one that may be written has a damaged header: {_move_aside(path)}"
+        return LeaderboardError(f"the leaderboard {path} is read-only", hint)
     if "unable to open" in said:
         hint = f"check that its folder exists and is yours, {elsewhere}"
         return LeaderboardError(f"cannot open the leaderboard {path}", hint)

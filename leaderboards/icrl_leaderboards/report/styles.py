@@ -18,9 +18,9 @@ FAMILIAR = {
     "ad-dt": 1,
     "macaw": 2,
     "mql": 3,
-    "ad-gru": 4,
+    "dpt-mamba": 4,
     "source": 5,
-    "ad-lstm": 6,
+    "dpt-dt": 6,
     "task-blind": 7,
 }
 #: Characters of a name on the page.

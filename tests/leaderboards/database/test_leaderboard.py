@@ -280,7 +280,7 @@ def test_episodes_that_were_cut_short(board, path, make_record):
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE episodes SET returns = substr(returns, 1, 16) WHERE task = 3")
     for operation in (board.runs, board.scores):
-        with pytest.raises(DamagedArtefactError, match="cut short"):
+        with pytest.raises(DamagedArtefactError, match=f"{path} is damaged: .* cut short"):
             operation()
 
 
@@ -288,7 +288,7 @@ def test_a_lost_task(board, path, make_record):
     board.record(make_record())
     with sqlite3.connect(path) as connection:
         connection.execute("DELETE FROM tasks WHERE task = 3")
-    with pytest.raises(DamagedArtefactError, match="has 9 tasks, not 10"):
+    with pytest.raises(DamagedArtefactError, match=f"{path} is damaged: .* has 9 tasks, not 10"):
         board.runs()
 
 
@@ -298,6 +298,25 @@ def test_a_value_that_no_run_has(board, path, make_record):
         connection.execute("UPDATE runs SET created_at = 'yesterday'")
     with pytest.raises(DamagedArtefactError, match="created_at"):
         board.runs()
+
+
+@pytest.mark.parametrize("position", [0, *range(18, 60)])  # the magic string's first byte, and what has a meaning
+def test_whatever_happens_to_the_header_the_rows_are_the_same_or_the_hint_says_to_move_it(
+    board, path, make_record, position
+):
+    board.record(make_record(seed=0))
+    board.close()
+    content = bytearray(path.read_bytes())
+    content[position] ^= 0xFF
+    path.write_bytes(content)
+    failed = None
+    try:
+        with Leaderboard(path) as found:
+            found.record(make_record(seed=1))
+            assert found.runs() == [make_record(seed=0), make_record(seed=1)]
+    except (LeaderboardError, DamagedArtefactError) as error:
+        failed = error
+    assert failed is None or f"mv {path}" in failed.hint
 
 
 def test_a_newer_schema_is_refused_with_words(board, path, make_record):

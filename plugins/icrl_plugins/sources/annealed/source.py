@@ -6,6 +6,12 @@ for the n-th of a stream's N steps (Polubarov et al., 2025, "Vintix", arXiv 2501
 Zisman et al., 2024, "AD-ε", arXiv 2312.12275). So a history shows improvement though nobody learned along it, and a task
 costs no training: many tasks become affordable, which is what learning in context needs most.
 
+With `exploration = "tasks"` it is not the actions that are random but what the expert is told: for `exploration_hold` steps at
+a time it acts for its task with probability 1 - ε_n, else for any of those that it trained on, give or take Gaussian noise that
+fades as well. A model of histories can then not tell the task by how the body moves, since every task sees every gait; only
+the rewards tell it. (Where they need not be read they are not: an agent takes its own first gait for evidence of the task;
+Ortega et al., 2021, "Shaking the foundations", arXiv 2110.10819.)
+
 The expert (`expert.py`) is the same for all tasks and is trained in every call on tasks drawn from the family by a seed of its
 own, `expert_seed`: a task's history depends on that, on the task and on the task's seed, and on no split. What the oracle of a
 test task does is thus the expert's doing, too.
@@ -14,7 +20,7 @@ test task does is thus the expert's doing, too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -53,6 +59,14 @@ class AnnealedExpertConfig(PPOConfig, PopulationConfig):
     expert_seed: int = Field(0, ge=0, description="of the expert's tasks, weights and noise")
     clean_fraction: float = Field(0.1, ge=0, lt=1, description="last share of a history without noise (f)")
     curvature: float = Field(1.0, gt=0, description="how late the noise fades: 1 evenly, above 1 later (p)")
+    exploration: Literal["actions", "tasks"] = Field(
+        "actions",
+        description="what fades: uniform actions that are mixed in, or the time for which the expert acts for other tasks",
+    )
+    exploration_hold: int = Field(50, ge=1, description="steps for which it acts for one task, if tasks are explored")
+    exploration_std: float = Field(
+        0.0, ge=0, description="std of Gaussian noise on its actions, if tasks are explored; fades as well"
+    )
 
     @model_validator(mode="after")
     def _the_expert_is_trained(self) -> Self:
@@ -123,16 +137,15 @@ class AnnealedExpert(Source):
         expert = train_expert(environment, drawn, config.expert(), np.random.SeedSequence(config.expert_seed))
         policy = expert.tensors()
         require_finite_policy(tasks[0], config.expert_steps // config.expert_tasks, policy)
-        features = expert.see(np.array([task.parameters for task in tasks]))  # (K, F)
+        features, others = (expert.see(np.array([task.parameters for task in some])) for some in (tasks, drawn))
         stream_seeds, evaluation_seeds = zip(*(integer_seeds(seed, 2) for seed in seeds), strict=True)
         population = RecordedPopulation(
             environment, tasks, stream_seeds, config.num_envs, config.steps_per_stream, config.record_policy_means
         )
         with one_thread():
             try:
-                self._record(
-                    population, expert, features, TaskStreams([child_seed(seed, 0) for seed in seeds]), report_steps
-                )
+                streams = TaskStreams([child_seed(seed, 0) for seed in seeds])
+                self._record(population, expert, features, others, streams, report_steps)
             finally:
                 population.close()
             statistics = [{"stream_seed": float(seed)} for seed in stream_seeds]
@@ -173,22 +186,40 @@ class AnnealedExpert(Source):
         population: RecordedPopulation,
         expert: Expert,
         features: FloatArray,
+        others: FloatArray,
         streams: TaskStreams,
         report_steps: Callable[[int], None],
     ) -> None:
-        """Until all streams are full. `features`: of the tasks, (K, F)."""
+        """Until all streams are full. `features`: of the tasks, (K, F); `others`: of those that are explored, (N, F)."""
         config, recorder = self.config, population.recorder
         rows = features.repeat(config.num_envs, axis=0)  # (K·S, F)
         population.begin()
         unreported = 0
         for step in range(recorder.num_steps):
-            share = np.float32(config.noise(step))
-            means = (1 - share) * expert.act(population.observations, rows)  # (K·S, A)
-            noise = streams.uniform(-1.0, 1.0, config.num_envs, means.shape[1]).flatten(0, 1).numpy()
-            population.step(means + share * noise)
+            share = config.noise(step)
+            if config.exploration == "tasks":
+                if step % config.exploration_hold == 0:
+                    seen = _seen_for_a_while(rows, others, share, streams)
+                means = expert.act(population.observations, seen)  # (K·S, A)
+                drawn = streams.normal(config.num_envs, means.shape[1]).flatten(0, 1).numpy()
+                actions = means + np.float32(share * config.exploration_std) * drawn
+            else:
+                means = np.float32(1 - share) * expert.act(population.observations, rows)
+                drawn = streams.uniform(-1.0, 1.0, config.num_envs, means.shape[1]).flatten(0, 1).numpy()
+                actions = means + np.float32(share) * drawn
+            population.step(actions)
             if recorder.policy_means is not None:
                 recorder.policy_means[:, step] = means
             unreported += recorder.num_rows
             if step + 1 == recorder.num_steps or (step + 1) % STEPS_PER_REPORT == 0:
                 report_steps(unreported)
                 unreported = 0
+
+
+def _seen_for_a_while(own: FloatArray, others: FloatArray, share: float, streams: TaskStreams) -> FloatArray:
+    """Of each row's own task (K·S, F), or with probability `share` of any of `others` (N, F)."""
+    num_streams = len(own) // streams.num_tasks
+    drawn = streams.uniform(0.0, 1.0, num_streams, 2).flatten(0, 1).numpy()  # (K·S, 2)
+    chosen = np.minimum((drawn[:, 1] * len(others)).astype(int), len(others) - 1)
+    seen: FloatArray = np.where(drawn[:, :1] < share, others[chosen], own)
+    return seen

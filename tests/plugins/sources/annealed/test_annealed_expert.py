@@ -91,6 +91,52 @@ def test_an_action_is_the_experts_and_at_most_so_much_noise(point, collect):
     assert (first.history.actions[:, 0] != second.history.actions[:, 0]).all()
 
 
+def acted_for(source, run, environment) -> np.ndarray:
+    """For which task the expert acted at each step, (S, T): −1 the own, or the index of one that it trained on."""
+    history = run.history
+    config = source.config
+    drawn = training_tasks(environment, config.expert_tasks, config.expert_seed)
+    see = TaskFeatures(environment.task_parameter_names, np.array([task.parameters for task in drawn]))
+    features = [run.policy["task.features"], *(see(np.array(task.parameters)) for task in drawn)]
+    policies = [source.greedy_policy({**run.policy, "task.features": each}, environment.spec) for each in features]
+    actions = np.stack([[act(stream) for stream in history.observations] for act in policies])  # (1 + N, S, T, A)
+    fits = np.isclose(actions, history.policy_means, atol=1e-6).all(axis=-1)
+    assert fits.any(axis=0).all()
+    return np.where(fits[0], -1, fits.argmax(axis=0) - 1)
+
+
+def test_exploring_tasks_it_acts_for_others_ever_less(point, collect):
+    source = source_of(exploration="tasks", exploration_hold=5, total_steps=2_000, num_envs=4, clean_fraction=0.2)
+    environment = point()
+    shares = np.array([source.config.noise(step) for step in range(0, 500, 5)])  # when a task is chosen
+    others = []
+    for run in collect(source, environment, TASKS, [1, 2]):
+        chosen = acted_for(source, run, environment)
+        assert (chosen[:, 400:] == -1).all()
+        others.append((chosen != -1).reshape(4, 100, 5).all(axis=-1))  # none of five steps is the own task's
+        blocks = chosen.reshape(4, 100, 5)
+        assert (blocks == blocks[:, :, :1]).mean() > 0.95  # the same throughout, but where two tasks' actions are equal
+    found = np.concatenate(others).reshape(8, 10, 10).mean(axis=(0, 2))  # ten choices of eight streams
+    wanted = shares.reshape(10, 10).mean(axis=1)
+    deviation = np.sqrt(np.maximum(wanted * (1 - wanted), 1e-9) / 80)
+    assert (np.abs(found - wanted) < 4 * deviation + 1e-9).all(), (found, wanted)
+
+
+def test_exploring_tasks_the_noise_on_the_actions_fades_as_well(point, collect):
+    settings = {"exploration": "tasks", "total_steps": 4_000, "num_envs": 4, "clean_fraction": 0.2}
+    (still,) = collect(source_of(**settings), point(), TASKS[:1], [1])
+    assert (still.history.actions == np.clip(still.history.policy_means, -1, 1)).all()
+    (run,) = collect(source_of(**settings, exploration_std=0.01), point(), TASKS[:1], [1])
+    inside = np.abs(run.history.policy_means) < 0.95
+    noise = np.where(inside, run.history.actions - run.history.policy_means, np.nan)[..., 0].reshape(4, 10, 100)
+    found = np.sqrt(np.nanmean(np.square(noise), axis=(0, 2)))
+    wanted = [
+        0.01 * np.sqrt(np.mean([(1 - step / 800) ** 2 for step in range(n, n + 100)])) for n in range(0, 800, 100)
+    ]
+    np.testing.assert_allclose(found[:8], wanted, rtol=0.15)
+    assert (found[8:] < 1e-6).all()
+
+
 def test_the_expert_knows_tasks_that_it_never_saw(point, collect):
     """x starts within ±0.1 and moves by 0.2 at most, so the best return is that of walking straight to the goal."""
     settings = {"expert_steps": 40_000, "expert_tasks": 16, "learning_rate": 3e-3, "discount": 0.9, "total_steps": 400,
