@@ -15,10 +15,10 @@ QUANTITY = "training, one pass"
 SOURCE = "Beaussant and Mounsif 2025, arXiv 2506.13892"
 
 
-class Growth(NamedTuple):
-    """How time grows with the context, and the ends of its 95 % interval."""
+class GrowthExponent(NamedTuple):
+    """The exponent with which time grows with the context, and the ends of its 95 % interval."""
 
-    exponent: float
+    value: float
     low: float
     high: float
 
@@ -38,12 +38,13 @@ def speed_claim(table: Path | None) -> Claim:
     return Claim("C8", text, SOURCE, gather, "icrl-bench bench backbones --out DIR")
 
 
-def _growths(table: Path) -> dict[str, Growth]:
+def _growths(table: Path) -> dict[str, GrowthExponent]:
     try:
         document = json.loads(table.read_text(encoding="utf-8"))
         found = [growth for growth in document["growths"] if growth["quantity"] == QUANTITY]
         return {
-            growth["subject"]: Growth(float(growth["exponent"]), *map(float, growth["interval"])) for growth in found
+            growth["subject"]: GrowthExponent(float(growth["exponent"]), *map(float, growth["interval"]))
+            for growth in found
         }
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise UsageError(
@@ -52,7 +53,7 @@ def _growths(table: Path) -> dict[str, Growth]:
         ) from error
 
 
-def _grows(growths: Mapping[str, Growth], backbone: str, linear: bool) -> Evidence:
+def _grows(growths: Mapping[str, GrowthExponent], backbone: str, linear: bool) -> Evidence:
     """Linear where the interval ends at 1.1 or below, more than linear where it begins above 1.1."""
     statement = f"time of a pass ∝ context^x, x {'at most' if linear else 'above'} 1.1"
     where = f"{backbone}, {QUANTITY}"
