@@ -82,7 +82,7 @@ def notes_of(table: Table) -> list[str]:
     }
     head = (
         f"{table.rows[0].returns.shape[1]} unseen tasks × {_episodes_text(table)}; 95 % intervals by bootstrap over seeds, "
-        "then tasks; score 0 = random, 1 = oracle (the source trained on the task itself)"
+        "then tasks; score 0 = random, 1 = oracle (the source, trained on the task or told it)"
     )
     return [head, *[f"{mark} {text}" for mark, text in texts.items() if mark in marks]]
 

@@ -20,7 +20,7 @@ ORACLE_SHARE = 0.8
 def normalised_scores(
     returns: Float64Array, random: Float64Array, oracle: Float64Array
 ) -> tuple[Float64Array, BoolArray]:
-    """(R − random) / (oracle − random), never clipped: 0 is a random policy, 1 the source trained on the task itself.
+    """(R − random) / (oracle − random), never clipped: 0 is a random policy, 1 the source, trained on the task or told it.
 
     Args:
         returns: (..., K).

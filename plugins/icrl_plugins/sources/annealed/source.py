@@ -8,9 +8,9 @@ costs no training: many tasks become affordable, which is what learning in conte
 
 With `exploration = "tasks"` it is not the actions that are random but what the expert is told: for `exploration_hold` steps at
 a time it acts for its task with probability 1 - ε_n, else for any of those that it trained on, give or take Gaussian noise that
-fades as well. A model of histories can then not tell the task by how the body moves, since every task sees every gait; only
-the rewards tell it. (Where they need not be read they are not: an agent takes its own first gait for evidence of the task;
-Ortega et al., 2021, "Shaking the foundations", arXiv 2110.10819.)
+fades as well. Early in a history how the body moves then says nothing of the task, since every task sees every gait: only the
+rewards tell it. (Where behaviour tells the task, an agent may take its own for evidence: Ortega et al., 2021, "Shaking the
+foundations", arXiv 2110.10819.)
 
 The expert (`expert.py`) is the same for all tasks and is trained in every call on tasks drawn from the family by a seed of its
 own, `expert_seed`: a task's history depends on that, on the task and on the task's seed, and on no split. What the oracle of a
