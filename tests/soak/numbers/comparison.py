@@ -131,6 +131,7 @@ def compare(
     ledger: Ledger,
     lengths: Sequence[int] = LENGTHS,
     batches: Sequence[int] = (0, 1, 2, 3),
+    widths: Sequence[int] = WIDTHS,
 ) -> None:
     """Draws cases until it has tried enough, and notes each."""
 
@@ -140,7 +141,7 @@ def compare(
     )  # fmt: skip
     @given(
         seed=st.integers(0, 2**31), batch=st.sampled_from(batches), length=st.sampled_from(lengths),
-        width=st.sampled_from(WIDTHS), scale=st.sampled_from(list(SCALES)),
+        width=st.sampled_from(widths), scale=st.sampled_from(list(SCALES)),
         broken=st.sampled_from([None, None, None, *BROKEN]),
     )  # fmt: skip
     def trial(seed: int, batch: int, length: int, width: int, scale: str, broken: str | None) -> None:

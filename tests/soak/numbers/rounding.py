@@ -2,8 +2,8 @@
 
 The formula is computed in double precision, and every result on the way, those of its gradient too, is multiplied by 1 + δ with
 |δ| ≤ 2⁻²⁴ drawn anew for each number, and moved by up to the least normal number, 2⁻¹²⁶, below which a processor may take a
-number as zero. How far the end then lies from where it lies without is what any order of operations in single precision may
-be off by.
+number as zero; a zero stays one, or what a ReLU has closed would let gradients through. How far the end then lies from where
+it lies without is what any order of operations in single precision may be off by.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Rounded(TorchDispatchMode):
         if not isinstance(value, Tensor) or value.dtype != torch.float64:
             return value
         first, second = (torch.rand(value.shape, generator=self.generator, dtype=value.dtype) * 2 - 1 for _ in range(2))
-        return value * (1 + ROUNDING * first) + LEAST * second
+        return torch.where(value == 0, value, value * (1 + ROUNDING * first) + LEAST * second)
 
 
 def wobble(compute: Callable[[], list[Tensor]]) -> list[float]:
