@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +87,7 @@ def test_an_archive_that_unpacks_to_far_more_than_it_is(tmp_path: Path, monkeypa
         (b"\x93NUMPY\x03\x00" + bytes(100), "named fields"),
         (b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535, ""),
         (header((4,), "<f4", bytes(16)).replace(b"'<f4'", b"__im_"), ""),
+        (header((4,), "<f4", bytes(16)).replace(b"'<f4'", b'"""f4'), ""),  # a text that has no end
     ],
 )
 def test_an_array_that_is_not_what_its_header_says(tmp_path: Path, member: bytes, words: str):
@@ -135,6 +139,21 @@ def data_set(folder: Path, change: Callable[[Any], object] = lambda file: None, 
 def test_a_data_set_as_these_tests_write_it(tmp_path: Path):
     (history,) = imports.read_files([data_set(tmp_path / "fine")], "toy-point-v1", (0.0, 0.0)).histories
     assert history.num_steps == STEPS
+
+
+@pytest.mark.xfail(
+    raises=subprocess.TimeoutExpired, strict=True, reason="libhdf5 follows the attribute for ever: SECURITY.md"
+)
+def test_an_attribute_without_end_is_refused(tmp_path: Path):
+    """Found by the guided search: bytes of `plain.hdf5` that keep `H5Aread` busy, which no signal interrupts but SIGKILL."""
+    folder = data_set(tmp_path / "endless")
+    shutil.copy(Path(__file__).parent / "attribute_without_end.hdf5", next(folder.rglob("*.hdf5")))
+    code = "import sys; from pathlib import Path; from icrl_bench.artefacts import imports; "
+    code += "imports.read_files([Path(sys.argv[1])], 'toy-point-v1', (0.0, 0.0))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, timeout=10, check=False
+    )
+    assert "UsageError" in ended.stderr
 
 
 def test_no_function_that_a_data_set_names_is_called(tmp_path: Path):

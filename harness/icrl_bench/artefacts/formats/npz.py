@@ -7,6 +7,7 @@ with what the archive holds of it, and all of them within an `Allowance`.
 from __future__ import annotations
 
 import math
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -31,7 +32,10 @@ from icrl_registry.errors import UsageError, refused_by_the_machine
 ABOUT = ("parameters", "split", "index", "environment")
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 #: What `zipfile` and NumPy raise for bytes that are no archive, an encrypted one, or no header of an array.
-_MALFORMED = (ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, SyntaxError, RecursionError)
+_MALFORMED = (
+    *(ValueError, TypeError, AttributeError, NotImplementedError, RuntimeError, SyntaxError, RecursionError),
+    tokenize.TokenError,  # a header that doesn't parse is read again as Python 2 wrote them, by its tokens
+)
 
 
 def write(histories: Iterable[LearningHistory], environment: str, folder: Path) -> list[Path]:
