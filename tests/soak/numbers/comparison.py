@@ -52,6 +52,8 @@ class Case:
         parameters: how many of the last inputs are parameters. A broken row reaches all of their gradients.
         fixed: how many of the first inputs the kernel has no gradient for.
         unit: the size of numbers on the way, where rounding them is what the result is off by; the results' own if None.
+        rounding: of the tensors and the outputs' gradient, bounds on what the kernel's algorithm may be off by where it
+            rounds numbers that the formula does not have: for each element of the value and of the gradients.
     """
 
     kernel: Callable[..., Tensor]
@@ -60,6 +62,7 @@ class Case:
     parameters: int
     fixed: int = 0
     unit: float = 0.0
+    rounding: Callable[..., list[Tensor]] | None = None
 
 
 def values_and_gradients(
@@ -81,7 +84,7 @@ def problem(ours: Tensor, single: Tensor, double: Tensor, unit: float, moved: Ca
     """How a kernel's result differs from the formula's more than the formula in single precision does.
 
     How much that is, the formula's own result tells, unless it was lucky: it has few numbers, or takes its sums in the one
-    order in which what must cancel cancels. Then `moved` is asked what rounding may do to the formula (`rounding.py`).
+    order in which what must cancel cancels. Then `moved` is asked what rounding may do.
     """
     if ours.shape != double.shape:
         return f"shape {tuple(ours.shape)}, not {tuple(double.shape)}"
@@ -94,7 +97,7 @@ def problem(ours: Tensor, single: Tensor, double: Tensor, unit: float, moved: Ca
     allowed = 8 * (single[good] - double[good]).abs().max().item() + 64 * ROUNDING * scale + 1e-35
     found = (ours[good] - double[good]).abs().max().item()
     if found > allowed:
-        allowed += 4 * moved()
+        allowed += moved()
     return None if found <= allowed else f"off by {found:.3g}, allowed {allowed:.3g}"
 
 
@@ -114,7 +117,11 @@ def first_problem(case: Case, draw: Draw) -> str | None:
 
     @cache
     def moved() -> list[float]:
-        return wobble(lambda: values_and_gradients(case.formula, case, direction, torch.float64))
+        """To the formula (`rounding.py`), four times what some draws showed; and to what only the kernel's algorithm has."""
+        of_formula = wobble(lambda: values_and_gradients(case.formula, case, direction, torch.float64))
+        bounds = case.rounding(*case.tensors, direction) if case.rounding else [torch.zeros(1)] * len(of_formula)
+        own = (float(bound[bound.isfinite()].max()) if bound.isfinite().any() else 0.0 for bound in bounds)
+        return [4 * drawn + bound for drawn, bound in zip(of_formula, own, strict=True)]
 
     compared = len(kernel) - (case.parameters if draw.breaks else 0)
     for index in range(compared):

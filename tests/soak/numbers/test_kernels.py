@@ -21,6 +21,7 @@ from icrl_plugins.kernels.selective_scan.operation import selective_scan
 from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights, scan_reference
 
 from ..ledger import Ledger, Size
+from .attention_rounding import attention_rounding
 from .comparison import LENGTHS, Case, Draw, compare
 
 Tensor = torch.Tensor
@@ -32,6 +33,7 @@ def attention(draw: Draw, batch: int, length: int, width: int) -> Case:
         attention_reference,
         [draw(batch, 2, length, width) for _ in range(3)],
         parameters=0,
+        rounding=attention_rounding,
     )
 
 
