@@ -23,6 +23,7 @@ from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeight
 from ..ledger import Ledger, Size
 from .attention_rounding import attention_rounding
 from .comparison import LENGTHS, Case, Draw, compare
+from .gate_rounding import gate_rounding
 
 Tensor = torch.Tensor
 
@@ -76,6 +77,7 @@ def convolution(draw: Draw, batch: int, length: int, width: int) -> Case:
         lambda x, before, *given: conv_silu_reference(x, *given, before),
         [x, before, weight, bias],
         parameters=2,
+        rounding=gate_rounding,
     )
 
 

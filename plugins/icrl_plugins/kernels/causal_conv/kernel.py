@@ -17,22 +17,10 @@ from numba import njit
 from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_plugins.kernels.runtime.partial_sums import add_up, num_sums
 from icrl_plugins.kernels.runtime.tasks import tasks
-from icrl_plugins.kernels.runtime.vectors import (
-    INLINED,
-    JIT,
-    LANES,
-    lane_count,
-    load,
-    sigmoid,
-    splat,
-    store,
-    where_positive,
-)
+from icrl_plugins.kernels.runtime.vectors import JIT, lane_count, load, sigmoid, splat, store
 from icrl_registry.contracts import Array
 
 ROWS = 32  # steps of a task
-#: Below it the logistic function is less than the least normal number: 2⁻¹²⁶ of float32, 2⁻¹⁰²² of float64.
-_CLOSED_SINGLE, _CLOSED_DOUBLE = -88.0, -709.0
 
 
 class InputArrays(NamedTuple):
@@ -76,22 +64,6 @@ def _load_rows(inputs, b, begin, end, rows):
             row[e] = source[e]
 
 
-@njit(**INLINED)
-def _closed(array):
-    """Where the gate of numbers like those of `array` is closed."""
-    return splat(array.dtype.type(_CLOSED_SINGLE if lane_count(array) == LANES else _CLOSED_DOUBLE))
-
-
-@njit(**INLINED)
-def _gate(c, closed):
-    """The logistic function of c, and zero below `closed`: `sigmoid` stays at 2⁻¹²⁷ there, and c times that grows.
-
-    NaN stays NaN.
-    """
-    gate = sigmoid(c)
-    return gate - where_positive(closed - c, gate)
-
-
 @njit(**JIT)
 def _convolve(rows, taps, bias, count, gated, c):
     """c[i] = bias + sum_j taps[j] rows[i + j] for i < count, times its sigmoid if `gated`; all rows have P columns."""
@@ -101,7 +73,7 @@ def _convolve(rows, taps, bias, count, gated, c):
             total = load(bias, v)
             for j in range(taps.shape[0]):
                 total += load(taps, j * padded + v) * load(rows, (i + j) * padded + v)
-            store(c, i * padded + v, total * _gate(total, _closed(rows)) if gated else total)
+            store(c, i * padded + v, total * sigmoid(total) if gated else total)
 
 
 @compiled
@@ -138,7 +110,7 @@ def _derivatives(grad_out, b, begin, end, grad_c):
         for v in range(0, padded, lane_count(grad_c)):
             offset = (t - begin) * padded + v
             c = load(grad_c, offset)
-            s = _gate(c, _closed(grad_c))
+            s = sigmoid(c)
             store(grad_c, offset, load(row, v) * s * (one + c * (one - s)))
 
 
