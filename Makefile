@@ -24,9 +24,10 @@ lint: $(VENV)/.installed-dev
 
 EXECUTORS := $(addprefix tests/harness/executors/,test_ray_cluster.py test_scale.py test_overhead.py)
 
-# The campaigns of tests/soak at full length, for hours; at the end one table: campaign, tried, survived, found.
+# The campaigns of tests/soak at full length, two tests at a time, for an hour or two. soak.md is the table of what was tried,
+# survived and found so far.
 soak: $(VENV)/.installed-soak
-	$(BIN)/pytest tests/soak $(EXECUTORS) --soak full -m 'not gpu' -q
+	$(BIN)/pytest tests/soak $(EXECUTORS) --soak full --soak-table soak.md -m 'not gpu' -n 2 --dist worksteal -v
 
 # Known vulnerabilities of constraints.txt, and docs/licences.md.
 audit: $(VENV)/.installed-dev

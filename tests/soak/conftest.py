@@ -13,14 +13,21 @@ import pytest
 
 from .commands.running import TOY_DISTRIBUTION, Starter
 from .ledger import Ledger, Size
-
-LEDGERS = pytest.StashKey[dict[str, Ledger]]()
+from .table import Table, report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--soak", choices=[size.name for size in Size], default="small", help="size of the campaigns in tests/soak"
     )
+    parser.addoption("--soak-table", type=Path, metavar="FILE", help="where the table is kept up to date")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The table lies where reports come together: not in a process that others' tests are handed to."""
+    if not hasattr(config, "workerinput") and not config.pluginmanager.has_plugin("soak-table"):
+        size = Size[config.getoption("--soak", "small")]
+        config.pluginmanager.register(Table(size, config.getoption("--soak-table", None)), "soak-table")
 
 
 @pytest.fixture(scope="session")
@@ -30,22 +37,12 @@ def size(request: pytest.FixtureRequest) -> Size:
 
 
 @pytest.fixture
-def ledger(request: pytest.FixtureRequest) -> Ledger:
-    """Where a campaign notes its trials."""
+def ledger(request: pytest.FixtureRequest) -> Iterator[Ledger]:
+    """Where a test of a campaign notes its trials; a campaign is a file."""
     path = request.path.relative_to(Path(__file__).parent).with_suffix("")
-    name = ": ".join(part.removeprefix("test_").replace("_", " ") for part in path.parts)
-    return request.config.stash.setdefault(LEDGERS, {}).setdefault(name, Ledger(name))
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    ledgers = config.stash.get(LEDGERS, {}).values()
-    if not ledgers:
-        return
-    terminalreporter.section("campaigns")
-    terminalreporter.write_line("| campaign | tried | survived | found |")
-    terminalreporter.write_line("|---|---:|---:|---:|")
-    for ledger in ledgers:
-        terminalreporter.write_line(ledger.line())
+    ledger = Ledger(": ".join(part.removeprefix("test_").replace("_", " ") for part in path.parts))
+    yield ledger
+    report(request.node, ledger)
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ class Size(enum.Enum):
 
 @dataclass
 class Ledger:
-    """Trials of one campaign: `found` has a line for each that the program did not survive."""
+    """Trials of one test of a campaign: `found` has a line for each that the program did not survive."""
 
     name: str
     tried: int = 0
@@ -40,7 +40,3 @@ class Ledger:
         """At the end of a test: fails with what was found since the last."""
         news, self._settled = self.found[self._settled :], len(self.found)
         assert not news, "\n".join(news[:20])
-
-    def line(self) -> str:
-        """A line of the table."""
-        return f"| {self.name} | {self.tried} | {self.survived} | {len(self.found)} |"

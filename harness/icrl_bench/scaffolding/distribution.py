@@ -61,7 +61,7 @@ def write_distribution(kind: str, name: str, folder: Path) -> Written:
         ".github/workflows/test.yml": _fill("test.yml", values),
         f"{package}/__init__.py": f'"""{values["summary"]}"""\n',
         f"tests/test_{package}.py": _fill(
-            f"test_{kind if kind in ('benchmark', 'protocol', 'hooks') else 'part'}.py", values
+            f"tests/test_{kind if kind in ('benchmark', 'protocol', 'hooks') else 'part'}.py", values
         ),
     }
     if kind == "protocol":

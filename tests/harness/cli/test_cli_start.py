@@ -41,16 +41,22 @@ def test_nothing_heavy_is_imported(arguments: list[str]):
     assert result.stdout
 
 
-def test_help_takes_less_than_half_a_second():
-    """Of processor time: what the wall clock shows is up to the machine's other work. The best of three."""
+def processor_seconds(*arguments: str) -> float:
+    """Processor time of a Python process, the least of three: what the wall clock shows is up to the machine's other work."""
 
-    def seconds() -> float:
+    def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "icrl_bench.cli.main", "--help"], capture_output=True, check=True)
+        subprocess.run([sys.executable, *arguments], capture_output=True, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 0.5
+    return min(once() for _ in range(3))
+
+
+def test_help_takes_less_than_half_a_second():
+    """On a machine where the libraries that it stands on take 0.26 s; on a slower one as many times longer."""
+    libraries = processor_seconds("-c", "import gymnasium, numpy, pydantic, rich.console, typer")
+    assert processor_seconds("-m", "icrl_bench.cli.main", "--help") < 0.5 * max(1.0, libraries / 0.26)
 
 
 def test_help_lists_every_command_and_its_purpose(cli: Run):

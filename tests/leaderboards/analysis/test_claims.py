@@ -106,6 +106,21 @@ def test_longer_contexts_against_shorter_ones():
     assert longer_is_better(runs[:3], "ad-mamba", key, "reacher-goal-v1").missing
 
 
+def test_rows_of_two_studies_of_contexts_are_not_mixed():
+    key = "method.context_length"
+    windows = {"method.episodes_per_window": 6}
+    six = [
+        run
+        for value, level in ((50, 0.8), (200, 0.7), ("full", 0.2))
+        for run in rows("ad-mamba", level, variant={key: value, **windows})
+    ]
+    other = rows("ad-mamba", 0.9, variant={key: "full"}) + rows("ad-mamba", 0.1, variant={key: 10})
+    found = longer_is_better(other + six, "ad-mamba", key, "reacher-goal-v1")
+    assert found.holds is False
+    assert found.value == pytest.approx(-0.6, abs=0.02)
+    assert longer_is_better(other, "ad-mamba", key, "reacher-goal-v1").holds is True
+
+
 def test_a_claim_of_all_holds_only_where_every_statement_does():
     everywhere = [run for name in FOUR for run in rows("ad-mamba", 0.9, name) + rows("ad-dt", 0.5, name)]
     assert verdicts(everywhere)["C1"] == "reproduced"

@@ -87,11 +87,14 @@ def test_twice_the_files_take_about_twice_the_time(make_record, tmp_path):
     records = [make_record(seed=seed, num_tasks=1, num_episodes=2) for seed in range(600)]
     paths = publish(tmp_path / "published", *records)
 
-    def seconds(count):
-        with Leaderboard(tmp_path / f"{count}.sqlite") as board:
+    def once(count, turn):
+        with Leaderboard(tmp_path / f"{count}-{turn}.sqlite") as board:
             started = time.process_time()
             assert len(list(import_files(board, paths[:count]))) == count
             return time.process_time() - started
+
+    def seconds(count):  # the least of two: what disturbs one doesn't lie in the program
+        return min(once(count, turn) for turn in range(2))
 
     seconds(1)  # what is imported and compiled once
     assert seconds(600) < 6 * seconds(150)  # four times where it is linear, sixteen where it is quadratic

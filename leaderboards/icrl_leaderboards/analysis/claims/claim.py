@@ -7,6 +7,7 @@ its statements hold, *contradicted* if so many fail that this is out of reach, a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -126,14 +127,19 @@ def below_near(runs: Sequence[RunScores], method: str, environment: str, track: 
 
 
 def longer_is_better(runs: Sequence[RunScores], method: str, setting: str, environment: str) -> Evidence:
-    """Whether rows of a method that differ in one setting alone are better with its largest value than with its smallest."""
+    """Whether rows of a method that differ in one setting alone are better with its largest value than with its smallest.
+
+    What else they set is the same for all: of several such studies the one with most values counts.
+    """
     statement = f"{method} with the largest {setting} − with the smallest, last 10 %"
-    rows = {
-        value: run.label
-        for run in runs
-        if run.environment == environment and run.method == method and set(run.variant) == {setting}
-        if (value := _number(run.variant[setting])) is not None
-    }
+    studies: dict[str, dict[float, str]] = {}
+    for run in runs:
+        if (run.environment, run.method) == (environment, method) and setting in run.variant:
+            value = _number(run.variant[setting])
+            others = {key: each for key, each in run.variant.items() if key != setting}
+            if value is not None:
+                studies.setdefault(json.dumps(others, sort_keys=True, default=str), {})[value] = run.label
+    rows = max(studies.values(), key=len, default={})
     if len(rows) < 2:
         return Evidence(environment, statement, None, missing=f"no study of {setting} with two values")
     try:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from icrl_plugins.kernels.causal_conv import kernel
+from icrl_plugins.kernels.runtime import derivatives
 from icrl_plugins.kernels.runtime.column_ranges import rows
 from icrl_plugins.kernels.runtime.partial_sums import num_sums
 from icrl_plugins.kernels.runtime.threads import run_tasks
@@ -31,23 +32,34 @@ def conv_silu_cpu(x: Tensor, weight: Tensor, bias: Tensor, before: Tensor | None
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     if before is None:
         before = x.new_zeros(x.shape[0], weight.shape[-1] - 1, x.shape[2])
-    out: Tensor = _ConvSilu.apply(*(tensor.to(dtype) for tensor in (x, weight, bias, before)))
+    inputs = [tensor.to(dtype) for tensor in (x, weight, bias, before)]
+    if derivatives.wanted(inputs):
+        out: Tensor = _ConvSilu.apply(*inputs)
+    else:
+        out, *_ = _run(*inputs)
     return out.to(x.dtype)
+
+
+def _run(x: Tensor, weight: Tensor, bias: Tensor, before: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(B, T, E) outputs, then taps (W, P), bias (P) and the inputs before, as the kernels take them."""
+    padding = -x.shape[2] % LANES
+    taps, bias, before = weight.detach()[:, 0].t(), bias.detach(), before.detach().contiguous()  # taps (W, E)
+    taps, bias = (F.pad(each, (0, padding)) if padding else each for each in (taps, bias))
+    taps, bias = taps.contiguous(), bias.contiguous()
+    out = x.new_empty(x.shape)
+    tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)
+    run_tasks(
+        kernel.forward, tasks, 4 * x.numel(),
+        kernel.InputArrays(*rows(x), before.numpy()), kernel.FilterArrays(taps.numpy(), bias.numpy()), out.numpy(),
+    )  # fmt: skip
+    return out, taps, bias, before
 
 
 class _ConvSilu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, before: Tensor) -> Tensor:
-        padding = -x.shape[2] % LANES
-        taps = F.pad(weight[:, 0].t(), (0, padding)).contiguous()  # (W, P)
-        bias, before = F.pad(bias, (0, padding)).contiguous(), before.contiguous()
-        out = x.new_empty(x.shape)
-        tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)
-        run_tasks(
-            kernel.forward, tasks, 4 * x.numel(),
-            kernel.InputArrays(*rows(x), before.numpy()), kernel.FilterArrays(taps.numpy(), bias.numpy()), out.numpy(),
-        )  # fmt: skip
-        ctx.save_for_backward(x, taps, bias, before)
+        out, *others = _run(x, weight, bias, before)
+        ctx.save_for_backward(x, *others)
         return out
 
     @staticmethod

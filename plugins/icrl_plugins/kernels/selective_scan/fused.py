@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch.autograd.function import once_differentiable
 
+from icrl_plugins.kernels.runtime import derivatives
 from icrl_plugins.kernels.runtime.buffers import empty
 from icrl_plugins.kernels.runtime.column_ranges import rows
 from icrl_plugins.kernels.runtime.partial_sums import num_sums
@@ -27,8 +28,11 @@ def scan_cpu(sequence: ScanInputs, weights: ScanWeights, initial_state: Tensor |
         tensor if tensor is None or tensor.dtype == dtype else tensor.to(dtype)
         for tensor in (x, sequence.dt, A, sequence.B, sequence.C, D, sequence.z, dt_bias, initial_state)
     ]
-    keep = torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in inputs)
-    out, last = _FusedScan.apply(keep, *inputs)
+    if derivatives.wanted(inputs):
+        out, last = _FusedScan.apply(*inputs)
+    else:
+        _, outputs = _run(False, *inputs)
+        out, last = torch.from_numpy(outputs.out), torch.from_numpy(outputs.last)
     return (out if out.dtype == x.dtype else out.to(x.dtype)), last
 
 
@@ -45,31 +49,36 @@ def _gate(z: Tensor | None, x: Any) -> kernel.Gate:
     return kernel.Gate(x, 0, False) if z is None else kernel.Gate(*rows(z), True)
 
 
+def _run(keep: bool, *inputs: Tensor | None) -> tuple[list[Tensor], kernel.Outputs]:
+    """Gives the first six inputs, contiguous, and what the kernel made of all nine; borders are empty unless `keep`."""
+    tensors = [tensor.contiguous() for tensor in inputs[:6] if tensor is not None]
+    z, dt_bias, initial = inputs[6:]
+    x, dt, A, B, C, D = _arrays(*tensors)
+    batch, steps, channels = x.shape
+    blocks = -(-channels // kernel.BLOCK)
+    chunks = -(-steps // kernel.CHUNK) if keep else 0
+    borders = empty(x.dtype, batch, blocks, chunks, A.shape[1], kernel.BLOCK)
+    outputs = kernel.Outputs(empty(x.dtype, *x.shape), empty(x.dtype, batch, *A.shape), borders)
+    run_tasks(
+        kernel.forward, batch * blocks, x.size * A.shape[1],
+        kernel.SequenceArrays(x, dt, B, C), _gate(z, x), kernel.WeightArrays(A, D, _or_zeros(dt_bias, x, channels)),
+        _or_zeros(initial, x, *outputs.last.shape), keep, outputs,
+    )  # fmt: skip
+    return tensors, outputs
+
+
 class _FusedScan(torch.autograd.Function):
-    """`keep` says whether a backward will come: only then are the states at chunk borders kept.
+    """The states at chunk borders are kept for the backward pass.
 
     A call of PyTorch costs several times as much when a kernel has just filled the caches, and at 1,000 tokens those around
     the kernels are a tenth of a pass: hence few of them, and arrays where a tensor isn't needed.
     """
 
     @staticmethod
-    def forward(ctx: Any, keep: bool, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
-        tensors = [tensor.contiguous() for tensor in inputs[:6] if tensor is not None]
-        z, dt_bias, initial = inputs[6:]
-        x, dt, A, B, C, D = _arrays(*tensors)
-        batch, steps, channels = x.shape
-        blocks = -(-channels // kernel.BLOCK)
-        chunks = -(-steps // kernel.CHUNK) if keep else 0
-        borders = empty(x.dtype, batch, blocks, chunks, A.shape[1], kernel.BLOCK)
-        outputs = kernel.Outputs(empty(x.dtype, *x.shape), empty(x.dtype, batch, *A.shape), borders)
-        run_tasks(
-            kernel.forward, batch * blocks, x.size * A.shape[1],
-            kernel.SequenceArrays(x, dt, B, C), _gate(z, x), kernel.WeightArrays(A, D, _or_zeros(dt_bias, x, channels)),
-            _or_zeros(initial, x, *outputs.last.shape), keep, outputs,
-        )  # fmt: skip
-        if keep:
-            ctx.save_for_backward(*tensors, z, dt_bias, torch.from_numpy(borders))
-            ctx.set_materialize_grads(False)
+    def forward(ctx: Any, *inputs: Tensor | None) -> tuple[Tensor, Tensor]:
+        tensors, outputs = _run(True, *inputs)
+        ctx.save_for_backward(*tensors, *inputs[6:8], torch.from_numpy(outputs.borders))
+        ctx.set_materialize_grads(False)
         return torch.from_numpy(outputs.out), torch.from_numpy(outputs.last)
 
     @staticmethod
@@ -94,5 +103,5 @@ class _FusedScan(torch.autograd.Function):
             backward_kernel.Sums(partials, totals),
         )  # fmt: skip
         grads = (gradients.x, gradients.dt, *sums[:4], gradients.z, sums[4], gradients.initial)
-        needed = ctx.needs_input_grad[1:]
-        return None, *(torch.from_numpy(grad) if needs else None for grad, needs in zip(grads, needed, strict=True))
+        needed = ctx.needs_input_grad
+        return tuple(torch.from_numpy(grad) if needs else None for grad, needs in zip(grads, needed, strict=True))
