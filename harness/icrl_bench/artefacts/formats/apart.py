@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -79,9 +79,12 @@ def _leave(histories: list[ForeignHistory], folder: Path) -> None:
 
 def _main(path: Path, folder: Path, seconds: int) -> int:
     """The child: 0, or 1 with an error of ours in the folder."""
-    # should the caller be killed before it can end us, the kernel does: a reader that hangs takes processor time
-    resource.setrlimit(resource.RLIMIT_CPU, (2 * seconds, 2 * seconds))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(ImportError):  # not on Windows
+        import resource
+
+        # should the caller be killed before it can end us, the kernel does: a reader that hangs takes processor time
+        resource.setrlimit(resource.RLIMIT_CPU, (2 * seconds, 2 * seconds))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         _leave(minari.read(path), folder)
     except OSError as error:
