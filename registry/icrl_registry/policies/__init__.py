@@ -35,7 +35,7 @@ from icrl_registry.contracts import (
 )
 from icrl_registry.discovery import Plugin, load
 from icrl_registry.errors import DamagedArtefactError, UsageError
-from icrl_registry.policy_bounds import TooLarge, bounded_tensors, check_sizes
+from icrl_registry.policies.bounds import TooLarge, bounded_tensors, check_sizes
 
 FORMAT = 1
 DESCRIPTION, CHECKPOINT, README = "policy.json", "checkpoint.safetensors", "README.md"
