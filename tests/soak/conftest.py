@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from .commands.running import TOY_DISTRIBUTION, Starter
-from .ledger import Ledger, Size
-from .table import Table, report
+from .ledgers.ledger import Ledger, Size
+from .ledgers.table import Table, report
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from .commands.running import Ended, Starter, tensors_below
-from .ledger import Ledger, Size
+from .ledgers.ledger import Ledger, Size
 from .positions import one_of_each_class
 
 DAMAGED, FAILED = 5, 1

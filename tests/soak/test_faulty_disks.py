@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from .commands.running import PROTOCOLS, Ended, Starter, database_problems, left_over, tensors_below
-from .ledger import Ledger, Size
+from .ledgers.ledger import Ledger, Size
 
 ERRORS = ("ENOSPC", "EIO", "EDQUOT", "EROFS", "EMFILE")
 FAILED = 1

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .ledger import Ledger, Size
+from .ledgers.ledger import Ledger, Size
 
 ROOT = Path(__file__).parents[2]
 READERS = Path(__file__).parent / "readers"

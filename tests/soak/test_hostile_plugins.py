@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from .commands.running import Starter, left_over, tensors_below
-from .ledger import Ledger
+from .ledgers.ledger import Ledger
 
 SOURCE = Path(__file__).parent / "hostile_distribution"
 DONE, FAILED, INTERNAL, PLUGIN, INTERRUPTED = 0, 1, 3, 4, 130

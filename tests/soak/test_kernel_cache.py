@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from .ledger import Ledger, Size
+from .ledgers.ledger import Ledger, Size
 from .test_damage import damages
 
 #: Two kernels, and for each line of input a process that has compiled neither runs both; says what they did and warned.

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 from .commands.running import PROTOCOLS, Ended, Running, Starter, database_problems, left_over, tensors_below
-from .ledger import Ledger, Size
+from .ledgers.ledger import Ledger, Size
 
 SIGNALS = ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP", "SIGSTOP")
 INTERRUPTED, FAILED = 130, 1

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .ledger import Ledger, Size
+from .ledgers.ledger import Ledger, Size
 
 PUBLISHED = "leaderboards/published/smoke-v1/reacher-goal-v1-task-blind-*.json"
 #: Records one published run under many names, which it prints as they are acknowledged.

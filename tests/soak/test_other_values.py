@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from .ledger import Ledger, Size
+from .ledgers.ledger import Ledger, Size
 from .readers.ours import READERS, BenchError
 
 HERE = Path(__file__).parent

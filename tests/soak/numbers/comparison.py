@@ -16,7 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ..ledger import Ledger, Size
+from ..ledgers.ledger import Ledger, Size
 from .rounding import ROUNDING, wobble
 
 Tensor = torch.Tensor

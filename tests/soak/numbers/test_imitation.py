@@ -23,7 +23,7 @@ from icrl_registry.configuration import ComponentConfig
 from icrl_registry.contracts import EnvironmentSpec, LearningHistory, Task, TrainingJob
 from icrl_registry.testing.method_trials import MemoryStore
 
-from ..ledger import Ledger, Size
+from ..ledgers.ledger import Ledger, Size
 from .rounding import wobble
 
 Tensor = torch.Tensor

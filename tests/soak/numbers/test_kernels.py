@@ -20,7 +20,7 @@ from icrl_plugins.kernels.runtime.vectors import LANES
 from icrl_plugins.kernels.selective_scan.operation import selective_scan
 from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights, scan_reference
 
-from ..ledger import Ledger, Size
+from ..ledgers.ledger import Ledger, Size
 from .attention_rounding import attention_rounding
 from .comparison import LENGTHS, Case, Draw, compare
 from .gate_rounding import gate_rounding

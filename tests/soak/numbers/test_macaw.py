@@ -17,7 +17,7 @@ from icrl_plugins.methods.macaw.config import MACAWConfig
 from icrl_plugins.methods.macaw.meta_learning import MetaBatch, MetaLearner
 from icrl_registry.contracts import EnvironmentSpec
 
-from ..ledger import Ledger, Size
+from ..ledgers.ledger import Ledger, Size
 
 Tensor = torch.Tensor
 Tensors = list[Tensor]  # of a layer: latent, generator, offset; or weights and biases

@@ -24,7 +24,7 @@ from icrl_plugins.methods.mql.networks import Networks
 from icrl_plugins.methods.mql.td3 import TD3
 from icrl_registry.contracts import EnvironmentSpec
 
-from ..ledger import Ledger, Size
+from ..ledgers.ledger import Ledger, Size
 
 Tensor = torch.Tensor
 OBS, A, Z, TRAINING_TASKS, STEPS = 3, 2, 4, 3, 8

@@ -17,7 +17,7 @@ from icrl_plugins.networks.explicit_gradients import ExplicitGradients, Tape
 from icrl_plugins.networks.stacked_layers import StackedLayerNorm, StackedLinear
 from icrl_plugins.randomness.task_streams import TaskStreams
 
-from ..ledger import Ledger, Size
+from ..ledgers.ledger import Ledger, Size
 from .comparison import Case, Draw, compare
 
 Tensor = torch.Tensor
