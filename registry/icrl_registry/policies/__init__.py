@@ -38,6 +38,7 @@ from icrl_registry.errors import DamagedArtefactError, UsageError
 from icrl_registry.policies.bounds import TooLarge, bounded_tensors, check_sizes
 
 FORMAT = 1
+LARGEST_DESCRIPTION = 2**24  # bytes; one with all settings takes some thousand
 DESCRIPTION, CHECKPOINT, README = "policy.json", "checkpoint.safetensors", "README.md"
 
 _README = """# A policy of icrl-bench
@@ -230,7 +231,11 @@ def _specification(about: Mapping[str, Any]) -> EnvironmentSpec:
 
 def _read_description(folder: Path) -> dict[str, Any]:
     try:
-        about = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        with (folder / DESCRIPTION).open("rb") as handle:
+            text = handle.read(LARGEST_DESCRIPTION + 1)
+        if len(text) > LARGEST_DESCRIPTION:
+            raise ValueError(f"its {DESCRIPTION} is larger than {LARGEST_DESCRIPTION:,} bytes")
+        about = json.loads(text)
         if about["format"] != FORMAT or not isinstance(about["checkpoint_sha256"], str):
             raise ValueError(f"format {about['format']}, this version reads {FORMAT}")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

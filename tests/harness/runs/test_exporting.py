@@ -145,3 +145,10 @@ def test_sizes_that_no_file_of_that_size_has(run: Run, cli: Run, tmp_path: Path)
         sealed(folder, context_length=2**40)
         with pytest.raises(DamagedArtefactError, match="its sizes ask for more than"):
             load_policy(folder)
+
+
+def test_a_description_without_end_is_not_read(tmp_path: Path):
+    with (tmp_path / "policy.json").open("wb") as handle:
+        handle.truncate(2**40)  # of which nothing is stored
+    with pytest.raises(DamagedArtefactError, match=r"is larger than 16,777,216 bytes"):
+        load_policy(tmp_path)
