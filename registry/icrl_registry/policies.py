@@ -35,6 +35,7 @@ from icrl_registry.contracts import (
 )
 from icrl_registry.discovery import Plugin, load
 from icrl_registry.errors import DamagedArtefactError, UsageError
+from icrl_registry.policy_bounds import TooLarge, bounded_tensors, check_sizes
 
 FORMAT = 1
 DESCRIPTION, CHECKPOINT, README = "policy.json", "checkpoint.safetensors", "README.md"
@@ -193,7 +194,8 @@ def load_policy(
     A plugin whose code has changed since gives a warning.
 
     Raises:
-        DamagedArtefactError: the folder is no exported policy, or a file of it was changed.
+        DamagedArtefactError: the folder is no exported policy, a file of it was changed, or its sizes ask for far more
+            memory than the file has bytes.
         UnknownNameError, PluginError: the method or its backbone is not installed, or broken.
     """
     folder = Path(folder)
@@ -205,11 +207,16 @@ def load_policy(
         seed = np.random.SeedSequence(
             about["agent_seed"]["entropy"], spawn_key=tuple(map(int, about["agent_seed"]["spawn_key"]))
         )
+        check_sizes(spec, checkpoint.tensors)
         method = _make_method(about["method"], about["backbone"])
     except (KeyError, TypeError, ValueError) as error:
         raise DamagedArtefactError(f"{folder / DESCRIPTION} is incomplete: {error!r}", _again(folder)) from error
-    agent = method.agent(checkpoint, spec, device)
-    agent.begin(AdaptationSetting(num_tasks, episodes, "online", seed))
+    try:
+        with bounded_tensors((folder / CHECKPOINT).stat().st_size, num_tasks):
+            agent = method.agent(checkpoint, spec, device)
+            agent.begin(AdaptationSetting(num_tasks, episodes, "online", seed))
+    except TooLarge as error:
+        raise DamagedArtefactError(f"{folder} cannot be loaded: {error}", _again(folder)) from error
     return LoadedAgent(agent, num_tasks, spec)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from icrl_bench.artefacts.formats import minari, npz, safetensors_folder
+from icrl_bench.artefacts.formats import apart, minari, npz, safetensors_folder
 from icrl_bench.artefacts.formats.arrays import FORMAT_HINT, ForeignHistory, columns_of, number_tasks, one_environment
 from icrl_bench.artefacts.histories import check_history
 from icrl_bench.artefacts.store import ADDRESS_LENGTH, MANIFEST, Store
@@ -51,7 +51,13 @@ def read_files(
     Raises:
         UsageError: a file cannot be read, or does not say what it must.
     """
-    found = [each for path in paths for each in _read(path)]
+    return assemble([each for path in paths for each in _read(path)], environment, task)
+
+
+def assemble(
+    found: Sequence[ForeignHistory], environment: str | None = None, task: tuple[float, ...] | None = None
+) -> ForeignData:
+    """What was read, with its environment known and its tasks numbered; arguments and errors as `read_files` has them."""
     if not found:
         raise UsageError("there are no histories in the files", FORMAT_HINT)
     if task is not None:
@@ -149,7 +155,7 @@ def _read(path: str | Path) -> list[ForeignHistory]:
     place = Path(path)
     if place.is_dir():
         if (place / "data" / "metadata.json").is_file() or (place / "metadata.json").is_file():
-            return minari.read(place)
+            return apart.read(place)
         files = sorted([*place.glob("*.npz"), *place.glob("*.safetensors")])
         files = files or [found.parent.parent for found in sorted(place.glob("**/data/metadata.json"))]
         if not files:
@@ -161,7 +167,7 @@ def _read(path: str | Path) -> list[ForeignHistory]:
         return [safetensors_folder.read(place)]
     if place.exists():
         raise UsageError(f"{place} is of no known format", FORMAT_HINT)
-    return minari.read(_local_minari(str(path)))
+    return apart.read(_local_minari(str(path)))
 
 
 def _local_minari(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -103,3 +104,44 @@ def test_what_cannot_be_exported_or_loaded(run: Run, cli: Run, tmp_path: Path):
             load_policy(folder)
     run("--json", method="source")
     assert "no agent adapts" in cli("policy", "export", "latest", "--out", tmp_path / "b", "--json").error["message"]
+
+
+def sealed(folder: Path, **state: Any) -> None:
+    """Changes the checkpoint's state, and the description's checksum with it, as whoever made the file would."""
+    path = folder / "checkpoint.safetensors"
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"]["state"] = json.dumps({**json.loads(header["__metadata__"]["state"]), **state})
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+    about = json.loads((folder / "policy.json").read_text())
+    about["checkpoint_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (folder / "policy.json").write_text(json.dumps(about))
+
+
+def test_sizes_that_no_file_of_that_size_has(run: Run, cli: Run, tmp_path: Path):
+    """Numbers say what is allocated, so they are held to the bytes of the file before anything is."""
+    small = ("method.updates=2", "method.checkpoint_every=1", "method.batch_size=2")
+    run("--json", *(part for each in small for part in ("--set", each)), method="ad-dt")
+    folder = tmp_path / "policy"
+    assert cli("policy", "export", "latest", "--out", folder).code == 0
+    load_policy(folder)
+    whole = json.loads((folder / "policy.json").read_text())
+    for part, name in (
+        ("environment", "observation_size"),
+        ("environment", "action_size"),
+        ("backbone", "embedding_size"),
+    ):
+        about = json.loads(json.dumps(whole))
+        (about["backbone"]["config"] if part == "backbone" else about[part])[name] = 2**30
+        (folder / "policy.json").write_text(json.dumps(about))
+        with pytest.raises(DamagedArtefactError, match=r"(tensors hold|cannot be loaded: its sizes ask for)"):
+            load_policy(folder)
+    for positions in ("sinusoidal", "learned"):
+        about = json.loads(json.dumps(whole))
+        about["backbone"]["config"]["positions"] = positions
+        (folder / "policy.json").write_text(json.dumps(about))
+        sealed(folder, context_length=2**40)
+        with pytest.raises(DamagedArtefactError, match="its sizes ask for more than"):
+            load_policy(folder)

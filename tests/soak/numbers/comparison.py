@@ -6,6 +6,7 @@ What an infinity or NaN makes of one row may not reach a row that doesn't depend
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,8 @@ Tensor = torch.Tensor
 SCALES = {"usual": 1.0, "tiny": 1e-3, "denormal": 1e-39, "large": 30.0, "zero": 0.0}
 BROKEN = {"inf": np.inf, "-inf": -np.inf, "nan": np.nan}
 LENGTHS = (0, 1, 2, 3, 7, 15, 16, 17, 33, 65, 130)
+#: What is off by less is right: the least normal number, 2⁻¹²⁶, a thousand times.
+LEAST_ERROR = 1e-35
 WIDTHS = (1, 2, 3, 4, 7, 8, 9, 16, 17, 32, 33)
 
 
@@ -52,6 +55,8 @@ class Case:
         parameters: how many of the last inputs are parameters. A broken row reaches all of their gradients.
         fixed: how many of the first inputs the kernel has no gradient for.
         unit: the size of numbers on the way, where rounding them is what the result is off by; the results' own if None.
+        rounding: of the tensors and the outputs' gradient, bounds on what the kernel's algorithm may be off by where it
+            rounds numbers that the formula does not have: for each element of the value and of the gradients.
     """
 
     kernel: Callable[..., Tensor]
@@ -60,6 +65,7 @@ class Case:
     parameters: int
     fixed: int = 0
     unit: float = 0.0
+    rounding: Callable[..., list[Tensor]] | None = None
 
 
 def values_and_gradients(
@@ -81,7 +87,7 @@ def problem(ours: Tensor, single: Tensor, double: Tensor, unit: float, moved: Ca
     """How a kernel's result differs from the formula's more than the formula in single precision does.
 
     How much that is, the formula's own result tells, unless it was lucky: it has few numbers, or takes its sums in the one
-    order in which what must cancel cancels. Then `moved` is asked what rounding may do to the formula (`rounding.py`).
+    order in which what must cancel cancels. Then `moved` is asked what rounding may do.
     """
     if ours.shape != double.shape:
         return f"shape {tuple(ours.shape)}, not {tuple(double.shape)}"
@@ -91,11 +97,17 @@ def problem(ours: Tensor, single: Tensor, double: Tensor, unit: float, moved: Ca
     if not good.any():
         return None
     scale = max(double[good].abs().max().item(), unit)
-    allowed = 8 * (single[good] - double[good]).abs().max().item() + 64 * ROUNDING * scale + 1e-35
+    allowed = 8 * (single[good] - double[good]).abs().max().item() + 64 * ROUNDING * scale + LEAST_ERROR
     found = (ours[good] - double[good]).abs().max().item()
     if found > allowed:
-        allowed += 4 * moved()
+        allowed += moved()
     return None if found <= allowed else f"off by {found:.3g}, allowed {allowed:.3g}"
+
+
+def largest(numbers: Tensor) -> float:
+    """The largest absolute value of those that are finite; 0 of none."""
+    finite = numbers[numbers.isfinite()]
+    return float(finite.abs().max()) if len(finite) else 0.0
 
 
 def first_problem(case: Case, draw: Draw) -> str | None:
@@ -114,7 +126,17 @@ def first_problem(case: Case, draw: Draw) -> str | None:
 
     @cache
     def moved() -> list[float]:
-        return wobble(lambda: values_and_gradients(case.formula, case, direction, torch.float64))
+        """To the formula (`rounding.py`), four times what some draws showed; and to what only the kernel's algorithm has.
+
+        To first order an error is a derivative times the rounding. Where rounding moves the value by its own size, as in a
+        recurrence whose Jacobians multiply to more than 2²⁴, no digit of it stands and gradients belong to other numbers on
+        the way: draws then tell nothing of the next one, and gradients are only asked to be finite (Higham 2002, §1.6).
+        """
+        of_formula = wobble(lambda: values_and_gradients(case.formula, case, direction, torch.float64))
+        if of_formula[0] >= max(largest(double[0]), LEAST_ERROR):
+            return [4 * of_formula[0], *(math.inf for _ in of_formula[1:])]
+        bounds = case.rounding(*case.tensors, direction) if case.rounding else [torch.zeros(1)] * len(of_formula)
+        return [4 * drawn + largest(bound) for drawn, bound in zip(of_formula, bounds, strict=True)]
 
     compared = len(kernel) - (case.parameters if draw.breaks else 0)
     for index in range(compared):

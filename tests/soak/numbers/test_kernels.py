@@ -21,7 +21,9 @@ from icrl_plugins.kernels.selective_scan.operation import selective_scan
 from icrl_plugins.kernels.selective_scan.reference import ScanInputs, ScanWeights, scan_reference
 
 from ..ledger import Ledger, Size
+from .attention_rounding import attention_rounding
 from .comparison import LENGTHS, Case, Draw, compare
+from .gate_rounding import gate_rounding
 
 Tensor = torch.Tensor
 
@@ -32,6 +34,7 @@ def attention(draw: Draw, batch: int, length: int, width: int) -> Case:
         attention_reference,
         [draw(batch, 2, length, width) for _ in range(3)],
         parameters=0,
+        rounding=attention_rounding,
     )
 
 
@@ -74,6 +77,7 @@ def convolution(draw: Draw, batch: int, length: int, width: int) -> Case:
         lambda x, before, *given: conv_silu_reference(x, *given, before),
         [x, before, weight, bias],
         parameters=2,
+        rounding=gate_rounding,
     )
 
 

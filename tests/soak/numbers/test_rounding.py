@@ -11,6 +11,7 @@ import torch
 
 from . import test_kernels as kernels
 from . import test_networks as networks
+from .attention_rounding import attention_rounding
 from .comparison import Case, Draw, Tensor, first_problem, values_and_gradients
 from .rounding import wobble
 
@@ -59,6 +60,51 @@ def test_a_number_that_is_wrong_in_its_fifth_digit_is_found(name: str):
             case = MAKERS[name](draw, *SIZES)
             assert first_problem(wrong(case, index, 1.0), draw) is None
             assert first_problem(wrong(case, index, factor), draw), f"input {index}, seed {seed}"
+
+
+class Added(torch.autograd.Function):
+    """The same number, with something added to its gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, added: Tensor) -> Tensor:
+        ctx.added = added
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] + ctx.added.to(gradients[0].dtype), None
+
+
+@pytest.mark.parametrize("scale", [10.0, 20.0])
+@pytest.mark.parametrize("index", [1, 2, 3], ids=["queries", "keys", "values"])
+def test_ten_times_what_a_kept_log_sum_may_do_is_found(index: int, scale: float):
+    """Scores of hundreds: the bound on what storing their log-sum costs lets that pass, and no more than a few times that."""
+    for seed in SEEDS:
+        draw = Draw(seed, "large", None)
+        draw.scale = scale
+        case = kernels.attention(draw, *SIZES)
+        queries, keys, _ = case.tensors
+        assert 300 < (queries @ keys.transpose(2, 3)).abs().max() / queries.shape[-1] ** 0.5 < 3000
+        direction = Draw(seed, "usual", None)  # the same in `first_problem`, which draws it from what it is given
+        bound = attention_rounding(*case.tensors, direction(*queries.shape, whole=True))[index]
+        for factor, is_found in ((1.0, False), (10.0, True)):
+
+            def kernel(*tensors: Tensor, added: Tensor = factor * bound, case: Case = case) -> Tensor:
+                given = list(tensors)
+                given[index - 1] = Added.apply(given[index - 1], added)  # type: ignore[no-untyped-call]
+                return case.formula(*given)
+
+            found = first_problem(replace(case, kernel=kernel), Draw(seed, "usual", None))
+            assert bool(found) == is_found, f"seed {seed}, {factor} times: {found}"
+
+
+def test_gradients_through_a_state_without_a_digit_need_only_be_finite():
+    """130 steps of a GRU with weights that multiply errors by far more than 2²⁴; seven steps of it are held to their digits."""
+    for length, is_bounded in ((7, True), (130, False)):
+        draw = Draw(1526, "usual", None)
+        case = networks.gru(draw, 31, length, 33)
+        assert bool(first_problem(wrong(case, 1, 1e6), draw)) == is_bounded
+        assert first_problem(wrong(case, 1, float("inf")), draw)
 
 
 def test_rounding_opens_no_closed_unit():

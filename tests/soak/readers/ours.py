@@ -10,6 +10,7 @@ from pathlib import Path
 
 from icrl_bench.artefacts import imports
 from icrl_bench.artefacts.checkpoints import read_progress
+from icrl_bench.artefacts.formats import minari
 from icrl_bench.artefacts.store import Store
 from icrl_bench.artefacts.tensors import map_file
 from icrl_leaderboards.exchange.reading import read_published
@@ -57,7 +58,10 @@ def bring_in(path: Path) -> None:
     """`data import`: what can be read is held to the environment, and kept."""
     home = path.parent / "home"
     shutil.rmtree(home, ignore_errors=True)
-    data = imports.read_files([path], "toy-point-v1", TASK if path.is_dir() else None)
+    if path.is_dir():  # `data import` reads it so in a process of its own, which the watch forbids
+        data = imports.assemble(minari.read(path), "toy-point-v1", TASK)
+    else:
+        data = imports.read_files([path], "toy-point-v1")
     imports.keep(Store(home), POINT, data.environment, data.histories)
 
 
