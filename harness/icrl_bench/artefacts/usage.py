@@ -1,7 +1,7 @@
 """What lies in a home folder: how large each artefact is, how old, and which rows of the leaderboard were made of it.
 
 Histories and checkpoints can be made again from a row's plan, at their price; so what no row needs may go, and what one
-needs goes only when that is said. Floors and certificates are small and shared by all rows of an environment: they stay.
+needs goes only when that is said. Floors, certificates and what stages of later versions keep are small: they stay.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 DATASETS, ADAPTATIONS, PARTIAL = "datasets", "adaptations", "partial"
 #: The kinds that `data rm` and `data gc` remove; `partial` is what killed processes left half written.
 REMOVABLE = (DATASETS, imports.KIND, CHECKPOINTS, PROGRESS_KIND, ADAPTATIONS, PARTIAL)
+#: The kinds that stay; a store may hold more of them, see `kept_kinds`.
 KEPT = ("floors", "certificates")
 DAY = 86_400.0  # seconds
 
@@ -88,10 +89,22 @@ def sizes(store: Store, found: Sequence[Artefact]) -> dict[str, dict[str, int]]:
         }
         for kind in REMOVABLE
     }
-    for kind in KEPT:
+    for kind in kept_kinds(store):
         folders = [store.path(kind, name) for name in store.names(kind)]
         totals[kind] = {"count": len(folders), "bytes": sum(_measure(folder)[0] for folder in folders)}
     return totals
+
+
+def kept_kinds(store: Store) -> tuple[str, ...]:
+    """The kinds of artefacts that nothing removes: `KEPT`, and any other whose folder holds some, as a new stage's does."""
+    folders = sorted(path.name for path in store.root.iterdir()) if store.root.is_dir() else []
+    others = [name for name in folders if name not in (*REMOVABLE, *KEPT) and store.names(name)]
+    return (*KEPT, *others)
+
+
+def checked_kinds(store: Store) -> tuple[str, ...]:
+    """The kinds of artefacts that carry checksums, but for the histories, which lie by data set."""
+    return (*(kind for kind in REMOVABLE if kind not in (DATASETS, PARTIAL)), *kept_kinds(store))
 
 
 def garbage(found: Sequence[Artefact], older_than: float, used: bool = False) -> list[Artefact]:

@@ -200,7 +200,8 @@ def _check_address(record: RunRecord, plan: Plan) -> VerifiedPart:
     if changed:
         return VerifiedPart("run id", SKIPPED, changed)
     planned = Record(plan, record.seed)
-    if record.provenance.get("stage_versions", _FIRST_STAGES) != stage_versions(planned):
+    made_with = record.provenance.get("stage_versions", _FIRST_STAGES)
+    if planned.run_id != record.run_id and made_with != stage_versions(planned):
         return VerifiedPart("run id", SKIPPED, "the stages have changed since")
     if plan.protocol_label != record.protocol:
         words = f"settings give the label {plan.protocol_label}, the row says {record.protocol}"

@@ -236,7 +236,7 @@ def _measured(table: Table) -> dict[str, Any]:
         cells = []
         for name in DESCRIPTIONS:
             estimate = estimates[name]
-            digits = 0 if name == EPISODES_TO_ORACLE else 2 if MEASURES[name].normalised else decimals
+            digits = 0 if name == EPISODES_TO_ORACLE else MEASURES[name].decimals_in(decimals)
             beside = interval(Estimate(0.0, estimate.stratified), digits) if estimate is not None else ""
             never = estimate is not None and np.isinf(estimate.value)  # nothing else is ever infinite
             cells.append(("never" if never else with_interval(estimate, digits), beside))

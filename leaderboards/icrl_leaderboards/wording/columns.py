@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
-from icrl_leaderboards.analysis.statistics.measures import EPISODES_TO_ORACLE, MEASURES, value_of
+from icrl_leaderboards.analysis.statistics.measures import EPISODES_TO_ORACLE, MEASURES, SCORE_DECIMALS, value_of
 from icrl_leaderboards.analysis.summary import ESTIMATES, Reference, Row, Table
 from icrl_leaderboards.wording.formatting import MISSING, count, duration, number, with_interval
 from icrl_registry.errors import unknown_name
 
 SEEDS_SHOWN = 6
-_SCORE_DECIMALS = 2
 _NEVER = "never"
 
 
@@ -58,8 +57,8 @@ def _measured(name: str) -> Column:
         return getattr(row, name) if name in ESTIMATES else row.statistics[name]
 
     def text(row: Row, decimals: int, separator: str) -> str:
-        shown = _SCORE_DECIMALS if measure.normalised else decimals
-        words = with_interval(estimate(row), shown, signed=name.startswith("improvement"), separator=separator)
+        shown = measure.decimals_in(decimals)
+        words = with_interval(estimate(row), shown, signed=measure.is_difference, separator=separator)
         return _in_brackets(words, row) if measure.normalised else words
 
     return Column(
@@ -114,11 +113,11 @@ _RESULTS = (
         "normalised_score",
         "normalised score",
         lambda row, _, separator: _in_brackets(
-            with_interval(row.normalised_score, _SCORE_DECIMALS, separator=separator), row
+            with_interval(row.normalised_score, SCORE_DECIMALS, separator=separator), row
         ),
         lambda row: value_of("score_mean", row.outcome),
         of_reference=lambda reference: reference.normalised_score,
-        reference_decimals=_SCORE_DECIMALS,
+        reference_decimals=SCORE_DECIMALS,
         of_scores=True,
     ),
 )

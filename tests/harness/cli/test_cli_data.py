@@ -107,6 +107,25 @@ def test_verify_a_whole_home(cli: Run, home: Path, address: str):
     assert "8 artefacts are whole" in cli("data", "verify").out
 
 
+def test_what_another_stage_keeps_is_listed_and_verified(cli: Run, home: Path, address: str):
+    """A certificate, and the artefact of a stage that nothing but its own file knows."""
+    store = Store(home)
+    for kind, name in (("certificates", "a" * 16), ("summaries", "b" * 16)):
+        with store.write(kind, name, {}) as folder:
+            (folder / "numbers.json").write_text("[1, 2]")
+    assert "certificates 1 (" in cli("data", "list").out
+    sizes = cli("data", "list", "--json").document["sizes"]
+    assert sizes["certificates"]["count"] == sizes["summaries"]["count"] == 1
+    assert cli("data", "verify", "--json").document == {"checked": 10, "discarded": []}
+    for kind in ("certificates", "summaries"):
+        (path,) = (home / kind).glob("*/numbers.json")
+        flip(path)
+        output = cli("data", "verify", "--json")
+        assert (output.code, str(path) in output.error["message"]) == (5, True)
+        assert cli("data", "verify", "--discard-damaged").code == 0
+        assert not path.parent.exists()
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[-3] ^= 1

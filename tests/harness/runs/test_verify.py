@@ -115,6 +115,18 @@ def test_missing_plugins_leave_checks_out(published, verify):
     assert "gone-v1" in checks["plan"]["detail"]
 
 
+def test_a_stage_beside_the_run_leaves_its_id_in(published, verify):
+    """Made before a stage that its id isn't made from: the id is the plan's all the same."""
+    path = published()
+    provenance = json.loads(path.read_text())["run"]["provenance"]
+    fewer = {**provenance, "stage_versions": {"train": 1, "adapt": 1}}
+    code, statuses, _, _ = verify(rewrite(path, provenance=fewer))
+    assert (code, statuses["run id"]) == (0, "ok")
+    code, statuses, checks, _ = verify(rewrite(path, provenance=fewer, run_id="0" * 16))
+    assert (code, statuses["run id"]) == (0, "skipped")
+    assert "the stages have changed since" in checks["run id"]["detail"]
+
+
 def test_other_code_leaves_the_run_id_out(published, verify):
     path = published()
     plugins = json.loads(path.read_text())["run"]["plugins"]

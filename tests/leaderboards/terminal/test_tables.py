@@ -12,10 +12,12 @@ import pytest
 from rich.console import Console
 
 from icrl_leaderboards.analysis.statistics.intervals import Estimate, Interval
+from icrl_leaderboards.analysis.statistics.measures import MEASURES, Measure
 from icrl_leaderboards.analysis.summary import Row, group_runs, tables_of
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.terminal.tables import print_leaderboard
 from icrl_leaderboards.wording.columns import COLUMNS, choose_column, seeds_text, sorted_entries
+from icrl_leaderboards.wording.columns import _measured as measured
 from icrl_leaderboards.wording.formatting import count, decimals_for, duration, number, with_interval
 
 
@@ -165,6 +167,21 @@ def test_rows_are_sorted_by_what_was_asked_for(make_record):
 
     assert order("last-episodes") == order("normalised_score") == order("regret") == ["costly", "cheap"]
     assert order("parameters") == ["cheap", "costly"]
+
+
+def test_a_statistic_brings_its_decimals_and_its_sign(records, monkeypatch):
+    """A share keeps two decimals beside returns that need none; a difference shows its sign, whatever its name."""
+    share = Measure("reached", "reached", "a share", lambda each: (each.last > 0) * 1.0, decimals=2, is_difference=True)
+    plain = dataclasses.replace(share, decimals=None, is_difference=False)
+    assert (share.decimals_in(0), plain.decimals_in(0)) == (2, 0)
+    assert dataclasses.replace(plain, normalised=True).decimals_in(0) == 2
+    (table,) = tables_of(group_runs([RunScores.from_record(each) for each in records]))
+    row = table.rows[0]
+    monkeypatch.setitem(MEASURES, "reached", share)
+    row.statistics["reached"] = Estimate(0.5)
+    assert measured("reached").text(row, 0, " ") == "+0.50"
+    monkeypatch.setitem(MEASURES, "reached", plain)
+    assert measured("reached").text(row, 1, " ") == "0.5"
 
 
 def test_other_numbers_of_episodes_are_named(make_record):

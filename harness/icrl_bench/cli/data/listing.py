@@ -56,7 +56,7 @@ def list_data(
             f"no data sets in {store.root}; `icrl-bench run` collects them, `icrl-bench data import` brings them"
         )
     there = {kind: total for kind, total in totals.items() if total["count"]}
-    words = [f"{_WORDS[kind]} {total['count']} ({size(total['bytes'])})" for kind, total in there.items()]
+    words = [f"{_WORDS.get(kind, kind)} {total['count']} ({size(total['bytes'])})" for kind, total in there.items()]
     if words:
         from rich.console import Console
 

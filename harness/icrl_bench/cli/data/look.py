@@ -51,12 +51,13 @@ def verify_data(
     """Compare every stored file with its checksum: histories, checkpoints, floors and adaptations. Exit code 5 if damaged."""
     from icrl_bench.artefacts.datasets import find_damage
     from icrl_bench.artefacts.store import REBUILD_HINT, Store
+    from icrl_bench.artefacts.usage import checked_kinds
     from icrl_registry.errors import DamagedArtefactError
 
     store = Store(home_folder(home))
     kinds = [f"datasets/{chosen.address}" for chosen in select(home, dataset)]
     if dataset is None:
-        kinds += ["imports", "checkpoints", "progress", "floors", "adaptations"]
+        kinds += checked_kinds(store)
     checked, damage = find_damage(store, kinds)
     if discard_damaged:
         for kind, name, _ in damage:

@@ -67,6 +67,9 @@ class Outcome:
         return adaptation.normalised_scores(self.returns[:, usable], random, oracle)[0]
 
 
+SCORE_DECIMALS = 2
+
+
 @dataclass(frozen=True)
 class Measure:
     """One statistic of a row."""
@@ -76,8 +79,16 @@ class Measure:
     description: str
     cells: Callable[[Outcome], Float64Array]  # one number per seed and task, (N, K'); K' may be 0
     aggregate: Statistic = aggregates.mean
-    normalised: bool = False  # whether 0 is random and 1 the oracle; otherwise in units of return, or episodes
+    normalised: bool = False  # whether 0 is random and 1 the oracle; otherwise in units of return, or of `decimals`
     higher_is_better: bool = True
+    is_difference: bool = False  # shown with its sign
+    decimals: int | None = None  # in tables; None: 2 of a score, and of a return what the table's numbers need
+
+    def decimals_in(self, table_decimals: int) -> int:
+        """Decimals to show it with in a table that shows returns with `table_decimals`."""
+        if self.decimals is not None:
+            return self.decimals
+        return SCORE_DECIMALS if self.normalised else table_decimals
 
 
 def _regret(outcome: Outcome) -> Float64Array:
@@ -105,6 +116,7 @@ _OF_RETURNS = (
         "improvement",
         "last 10 % minus first episode, mean return",
         lambda each: adaptation.improvement(each.returns),
+        is_difference=True,
     ),
     Measure(
         "area_under_curve",
@@ -167,6 +179,7 @@ _OF_SCORES = (
         "normalised score of the last 10 % minus that of the first episode, mean",
         lambda each: _last_score(each) - _first_score(each),
         normalised=True,
+        is_difference=True,
     ),
     Measure(
         "area_score",
