@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import field, fields
 from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
-from pydantic import BeforeValidator, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic import ConfigDict, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
 from icrl_leaderboards.runs.types import (
@@ -39,17 +39,14 @@ from icrl_leaderboards.runs.types import (
     TaskLabels,
     TaskParameters,
     Text,
+    checked_by,
     text,
 )
 
 _FORM = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-def _plugin_text(value: Any, info: ValidationInfo) -> str:
-    return text(value, f"plugin {info.field_name}")
-
-
-_PluginText = Annotated[str, BeforeValidator(_plugin_text)]
+_PluginText = Annotated[str, checked_by(lambda value, place: text(value, f"plugin {place}"))]
 
 
 @dataclass(frozen=True, config=_FORM)
@@ -118,12 +115,12 @@ class RunHead:
         return f"{self.method} ({', '.join(settings)})" if settings else self.method
 
 
-def _plugins(uses: Any) -> list[PluginUse]:
+def _plugins(uses: Any, place: str) -> list[PluginUse]:
     if not isinstance(uses, list | tuple):
-        raise RecordError(f"plugins is {type(uses).__name__}", "expected a list")
+        raise RecordError(f"{place} is {type(uses).__name__}", "expected a list")
     for index, use in enumerate(uses):
         if not isinstance(use, PluginUse):
-            raise RecordError(f"plugins[{index}] is {type(use).__name__}", "expected a PluginUse")
+            raise RecordError(f"{place}[{index}] is {type(use).__name__}", "expected a PluginUse")
     return list(uses)
 
 
@@ -158,7 +155,7 @@ class RunRecord(RunHead):
     """Address of the learning histories."""
     config: JsonObject = field(default_factory=dict)
     """The fully resolved settings, by section."""
-    plugins: Annotated[list[PluginUse], BeforeValidator(_plugins)] = field(default_factory=list)
+    plugins: Annotated[list[PluginUse], checked_by(_plugins)] = field(default_factory=list)
     """Every plugin that took part."""
     provenance: Facts = field(default_factory=dict)
     """Versions, source revision, hardware, kernel, the protocol's sha256."""

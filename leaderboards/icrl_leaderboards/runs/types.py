@@ -26,6 +26,8 @@ LONGEST_KEY = 255
 _DEEPEST_JSON = 64
 
 Checked = TypeVar("Checked")
+#: Gives back the value in plain Python; the place stands in the message of what it refuses.
+Check = Callable[[Any, str], Checked]
 
 
 class RecordError(BenchError):
@@ -47,13 +49,33 @@ class PerTaskReference:
     """Marks a field as something that a task's returns are measured against: one number, or None, per test task."""
 
 
-def _checked_by(check: Callable[[Any, str], Checked]) -> BeforeValidator:
-    """Calls `check(value, place)` with the field's name as the place."""
+def checked_by(check: Check[Checked]) -> BeforeValidator:
+    """Calls `check` with the field's name as the place."""
 
     def before(value: Any, info: ValidationInfo) -> Checked:
         return check(value, str(info.field_name))
 
     return BeforeValidator(before)
+
+
+def _if_known(check: Check[Checked]) -> Check[Checked | None]:
+    """The same check, where None stands for what is not known."""
+    return lambda value, place: None if value is None else check(value, place)
+
+
+def _each(check: Check[Checked]) -> Check[list[Checked]]:
+    """The check of every entry of a list, at its own place."""
+
+    def entries(values: Any, place: str) -> list[Checked]:
+        if not _is_row(values):
+            raise RecordError(f"{place} is {type(values).__name__}", "expected a list, one entry per test task")
+        return [check(value, f"{place}[{index}]") for index, value in enumerate(values)]
+
+    return entries
+
+
+def _is_row(value: Any) -> bool:
+    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
 
 
 # --- Single values -----------------------------------------------------------------------------------------------------
@@ -68,11 +90,6 @@ def text(value: Any, place: str) -> str:
     except UnicodeEncodeError as error:
         raise RecordError(f"{place} holds half of a surrogate pair", "expected text that UTF-8 can write") from error
     return str(value)
-
-
-def optional_text(value: Any, place: str) -> str | None:
-    """Text, or None."""
-    return None if value is None else text(value, place)
 
 
 def run_id(value: Any, place: str) -> str:
@@ -118,24 +135,14 @@ def utc(value: Any, place: str) -> str:
 
 
 # A constraint stands before the check: it describes the type within, and the check wraps both.
-Text = Annotated[str, _checked_by(text)]
-OptionalText = Annotated[str | None, _checked_by(optional_text)]
-RunId = Annotated[str, Field(min_length=1, max_length=LONGEST_RUN_ID), _checked_by(run_id)]
-Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER), _checked_by(count)]
-Moment = Annotated[str, _checked_by(utc), Field(json_schema_extra={"format": "date-time"})]
+Text = Annotated[str, checked_by(text)]
+OptionalText = Annotated[str | None, checked_by(_if_known(text))]
+RunId = Annotated[str, Field(min_length=1, max_length=LONGEST_RUN_ID), checked_by(run_id)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER), checked_by(count)]
+Moment = Annotated[str, checked_by(utc), Field(json_schema_extra={"format": "date-time"})]
 
 
 # --- Arrays ------------------------------------------------------------------------------------------------------------
-
-
-def _is_row(value: Any) -> bool:
-    return isinstance(value, Sequence | np.ndarray) and not isinstance(value, str)
-
-
-def _row(value: Any, place: str) -> Sequence[Any]:
-    if not _is_row(value):
-        raise RecordError(f"{place} is {type(value).__name__}", "expected a list, one entry per test task")
-    return value  # type: ignore[no-any-return]
 
 
 def matrix(rows: Any, place: str) -> NDArray[np.float64]:
@@ -174,9 +181,7 @@ def _numbers(rows: Any, place: str) -> list[list[float]]:
     return numbers
 
 
-def _fractions(rows: Any, place: str) -> list[list[float]] | None:
-    if rows is None:
-        return None
+def _fractions(rows: Any, place: str) -> list[list[float]]:
     values = matrix(rows, place)
     _refuse_where((values < 0) | (values > 1), values, place, "expected a fraction from 0 to 1")
     fractions: list[list[float]] = values.tolist()
@@ -191,47 +196,21 @@ def _lengths(rows: Any, place: str) -> list[list[int]]:
     return steps
 
 
-def _labels(values: Any, place: str) -> list[str]:
-    return [text(value, f"{place}[{index}]") for index, value in enumerate(_row(values, place))]
-
-
-def _per_task(values: Any, place: str) -> list[float]:
-    return [finite(value, f"{place}[{index}]") for index, value in enumerate(_row(values, place))]
-
-
-def _per_task_or_none(values: Any, place: str) -> list[float | None]:
-    return [
-        None if value is None else finite(value, f"{place}[{index}]") for index, value in enumerate(_row(values, place))
-    ]
-
-
-def _per_task_if_known(values: Any, place: str) -> list[float] | None:
-    return None if values is None else _per_task(values, place)
-
-
-def _curves(rows: Any, place: str) -> list[list[float]]:
-    return [_per_task(row, f"{place}[{index}]") for index, row in enumerate(_row(rows, place))]
-
-
-def _matrix_if_known(rows: Any, place: str) -> list[list[float]] | None:
-    return None if rows is None else _numbers(rows, place)
-
-
 _ROW = Field(min_length=1)
 _Numbers = Annotated[list[float], _ROW]
 _Fractions = Annotated[list[Annotated[float, Field(ge=0, le=1)]], _ROW]
 _Steps = Annotated[list[Annotated[int, Field(ge=0, le=LONGEST_EPISODE)]], _ROW]
 
-TaskLabels = Annotated[list[str], _ROW, _checked_by(_labels), Axes(("K",))]
-TaskParameters = Annotated[list[_Numbers], _ROW, _checked_by(_numbers), Axes(("K", "P"))]
-PerEpisode = Annotated[list[_Numbers], _ROW, _checked_by(_numbers), Axes(("K", "E"))]
-PerEpisodeLengths = Annotated[list[_Steps], _ROW, _checked_by(_lengths), Axes(("K", "E"))]
-PerEpisodeFractions = Annotated[list[_Fractions] | None, _checked_by(_fractions), Axes(("K", "E"))]
-PerStep = Annotated[list[_Numbers] | None, _checked_by(_matrix_if_known)]
-Floor = Annotated[list[float], _ROW, _checked_by(_per_task), Axes(("K",)), PerTaskReference()]
-Ceiling = Annotated[list[float | None], _ROW, _checked_by(_per_task_or_none), Axes(("K",)), PerTaskReference()]
-OptionalFloor = Annotated[list[float] | None, _checked_by(_per_task_if_known), Axes(("K",)), PerTaskReference()]
-Curves = Annotated[list[list[float]], _checked_by(_curves), Axes(("K",), may_be_empty=True)]
+TaskLabels = Annotated[list[str], _ROW, checked_by(_each(text)), Axes(("K",))]
+TaskParameters = Annotated[list[_Numbers], _ROW, checked_by(_numbers), Axes(("K", "P"))]
+PerEpisode = Annotated[list[_Numbers], _ROW, checked_by(_numbers), Axes(("K", "E"))]
+PerEpisodeLengths = Annotated[list[_Steps], _ROW, checked_by(_lengths), Axes(("K", "E"))]
+PerEpisodeFractions = Annotated[list[_Fractions] | None, checked_by(_if_known(_fractions)), Axes(("K", "E"))]
+PerStep = Annotated[list[_Numbers] | None, checked_by(_if_known(_numbers))]
+Floor = Annotated[list[float], _ROW, checked_by(_each(finite)), Axes(("K",)), PerTaskReference()]
+Ceiling = Annotated[list[float | None], _ROW, checked_by(_each(_if_known(finite))), Axes(("K",)), PerTaskReference()]
+OptionalFloor = Annotated[list[float] | None, checked_by(_if_known(_each(finite))), Axes(("K",)), PerTaskReference()]
+Curves = Annotated[list[list[float]], checked_by(_each(_each(finite))), Axes(("K",), may_be_empty=True)]
 
 
 # --- Mappings ----------------------------------------------------------------------------------------------------------
@@ -293,6 +272,6 @@ def json_value(value: Any, place: str, depth: int = 0) -> Any:
     raise RecordError(f"{place} is {type(value).__name__}", "expected what JSON can hold")
 
 
-NamedNumbers = Annotated[dict[str, float], _checked_by(_named_numbers)]
-JsonObject = Annotated[dict[str, Any], _checked_by(json_object)]
-Facts = Annotated[dict[str, Any], _checked_by(_facts)]
+NamedNumbers = Annotated[dict[str, float], checked_by(_named_numbers)]
+JsonObject = Annotated[dict[str, Any], checked_by(json_object)]
+Facts = Annotated[dict[str, Any], checked_by(_facts)]
