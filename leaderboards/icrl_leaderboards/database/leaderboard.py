@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
@@ -28,22 +29,24 @@ from icrl_leaderboards.database.connections import (
 from icrl_leaderboards.database.filters import NAMES, RunFilter, conditions, matching, recorded_names
 from icrl_leaderboards.database.loading import load_records, load_scores
 from icrl_leaderboards.database.schema import (
+    ARTEFACT_FIELDS,
     CHILDREN,
+    EPISODE_FIELDS,
+    NAMED_FIELDS,
+    RUN_FIELDS,
     SCHEMA_VERSION,
+    TASK_FIELDS,
     ArtefactRow,
     Base,
-    DiagnosticRow,
     EpisodesRow,
     PluginRow,
-    ProvenanceRow,
     RunRow,
-    StageRow,
     TaskRow,
 )
 from icrl_leaderboards.database.seals import seal_record, seal_scores
 from icrl_leaderboards.database.studies import Study, load_studies, write_study
 from icrl_leaderboards.runs.certificates import Certificate
-from icrl_leaderboards.runs.record import REFERENCES, RunRecord
+from icrl_leaderboards.runs.record import RunRecord
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_registry.errors import UnknownNameError, UsageError, unknown_name
 
@@ -284,42 +287,30 @@ def _replace(connection: Connection, run: RunRecord) -> None:
 
 
 def _run_values(run: RunRecord) -> dict[str, Any]:
-    computed = {
+    return {
+        **{name: getattr(run, name) for name in RUN_FIELDS},
         "num_tasks": len(run.returns),
         "num_episodes": len(run.returns[0]),
         "scores_sha256": seal_scores(RunScores.from_record(run)),
         "record_sha256": seal_record(run),
     }
-    columns = [column.name for column in RunRow.__table__.columns if column.name not in ("key", *computed)]
-    return {**{name: getattr(run, name) for name in columns}, **computed}
 
 
 def _child_rows(run: RunRecord) -> dict[type[Base], list[dict[str, Any]]]:
-    columns: dict[str, Sequence[Any] | None] = {
-        "label": run.task_labels,
-        "parameters": run.task_parameters,
-        "source_curve": run.source_curves or None,
-        **{name: getattr(run, name) for name in REFERENCES},
-    }
-    packed: dict[str, Sequence[Any] | None] = {
-        "returns": run.returns,
-        "lengths": run.episode_lengths,
-        "success": run.success,
-    }
     return {
-        TaskRow: _per_task(len(run.returns), columns),
-        EpisodesRow: _per_task(len(run.returns), packed),
-        StageRow: [{"name": name, "seconds": value} for name, value in run.seconds.items()],
-        ArtefactRow: [{"kind": "checkpoint", "address": run.checkpoint}, {"kind": "dataset", "address": run.dataset}],
-        PluginRow: [{"position": index, **use.as_json()} for index, use in enumerate(run.plugins)],
-        ProvenanceRow: [{"name": name, "value": value} for name, value in run.provenance.items()],
-        DiagnosticRow: [{"name": name, "value": value} for name, value in run.diagnostics.items()],
+        TaskRow: _per_task(run, TASK_FIELDS),
+        EpisodesRow: _per_task(run, EPISODE_FIELDS),
+        ArtefactRow: [{"kind": kind, "address": getattr(run, kind)} for kind in ARTEFACT_FIELDS],
+        PluginRow: [{"position": index, **asdict(use)} for index, use in enumerate(run.plugins)],
+        **{
+            table: [{"name": name, column: value} for name, value in getattr(run, field).items()]
+            for field, (table, column) in NAMED_FIELDS.items()
+        },
     }
 
 
-def _per_task(num_tasks: int, columns: Mapping[str, Sequence[Any] | None]) -> list[dict[str, Any]]:
-    """One row a test task; what a run does not have is NULL in all of them."""
-    return [
-        {"task": task, **{name: None if values is None else values[task] for name, values in columns.items()}}
-        for task in range(num_tasks)
-    ]
+def _per_task(run: RunRecord, columns: Mapping[str, str]) -> list[dict[str, Any]]:
+    """One row a test task, from fields and their columns; what a run does not have is NULL in all rows."""
+    num_tasks = len(run.returns)
+    known = {column: getattr(run, field) or [None] * num_tasks for field, column in columns.items()}
+    return [{"task": task, **{column: values[task] for column, values in known.items()}} for task in range(num_tasks)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from itertools import accumulate
 from typing import Any
 
@@ -12,19 +12,22 @@ import numpy as np
 from sqlalchemy import ColumnElement, Connection, LargeBinary, Row, Select, select, type_coerce
 
 from icrl_leaderboards.database.schema import (
+    ARTEFACT_FIELDS,
+    EPISODE_FIELDS,
+    NAMED_FIELDS,
+    RUN_FIELDS,
+    TASK_FIELDS,
     ArtefactRow,
     Base,
-    DiagnosticRow,
     EpisodesRow,
     PackedArray,
     PluginRow,
-    ProvenanceRow,
     RunRow,
     StageRow,
     TaskRow,
 )
 from icrl_leaderboards.database.seals import require_seal, seal_record, seal_scores
-from icrl_leaderboards.runs.record import HEAD_FIELDS, OPTIONAL, REFERENCES, PluginUse, RunRecord
+from icrl_leaderboards.runs.record import HEAD_FIELDS, REFERENCES, PluginUse, RunRecord
 from icrl_leaderboards.runs.scores import RunScores, with_nan
 from icrl_registry.arrays import Float64Array
 from icrl_registry.errors import BenchError, DamagedArtefactError
@@ -32,10 +35,13 @@ from icrl_registry.errors import BenchError, DamagedArtefactError
 Conditions = Sequence[ColumnElement[bool]]
 DAMAGED_HINT = "move the leaderboard aside; the same run commands record their rows again"
 
-
-#: The fields of a run that are columns of `runs`.
-_COLUMNS = tuple(name for name in HEAD_FIELDS if name in RunRow.__table__.c)
-_OWN_COLUMNS = ("config", "protocol_content", "step_rewards")
+_HEAD_COLUMNS = tuple(name for name in HEAD_FIELDS if name in RUN_FIELDS)
+#: Fields of `TASK_FIELDS` that a run has for all its tasks or for none.
+_ALL_OR_NONE = tuple(
+    each.name
+    for each in fields(RunRecord)
+    if each.name in TASK_FIELDS and (each.default, each.default_factory) != (MISSING, MISSING)
+)
 
 
 def load_scores(connection: Connection, conditions: Conditions) -> list[RunScores]:
@@ -44,14 +50,14 @@ def load_scores(connection: Connection, conditions: Conditions) -> list[RunScore
     Raises:
         DamagedArtefactError: rows are missing, or a run is not as it was recorded.
     """
-    runs = _select_runs(connection, conditions, (*_COLUMNS, "scores_sha256"))
+    runs = _select_runs(connection, conditions, (*_HEAD_COLUMNS, "scores_sha256"))
     tasks = _tasks(connection, runs, conditions, ("label", *REFERENCES))
     returns = _episodes(connection, runs, conditions, "returns")
     seconds = _pairs(connection, StageRow, "seconds", conditions)
     plugins = _plugins(connection, conditions)
     found = [
         RunScores(
-            **{name: getattr(run, name) for name in _COLUMNS},
+            **{name: getattr(run, name) for name in _HEAD_COLUMNS},
             seconds=seconds[run.key],
             plugins=tuple(sorted(use.digest for use in plugins[run.key])),
             task_labels=tuple(tasks[run.key]["label"]),
@@ -71,33 +77,20 @@ def load_records(connection: Connection, conditions: Conditions) -> list[RunReco
     Raises:
         DamagedArtefactError: rows are missing, or a run is not as it was recorded.
     """
-    runs = _select_runs(connection, conditions, (*_COLUMNS, *_OWN_COLUMNS, "record_sha256"))
-    tasks = _tasks(connection, runs, conditions, ("label", "parameters", *REFERENCES, "source_curve"))
-    episodes = {
-        "returns": _episodes(connection, runs, conditions, "returns"),
-        "episode_lengths": _episodes(connection, runs, conditions, "lengths"),
-        "success": _episodes(connection, runs, conditions, "success"),
-    }
-    tables = {
-        "seconds": _pairs(connection, StageRow, "seconds", conditions),
-        "provenance": _pairs(connection, ProvenanceRow, "value", conditions),
-        "diagnostics": _pairs(connection, DiagnosticRow, "value", conditions),
-    }
+    runs = _select_runs(connection, conditions, (*RUN_FIELDS, "record_sha256"))
+    tasks = _tasks(connection, runs, conditions, tuple(TASK_FIELDS.values()))
+    episodes = {field: _episodes(connection, runs, conditions, column) for field, column in EPISODE_FIELDS.items()}
+    named = {field: _pairs(connection, table, column, conditions) for field, (table, column) in NAMED_FIELDS.items()}
     artefacts = _pairs(connection, ArtefactRow, "address", conditions, name="kind")
     plugins = _plugins(connection, conditions)
     records = []
     for run in runs:
-        columns = tasks[run.key]
         values = {
-            **{name: getattr(run, name) for name in (*_COLUMNS, *_OWN_COLUMNS)},
-            **{name: columns[name] for name in REFERENCES},
-            "task_parameters": columns["parameters"],
-            "task_labels": columns["label"],
-            "source_curves": [] if None in columns["source_curve"] else columns["source_curve"],
-            **{name: arrays.get(run.key) for name, arrays in episodes.items()},
-            **{name: pairs[run.key] for name, pairs in tables.items()},
-            "checkpoint": artefacts[run.key].get("checkpoint", ""),
-            "dataset": artefacts[run.key].get("dataset", ""),
+            **{field: getattr(run, field) for field in RUN_FIELDS},
+            **{field: tasks[run.key][column] for field, column in TASK_FIELDS.items()},
+            **{field: arrays.get(run.key) for field, arrays in episodes.items()},
+            **{field: pairs[run.key] for field, pairs in named.items()},
+            **{field: artefacts[run.key].get(field, "") for field in ARTEFACT_FIELDS},
             "plugins": plugins[run.key],
         }
         record = _checked(values)
@@ -107,11 +100,9 @@ def load_records(connection: Connection, conditions: Conditions) -> list[RunReco
 
 
 def _checked(values: dict[str, Any]) -> RunRecord:
-    for name in OPTIONAL.intersection(REFERENCES):
-        if None in values[name]:  # of an optional reference a run has all numbers or none
-            values[name] = None
+    known = {field: value for field, value in values.items() if field not in _ALL_OR_NONE or None not in value}
     try:
-        return RunRecord(**values)
+        return RunRecord(**known)
     except BenchError as error:
         problem = f"run {values['run_id']}: {error.message}"
         raise DamagedArtefactError(f"the leaderboard is damaged: {problem}", DAMAGED_HINT) from error

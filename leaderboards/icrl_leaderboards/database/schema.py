@@ -7,6 +7,7 @@ runs so takes a fifth of the time that one row an episode takes.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Integer, LargeBinary, String, Text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from icrl_leaderboards.runs.record import REFERENCES, RunRecord
 
 #: Raised whenever a table changes, with a step in `migrations`; a database with a newer one is refused.
 SCHEMA_VERSION = 5
@@ -176,6 +179,28 @@ CHILDREN: tuple[type[Base], ...] = (
     ProvenanceRow,
     DiagnosticRow,
 )
+
+# Where the fields of a record lie: what writes and what reads a run go through these.
+
+#: Fields in the run's row, in a column of the same name.
+RUN_FIELDS = tuple(each.name for each in fields(RunRecord) if each.name in RunRow.__table__.c)
+#: Fields of one entry per test task, and their column of `tasks`.
+TASK_FIELDS = {
+    "task_labels": "label",
+    "task_parameters": "parameters",
+    "source_curves": "source_curve",
+    **{name: name for name in REFERENCES},
+}
+#: Fields of one row of numbers per test task, and their column of `episodes`.
+EPISODE_FIELDS = {"returns": "returns", "episode_lengths": "lengths", "success": "success"}
+#: Fields that map names to values, and the table and column of the values.
+NAMED_FIELDS: dict[str, tuple[type[Base], str]] = {
+    "seconds": (StageRow, "seconds"),
+    "provenance": (ProvenanceRow, "value"),
+    "diagnostics": (DiagnosticRow, "value"),
+}
+#: Fields with an artefact's address, by which `artefacts` calls its kind.
+ARTEFACT_FIELDS = ("checkpoint", "dataset")
 
 
 class CertificateRow(Base):

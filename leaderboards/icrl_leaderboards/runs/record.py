@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import field, fields
+from dataclasses import asdict, field, fields
 from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 from pydantic import ConfigDict, ValidationError, model_validator
@@ -64,10 +64,6 @@ class PluginUse:
     def digest(self) -> str:
         """What tells two states of one plugin apart."""
         return f"{self.kind}:{self.name}@{self.content_hash}"
-
-    def as_json(self) -> dict[str, str]:
-        """The use as JSON values."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
 
 
 @dataclass(frozen=True, kw_only=True, config=_FORM)
@@ -196,7 +192,7 @@ class RunRecord(RunHead):
         An optional field that is not known has no entry.
         """
         known = {each.name: getattr(self, each.name) for each in fields(self)}
-        known["plugins"] = [use.as_json() for use in self.plugins]
+        known["plugins"] = [asdict(use) for use in self.plugins]
         return {name: value for name, value in known.items() if value is not None or name not in OPTIONAL}
 
     @classmethod
