@@ -13,18 +13,20 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.record import OPTIONAL, REFERENCES, RunRecord
 from icrl_leaderboards.wording.text import visible
 from icrl_registry.errors import UsageError
 
 FORMATS = ("json", "csv", "parquet")
 #: What every row says of its run, then of its task; then episode (from 1), return and length in environment steps.
 RUN_COLUMNS = ("run_id", "method", "backbone", "environment", "protocol", "track", "seed", "variant", "created_at")
-TASK_COLUMNS = ("task", "task_parameters", "random", "zero_action", "oracle", "oracle_greedy")
+_REFERENCES = tuple(name for name in REFERENCES if name not in OPTIONAL)  # those that every run has
+TASK_COLUMNS = ("task", "task_parameters", *_REFERENCES)
 EPISODE_COLUMNS = ("episode", "return", "length")
-COLUMNS = (*RUN_COLUMNS, *TASK_COLUMNS, *EPISODE_COLUMNS)
+_SHARED_COLUMNS = (*RUN_COLUMNS, *TASK_COLUMNS)
+COLUMNS = (*_SHARED_COLUMNS, *EPISODE_COLUMNS)
 _INTEGERS = frozenset({"seed", "episode", "length"})
-_REALS = frozenset({"random", "zero_action", "oracle", "oracle_greedy", "return"})
+_REALS = frozenset({*_REFERENCES, "return"})
 #: What a spreadsheet takes for the beginning of a formula or a command; the apostrophe is its own escape.
 _FORMULA = frozenset("=+-@|%＝＋－＠'")
 _ROW_GROUP = 200_000  # episodes
@@ -85,7 +87,7 @@ def _shared_cells(run: RunRecord) -> Iterator[tuple[int, list[Any]]]:
     variant = json.dumps(run.variant, sort_keys=True)
     of_run = [variant if name == "variant" else getattr(run, name) for name in RUN_COLUMNS]
     for task, label in enumerate(run.task_labels):
-        references = [getattr(run, name)[task] for name in TASK_COLUMNS[2:]]
+        references = [getattr(run, name)[task] for name in _REFERENCES]
         yield task, [*of_run, label, json.dumps(run.task_parameters[task]), *references]
 
 
@@ -108,7 +110,7 @@ def _write_rows(
 
 
 def _json_row(cells: list[Any]) -> str:
-    return json.dumps(dict(zip((*RUN_COLUMNS, *TASK_COLUMNS), cells, strict=True)))[:-1]
+    return json.dumps(dict(zip(_SHARED_COLUMNS, cells, strict=True)))[:-1]
 
 
 def _csv_row(cells: list[Any]) -> str:
@@ -123,7 +125,7 @@ def _column_groups(runs: Iterable[RunRecord]) -> Iterator[tuple[dict[str, list[A
     for run in runs:
         for task, cells in _shared_cells(run):
             episodes = len(run.returns[task])
-            for name, value in zip((*RUN_COLUMNS, *TASK_COLUMNS), cells, strict=True):
+            for name, value in zip(_SHARED_COLUMNS, cells, strict=True):
                 columns[name] += [value] * episodes
             columns["episode"] += range(1, episodes + 1)
             columns["return"] += run.returns[task]
