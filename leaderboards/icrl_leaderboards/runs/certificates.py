@@ -27,6 +27,10 @@ from icrl_registry.protocols.model import CertificatePlan
 INTERVAL_SEED, REPLICATES = 20_251, 4000
 
 
+PerTask = tuple[float, ...]
+"""(K,), one number per test task."""
+
+
 class Certificate(BaseModel):
     """One environment under one protocol, K test tasks. Returns are undiscounted means over a task's episodes."""
 
@@ -36,16 +40,12 @@ class Certificate(BaseModel):
     protocol: str
     source: str
     task_labels: tuple[str, ...]  # (K,)
-    random: tuple[float, ...]  # (K,) uniform random actions
-    oracle: tuple[float, ...]  # (K,) the source trained on the task, at the end of its training: the scores' oracle
-    oracle_greedy: tuple[float, ...]  # (K,) its final policy without exploration
-    success: (
-        tuple[float, ...] | None
-    )  # (K,) share of the greedy policy's episodes that succeed; None: no measure of success
-    blind: dict[
-        str, tuple[float, ...]
-    ]  # (K,) by policy that ignores the task: zero_action, cloned, mixture 0, one oracle, …
-    wrong_task: tuple[float, ...]  # (K,) mean over the greedy policies of the other tasks
+    random: PerTask  # uniform random actions
+    oracle: PerTask  # the source trained on the task, at the end of its training: the scores' oracle
+    oracle_greedy: PerTask  # its final policy without exploration
+    success: PerTask | None  # share of the greedy policy's episodes that succeed; None: no measure of success
+    blind: dict[str, PerTask]  # by policy that ignores the task: zero_action, cloned, mixture 0, one oracle, …
+    wrong_task: PerTask  # mean over the greedy policies of the other tasks
     steps_to_tell_apart: float  # median over pairs of tasks and action sequences
     horizon: int  # H
     env_steps: int  # that it took beyond the data set's
@@ -53,9 +53,10 @@ class Certificate(BaseModel):
     @model_validator(mode="after")
     def _check_shapes(self) -> Certificate:
         count = len(self.task_labels)
-        named = {name: getattr(self, name) for name in ("random", "oracle", "oracle_greedy", "success", "wrong_task")}
-        for name, values in {**named, **{f"blind[{name}]": values for name, values in self.blind.items()}}.items():
-            if values is not None and len(values) != count:
+        rows = {name: values for name, values in self if isinstance(values, tuple)}
+        rows |= {f"blind[{name}]": values for name, values in self.blind.items()}
+        for name, values in rows.items():
+            if len(values) != count:
                 raise ValueError(f"{name} has {len(values)} numbers, expected one for each of {count} tasks")
         if not self.blind:
             raise ValueError("blind is empty, expected at least one policy that ignores the task")
@@ -72,8 +73,8 @@ class Certificate(BaseModel):
         return max(self.blind, key=lambda name: float(np.mean(self.blind[name])))
 
     @property
-    def blind_ceiling(self) -> tuple[float, ...]:
-        """What that policy reaches, (K,)."""
+    def blind_ceiling(self) -> PerTask:
+        """What that policy reaches."""
         return self.blind[self.blind_policy]
 
     @property
@@ -95,7 +96,7 @@ class Certificate(BaseModel):
         return float((np.mean(self.wrong_task) - np.mean(self.random)) / scale) if scale > 0 else None
 
     @property
-    def _scale(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+    def _scale(self) -> tuple[PerTask, PerTask, PerTask]:
         return self.oracle, self.blind_ceiling, self.random
 
     def verdict(self, demanded: CertificatePlan) -> CertificateVerdict:
