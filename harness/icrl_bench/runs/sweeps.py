@@ -23,7 +23,8 @@ from icrl_bench.runs.execution import execute, names_of, stages_of
 from icrl_bench.runs.overview import Overview
 from icrl_bench.stages.record import Record
 from icrl_bench.stages.stage import Context, Stage, in_order
-from icrl_leaderboards.database.studies import Study, StudyRun, format_value
+from icrl_leaderboards.database.studies import Study, StudyRun
+from icrl_leaderboards.runs.record import format_value
 from icrl_registry.configuration import merge, parse_assignments
 from icrl_registry.errors import BenchError, UsageError
 

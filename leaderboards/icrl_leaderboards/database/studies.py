@@ -15,6 +15,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from icrl_leaderboards.database.schema import StudyRow, StudyRunRow
+from icrl_leaderboards.runs.record import format_value
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.runs.types import LONGEST_KEY
 from icrl_registry.errors import UsageError
@@ -81,11 +82,6 @@ def cells(study: Study, scores: Sequence[RunScores]) -> list[StudyCell]:
         )
         for runs in grouped.values()
     ]
-
-
-def format_value(value: Any) -> str:
-    """A setting's value as `--set` takes it."""
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 # --- In the database ---------------------------------------------------------------------------------------------------

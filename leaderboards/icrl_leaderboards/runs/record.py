@@ -102,7 +102,7 @@ class RunHead:
     @property
     def settings(self) -> tuple[str, ...]:
         """The settings in which the run differs from its protocol, as `--set` takes them."""
-        return tuple(f"{name}={_short_json(value)}" for name, value in sorted(self.variant.items()))
+        return tuple(f"{name}={format_value(value)}" for name, value in sorted(self.variant.items()))
 
     @property
     def label(self) -> str:
@@ -218,7 +218,8 @@ class RunRecord(RunHead):
             raise RecordError(f"not a run record: {said}", "compare the field types with RunRecord") from error
 
 
-def _short_json(value: Any) -> str:
+def format_value(value: Any) -> str:
+    """A setting's value as `--set` takes it."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from icrl_leaderboards.analysis.statistics.intervals import Estimate
 from icrl_leaderboards.analysis.summary import Row, group_runs
-from icrl_leaderboards.database.studies import Study, StudyCell, cells, format_value
+from icrl_leaderboards.database.studies import Study, StudyCell, cells
 from icrl_leaderboards.drawing import COLOURS, drawing_style, require_format, save
+from icrl_leaderboards.runs.record import format_value
 from icrl_leaderboards.runs.scores import RunScores
 from icrl_leaderboards.wording.formatting import decimals_for, with_interval
 from icrl_leaderboards.wording.text import shorten

@@ -118,7 +118,7 @@ def _print_cells(runs: Sequence[StudyRun], name: str, total: dict[str, Any], as_
     if as_json:
         typer.echo(json.dumps({"study": name, "runs": [vars(run) for run in runs], "duration": total}))
         return
-    from icrl_leaderboards.database.studies import format_value
+    from icrl_leaderboards.runs.record import format_value
 
     typer.echo(f"study: {name}")
     for run in runs:

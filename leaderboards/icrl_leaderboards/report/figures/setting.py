@@ -22,6 +22,7 @@ from icrl_leaderboards.report.figures.curves import curve_figure
 from icrl_leaderboards.report.figures.figure import Figure, Numbers, decimals, estimate_cell
 from icrl_leaderboards.report.scales import linear_ticks, widen
 from icrl_leaderboards.report.styles import LineStyle, cut
+from icrl_leaderboards.runs.record import format_value
 from icrl_leaderboards.wording.cells import table_decimals
 from icrl_leaderboards.wording.formatting import with_interval
 from icrl_leaderboards.wording.text import shorten
@@ -61,8 +62,8 @@ def sweeps_of(table: Table, configs: Mapping[str, Mapping[str, Any]]) -> list[Sw
     for (method, setting, shared), members in sorted(groups.items()):
         if len(members) >= 2 and any(setting in row.head.variant for row in members.values()):
             ordered = sorted(members.items(), key=lambda item: _order(json.loads(item[0])))
-            rest = ", ".join(f"{key}={written(value)}" for key, value in json.loads(shared).items())
-            values = tuple(written(json.loads(value)) for value, _ in ordered)
+            rest = ", ".join(f"{key}={format_value(value)}" for key, value in json.loads(shared).items())
+            values = tuple(format_value(json.loads(value)) for value, _ in ordered)
             sweeps.append(Sweep(method, setting, rest, tuple(row for _, row in ordered), values))
     return sweeps
 
@@ -89,16 +90,11 @@ def _configured(config: Mapping[str, Any], setting: str) -> Any:
     return value
 
 
-def written(value: Any) -> str:
-    """A setting's value as a reader wants it."""
-    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-
-
 def _order(value: Any) -> tuple[int, float, str]:
     """Numbers by size, then words: `full` comes after every length."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return 0, float(value), ""
-    return 1, 0.0, written(value)
+    return 1, 0.0, format_value(value)
 
 
 def _title(sweep: Sweep) -> str:
