@@ -29,15 +29,13 @@ _DIGEST = "^[0-9a-f]{64}$"
 
 def json_schema(version: int) -> dict[str, Any]:
     """The schema (draft 2020-12) of the published form `version`."""
-    run: dict[str, Any] = _tidy(TypeAdapter(RunRecord).json_schema())
+    record = TypeAdapter(RunRecord).json_schema()
+    record["properties"] |= {name: _known(record["properties"][name]) for name in OPTIONAL}
+    run: dict[str, Any] = _tidy(record)
     uses = run.pop("$defs")["PluginUse"]
     run["properties"] |= _tidy(TypeAdapter(RunHead).json_schema())["properties"]  # with what its docstrings say
     run["properties"]["plugins"]["items"] = uses
-    run["properties"] = {
-        name: _known(each) if name in OPTIONAL else each
-        for name, each in run["properties"].items()
-        if version >= form_of(name)
-    }
+    run["properties"] = {name: each for name, each in run["properties"].items() if version >= form_of(name)}
     run["required"] = sorted(set(run["properties"]) - OPTIONAL)  # a file has what a constructor may fill in
     measure = {
         "mean": {"type": ["number", "null"]},
@@ -84,11 +82,8 @@ def _object(properties: dict[str, Any], required: tuple[str, ...] = ()) -> dict[
 
 def _known(schema: dict[str, Any]) -> dict[str, Any]:
     """An optional field is left out where it is not known, so that null is not one of its values."""
-    described = {name: value for name, value in schema.items() if name != "anyOf"}
-    if "anyOf" in schema:
-        (known,) = [each for each in schema["anyOf"] if each != {"type": "null"}]
-        return {**described, **known}
-    return {**described, "type": next(each for each in schema["type"] if each != "null")}
+    (known,) = [each for each in schema["anyOf"] if each != {"type": "null"}]
+    return {**{name: value for name, value in schema.items() if name != "anyOf"}, **known}
 
 
 def _tidy(schema: Any) -> Any:
