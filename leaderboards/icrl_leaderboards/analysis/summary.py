@@ -139,11 +139,6 @@ class Row:
         """Normalised scores of the last 10 % on the tasks that no run flags, (N, K')."""
         return self.outcome.scores(self.outcome.last)
 
-    @property
-    def score_curves(self) -> Float64Array:
-        """Normalised scores of every episode on the same tasks, (N, K', E)."""
-        return self.outcome.score_curves
-
     @cached_property
     def set_apart(self) -> str | None:
         """Why the row's normalised scores rank nothing, in words; None where they do (`standing`)."""

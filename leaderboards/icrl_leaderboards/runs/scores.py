@@ -26,11 +26,6 @@ class RunScores(RunHead):
         return self.references["random"]
 
     @property
-    def zero_action(self) -> Float64Array:
-        """Mean return of the zero action, (K,)."""
-        return self.references["zero_action"]
-
-    @property
     def oracle(self) -> Float64Array:
         """Return of the source trained on the task, (K,)."""
         return self.references["oracle"]

@@ -88,7 +88,7 @@ def _draw(
 
 def _reference(rows: Sequence[Row], name: str) -> Float64Array:
     """(K,) mean over the runs that have the reference; NaN where none has."""
-    values = np.stack([getattr(run, name) for row in rows for run in row.runs])  # (N, K)
+    values = np.stack([run.references[name] for row in rows for run in row.runs])  # (N, K)
     known = ~np.isnan(values)
     counts = known.sum(axis=0)
     sums = np.where(known, values, 0.0).sum(axis=0)
