@@ -1,8 +1,8 @@
 """What one run leaves behind, written down once: `RunRecord`, which the harness fills and the leaderboard gives back equal.
 
 The classes here are the only list of a run's fields. Validation, the published files and their JSON schema, the arrays of
-`scores`, the columns of the database and the JSON of `icrl-bench run` are all taken from it; the types (`types`) carry the
-checks and the axes. An optional field is one line here and one column in `database.schema`.
+`scores` and the JSON of `icrl-bench run` are all taken from it; the types (`types`) carry the checks and the axes. An optional
+field is one line here and one column in `database.schema`, which says where each field lies.
 
 Axes: K test tasks, E episodes per task, P parameters of a task.
 """

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,16 @@ from sqlalchemy import create_engine, inspect
 from icrl_leaderboards.database import migrations
 from icrl_leaderboards.database.connections import LeaderboardError
 from icrl_leaderboards.database.leaderboard import Leaderboard
-from icrl_leaderboards.database.schema import SCHEMA_VERSION
+from icrl_leaderboards.database.schema import (
+    ARTEFACT_FIELDS,
+    EPISODE_FIELDS,
+    NAMED_FIELDS,
+    RUN_FIELDS,
+    SCHEMA_VERSION,
+    TASK_FIELDS,
+    EpisodesRow,
+    TaskRow,
+)
 from icrl_leaderboards.database.studies import Study, StudyRun
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.errors import BenchError
@@ -118,3 +128,10 @@ def test_a_read_only_past_schema_says_what_to_do(tmp_path):
     with pytest.raises(LeaderboardError, match=r"older icrl-bench \(schema 1\) and is read-only") as caught:
         Leaderboard(f"sqlite:///file:{path}?mode=ro&uri=true").runs()
     assert "copy" in caught.value.hint
+
+
+def test_every_field_of_a_record_lies_in_one_place():
+    lists = (RUN_FIELDS, TASK_FIELDS, EPISODE_FIELDS, NAMED_FIELDS, ARTEFACT_FIELDS, ("plugins",))
+    assert sorted(name for each in lists for name in each) == sorted(each.name for each in fields(RunRecord))
+    assert set(TASK_FIELDS.values()) < set(TaskRow.__table__.c.keys())
+    assert set(EPISODE_FIELDS.values()) < set(EpisodesRow.__table__.c.keys())
