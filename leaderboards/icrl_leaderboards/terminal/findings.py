@@ -21,7 +21,7 @@ def print_findings(findings: Sequence[Finding], protocol: str) -> None:
     console.print(Text(f"claims under {visible(protocol)}", style="bold"), soft_wrap=True)
     for finding in findings:
         statements = "\n".join(dict.fromkeys(visible(each.statement) for each in finding.evidence))
-        evidence = "\n".join(visible(evidence_in_words(each)) for each in finding.evidence)
+        evidence = "\n".join(map(visible, evidence_in_words(finding)))
         head = visible(f"{finding.claim.id} {finding.claim.text}")
         cells = [head, visible(finding.verdict), statements, evidence, visible(finding.claim.command)]
         for index, line in enumerate(block_lines(_LINES, cells, console.width)):

@@ -14,6 +14,7 @@ from icrl_leaderboards.analysis.claims.controls import control_claim
 from icrl_leaderboards.analysis.claims.speed import speed_claim
 from icrl_leaderboards.runs.record import REFERENCES
 from icrl_leaderboards.runs.scores import RunScores
+from icrl_leaderboards.wording.claims import evidence_in_words
 from icrl_registry.errors import UsageError
 
 TASKS, EPISODES = 10, 20
@@ -221,3 +222,13 @@ def test_a_control_without_a_ceiling_or_of_other_settings_decides_nothing():
     assert control_claim([]).judge([]).verdict == "undecided"
     changed = with_ceiling(rows("dpt-mamba", 0.9, variant={"method.updates": 9}), 0.5)
     assert control_claim(changed).judge([]).verdict == "undecided"
+
+
+def test_evidence_says_whom_it_is_about_where_a_claim_says_several_things():
+    runs = rows("mql", 0.95) + rows("ad-mamba", 0.9) + rows("ad-dt", 0.5)
+    claims = {claim.id: claim.judge(runs) for claim in PAPER_CLAIMS}
+    first, second = evidence_in_words(claims["C4"])
+    assert first.startswith("reacher-goal-v1, mql: +0.95")
+    assert second.startswith("reacher-goal-v1, ad-mamba: +0.9")
+    assert evidence_in_words(claims["C1"])[0].startswith("reacher-goal-v1: +0.4")
+    assert evidence_in_words(claims["C2"])[1] == "ant-dir, macaw − ad-dt: no row of macaw"

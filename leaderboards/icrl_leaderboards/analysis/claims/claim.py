@@ -40,6 +40,7 @@ class Evidence:
     high: float | None = None
     seeds: int = 0
     missing: str = ""  # why there is no number
+    subject: str = ""  # whom it is about, where a claim says the same of several
 
     def as_json(self) -> dict[str, Any]:
         """The evidence as JSON values."""
@@ -93,18 +94,19 @@ class Claim:
 
 def better(runs: Sequence[RunScores], ours: str, theirs: str, environment: str, track: str = "online") -> Evidence:
     """Whether A's last 10 % are above B's on equal seeds and tasks, by the interval of their difference."""
-    statement = f"{ours} − {theirs}, last 10 %"
+    subject = f"{ours} − {theirs}"
+    statement = f"{subject}, last 10 %"
     chosen = [run for run in runs if run.environment == environment and run.track == track]
     for name in (ours, theirs):
         if not any(run.method == name and not run.variant for run in chosen):
-            return Evidence(environment, statement, None, missing=f"no row of {name}")
+            return Evidence(environment, statement, None, missing=f"no row of {name}", subject=subject)
     plain = [run for run in chosen if not run.variant and run.method in (ours, theirs)]
     try:
         pairing = compare(plain, ours, theirs)[0].pairings[0]
     except BenchError as error:
-        return Evidence(environment, statement, None, missing=error.message)
+        return Evidence(environment, statement, None, missing=error.message, subject=subject)
     holds = {"better": True, "worse": False}.get(outcome_of(pairing.decisive))
-    return _evidence(environment, statement, holds, pairing.decisive, len(pairing.seeds))
+    return _evidence(environment, statement, holds, pairing.decisive, len(pairing.seeds), subject)
 
 
 def near_oracle(runs: Sequence[RunScores], method: str, environment: str, track: str = "online") -> Evidence:
@@ -112,8 +114,8 @@ def near_oracle(runs: Sequence[RunScores], method: str, environment: str, track:
     statement = f"score of {method}, near the oracle above {NEAR:g}"
     score, seeds = _score(runs, method, environment, track)
     if score is None:
-        return Evidence(environment, statement, None, missing=f"no scored row of {method}")
-    return _evidence(environment, statement, _above(score, NEAR), score, seeds)
+        return Evidence(environment, statement, None, missing=f"no scored row of {method}", subject=method)
+    return _evidence(environment, statement, _above(score, NEAR), score, seeds, method)
 
 
 def below_near(runs: Sequence[RunScores], method: str, environment: str, track: str = "online") -> Evidence:
@@ -121,9 +123,9 @@ def below_near(runs: Sequence[RunScores], method: str, environment: str, track: 
     score, seeds = _score(runs, method, environment, track)
     statement = f"score of {method}, not near the oracle below {NEAR:g}"
     if score is None:
-        return Evidence(environment, statement, None, missing=f"no scored row of {method}")
+        return Evidence(environment, statement, None, missing=f"no scored row of {method}", subject=method)
     above = _above(score, NEAR)
-    return _evidence(environment, statement, None if above is None else not above, score, seeds)
+    return _evidence(environment, statement, None if above is None else not above, score, seeds, method)
 
 
 def longer_is_better(runs: Sequence[RunScores], method: str, setting: str, environment: str) -> Evidence:
@@ -168,10 +170,12 @@ def _above(estimate: Estimate, least: float) -> Holds:
     return True if interval.low > least else False if interval.high < least else None
 
 
-def _evidence(environment: str, statement: str, holds: Holds, estimate: Estimate, seeds: int) -> Evidence:
+def _evidence(
+    environment: str, statement: str, holds: Holds, estimate: Estimate, seeds: int, subject: str = ""
+) -> Evidence:
     interval = estimate.interval
     low, high = (interval.low, interval.high) if interval else (None, None)
-    return Evidence(environment, statement, holds, float(estimate.value), low, high, seeds)
+    return Evidence(environment, statement, holds, float(estimate.value), low, high, seeds, subject=subject)
 
 
 def _number(value: Any) -> float | None:

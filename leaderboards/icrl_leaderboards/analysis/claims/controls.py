@@ -33,11 +33,12 @@ def _below_the_ceiling(row: Row) -> Evidence:
     statement = f"{method}, rewards shuffled: headroom score below 0"
     score = measure([row.outcome], ["headroom_score"], stratified=False)[0]["headroom_score"]
     if score is None:
-        return Evidence(row.head.environment, statement, None, missing=f"no blind ceiling known for {method}")
+        return Evidence(
+            row.head.environment, statement, None, missing=f"no blind ceiling known for {method}", subject=method
+        )
     interval = score.interval
-    if interval is None:
-        return Evidence(row.head.environment, statement, None, float(score.value), seeds=len(row.seeds))
-    holds = True if interval.high < 0 else False if interval.low > 0 else None
+    low, high = (interval.low, interval.high) if interval else (None, None)
+    holds = None if low is None or high is None else True if high < 0 else False if low > 0 else None
     return Evidence(
-        row.head.environment, statement, holds, float(score.value), interval.low, interval.high, len(row.seeds)
+        row.head.environment, statement, holds, float(score.value), low, high, len(row.seeds), subject=method
     )
