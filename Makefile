@@ -24,10 +24,11 @@ lint: $(VENV)/.installed-dev
 
 EXECUTORS := $(addprefix tests/harness/executors/,test_ray_cluster.py test_scale.py test_overhead.py)
 
-# The campaigns of tests/soak at full length, two tests at a time, for an hour or two. soak.md is the table of what was tried,
-# survived and found so far.
+# The campaigns of tests/soak at full length, two tests at a time, for half an hour to an hour, and executors at full size. soak.md
+# is the table of what was tried, survived and found so far.
 soak: $(VENV)/.installed-soak
-	$(BIN)/pytest tests/soak $(EXECUTORS) --soak full --soak-table soak.md -m 'not gpu' -n 2 --dist worksteal -v
+	$(BIN)/pytest tests/soak --soak full --soak-table soak.md -m 'not gpu' -n 2 --dist worksteal -v
+	$(BIN)/pytest tests/soak/conftest.py $(EXECUTORS) --soak full -m 'not gpu' -v  # timed: one after the other
 
 # Known vulnerabilities of constraints.txt, and docs/licences.md.
 audit: $(VENV)/.installed-dev
