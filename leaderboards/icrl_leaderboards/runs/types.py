@@ -27,7 +27,7 @@ _DEEPEST_JSON = 64
 
 Checked = TypeVar("Checked")
 #: Gives back the value in plain Python; the place stands in the message of what it refuses.
-Check = Callable[[Any, str], Checked]
+Checker = Callable[[Any, str], Checked]
 
 
 class RecordError(BenchError):
@@ -49,7 +49,7 @@ class PerTaskReference:
     """Marks a field as something that a task's returns are measured against: one number, or None, per test task."""
 
 
-def checked_by(check: Check[Checked]) -> BeforeValidator:
+def checked_by(check: Checker[Checked]) -> BeforeValidator:
     """Calls `check` with the field's name as the place."""
 
     def before(value: Any, info: ValidationInfo) -> Checked:
@@ -58,12 +58,12 @@ def checked_by(check: Check[Checked]) -> BeforeValidator:
     return BeforeValidator(before)
 
 
-def _if_known(check: Check[Checked]) -> Check[Checked | None]:
+def _if_known(check: Checker[Checked]) -> Checker[Checked | None]:
     """The same check, where None stands for what is not known."""
     return lambda value, place: None if value is None else check(value, place)
 
 
-def _each(check: Check[Checked]) -> Check[list[Checked]]:
+def _each(check: Checker[Checked]) -> Checker[list[Checked]]:
     """The check of every entry of a list, at its own place."""
 
     def entries(values: Any, place: str) -> list[Checked]:
