@@ -6,7 +6,6 @@ What an infinity or NaN makes of one row may not reach a row that doesn't depend
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -126,15 +125,8 @@ def first_problem(case: Case, draw: Draw) -> str | None:
 
     @cache
     def moved() -> list[float]:
-        """To the formula (`rounding.py`), four times what some draws showed; and to what only the kernel's algorithm has.
-
-        To first order an error is a derivative times the rounding. Where rounding moves the value by its own size, as in a
-        recurrence whose Jacobians multiply to more than 2²⁴, no digit of it stands and gradients belong to other numbers on
-        the way: draws then tell nothing of the next one, and gradients are only asked to be finite (Higham 2002, §1.6).
-        """
+        """To the formula (`rounding.py`), four times what some draws showed; and to what only the kernel's algorithm has."""
         of_formula = wobble(lambda: values_and_gradients(case.formula, case, direction, torch.float64))
-        if of_formula[0] >= max(largest(double[0]), LEAST_ERROR):
-            return [4 * of_formula[0], *(math.inf for _ in of_formula[1:])]
         bounds = case.rounding(*case.tensors, direction) if case.rounding else [torch.zeros(1)] * len(of_formula)
         return [4 * drawn + largest(bound) for drawn, bound in zip(of_formula, bounds, strict=True)]
 
