@@ -1,6 +1,6 @@
 """Whether anybody will ask for a derivative: an operation that nobody differentiates needs no `autograd.Function`.
 
-`Function.apply` alone takes as long as a kernel does over ten tokens.
+`Function.apply` takes 8 µs; the scan's kernel takes 28 over ten tokens of four sequences (one thread, AVX-512).
 """
 
 from __future__ import annotations
