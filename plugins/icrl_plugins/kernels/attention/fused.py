@@ -66,4 +66,4 @@ def _new_tensor(like: Tensor, *shape: int) -> Tensor:
 def _work(out: Tensor) -> int:
     """Pairs of a query and a key, in blocks that are computed whole."""
     heads, steps, _ = out.shape
-    return heads * steps * max(steps, kernel.KEYS) // 2
+    return heads * steps * max(steps, kernel.ROWS) // 2

@@ -80,12 +80,13 @@ def forward(counters, inputs, scale, attended) -> None:
             row_maxima[:] = number(_MASKED)
             sums[:] = zero
             for first_key in range(0, first_row + rows, KEYS):
+                width = _block_width(first_row, first_key)
                 left, right = (query_block, 0, padded_size, 1), (keys_transposed, first_key, padded_steps)
                 _score(left, right, scores, first_row, first_key, padding)
-                _weigh(scores, row_maxima, sums, weighted, padded_size, lanes)
+                _weigh(scores, width, row_maxima, sums, weighted, padded_size, lanes)
                 _mask(scores, first_row, first_key, 0.0)
                 right = (padded_rows, first_key * padded_size, padded_size)
-                operand, shape = (weighted, 0, padded_size), (ROWS, KEYS, padded_size)
+                operand, shape = (weighted, 0, padded_size), (ROWS, width, padded_size)
                 product((scores, 0, KEYS, 1), right, BIASED, operand, (weighted, 0), shape, padding)
             for r in range(rows):
                 share = number(1.0) / sums[r]
@@ -132,17 +133,18 @@ def backward(counters, inputs, scale, attended, grad_out, gradients) -> None:
                     deltas[r] += grad_out[head, first_row + r, d] * out[head, first_row + r, d]
             padded_grad_queries[:] = zero
             for first_key in range(0, first_row + rows, KEYS):
+                width = _block_width(first_row, first_key)
                 left, right = (query_block, 0, padded_size, 1), (keys_transposed, first_key, padded_steps)
                 _score(left, right, weights, first_row, first_key, padding)
                 left, right = (grad_block, 0, padded_size, 1), (values_transposed, first_key, padded_steps)
                 product(left, right, RAW, right, (score_gradients, 0), (ROWS, padded_size, KEYS), padding)
-                _differentiate(weights, score_gradients, row_logsums, deltas)
+                _differentiate(weights, score_gradients, width, row_logsums, deltas)
                 _mask(weights, first_row, first_key, 0.0)
                 _mask(score_gradients, first_row, first_key, 0.0)
-                _add(weights, grad_block, padded_grad_values, first_key * padded_size, padded_size, padding)
-                _add(score_gradients, query_block, padded_grad_keys, first_key * padded_size, padded_size, padding)
+                _add(weights, width, grad_block, padded_grad_values, first_key * padded_size, padded_size, padding)
+                _add(score_gradients, width, query_block, padded_grad_keys, first_key * padded_size, padded_size, padding)
                 right = (padded_rows, first_key * padded_size, padded_size)
-                operand, shape = (padded_grad_queries, 0, padded_size), (ROWS, KEYS, padded_size)
+                operand, shape = (padded_grad_queries, 0, padded_size), (ROWS, width, padded_size)
                 product((score_gradients, 0, KEYS, 1), right, BIASED, operand, (padded_grad_queries, 0), shape, padding)
             _unpad(padded_grad_queries, rows, padded_size, number(scale), grad_queries[head], first_row)
         _unpad(padded_grad_keys, steps, padded_size, number(1.0) / unit, grad_keys[head], 0)
@@ -152,6 +154,12 @@ def backward(counters, inputs, scale, attended, grad_out, gradients) -> None:
 @njit(**JIT)
 def _rounded(count, unit):
     return (count + unit - 1) // unit * unit
+
+
+@njit(**JIT)
+def _block_width(first_row, first_key):
+    """How many keys from `first_key` on the `ROWS` queries from `first_row` on can see, at most `KEYS`."""
+    return min(KEYS, first_row + ROWS - first_key)
 
 
 @njit(**JIT)
@@ -192,27 +200,28 @@ def _score(left, right, score_block, first_row, first_key, padding):
 @njit(**JIT)
 def _mask(score_block, first_row, first_key, value):
     """Where the keys of a block come after the queries."""
-    if first_key + KEYS > first_row + 1:
+    width = _block_width(first_row, first_key)
+    if first_key + width > first_row + 1:
         for r in range(ROWS):
-            for key in range(max(first_row + r + 1 - first_key, 0), KEYS):
+            for key in range(max(first_row + r + 1 - first_key, 0), width):
                 score_block[r * KEYS + key] = score_block.dtype.type(value)
 
 
 @njit(**JIT)
-def _weigh(scores, row_maxima, sums, weighted, padded_size, lanes):
+def _weigh(scores, width, row_maxima, sums, weighted, padded_size, lanes):
     """Scores → exponentials relative to each row's largest score so far; what was summed before follows a new one."""
     step = lane_count(scores)
     for r in range(ROWS):
         offset = r * KEYS
         lane_maxima = load(scores, offset)
-        for j in range(step, KEYS, step):
+        for j in range(step, width, step):
             lane_maxima = maximum(lane_maxima, load(scores, offset + j))
         store(lanes, 0, lane_maxima)
         maximum_so_far = row_maxima[r]
         for lane in range(step):
             maximum_so_far = max(maximum_so_far, lanes[lane])
         total = splat(scores.dtype.type(0.0))
-        for j in range(0, KEYS, step):
+        for j in range(0, width, step):
             weight = decay(load(scores, offset + j) - splat(maximum_so_far))
             store(scores, offset + j, weight)
             total = total + weight
@@ -226,18 +235,21 @@ def _weigh(scores, row_maxima, sums, weighted, padded_size, lanes):
 
 
 @njit(**JIT)
-def _differentiate(weights, score_gradients, row_logsums, deltas):
+def _differentiate(weights, score_gradients, width, row_logsums, deltas):
     """Scores → P, and gradients of P → those of the scores, P ∘ (dP - Σ dO ∘ O)."""
     for r in range(ROWS):
         row_logsum, delta = splat(row_logsums[r]), splat(deltas[r])
-        for offset in range(r * KEYS, (r + 1) * KEYS, lane_count(weights)):
+        for offset in range(r * KEYS, r * KEYS + width, lane_count(weights)):
             weight = decay(load(weights, offset) - row_logsum)
             store(weights, offset, weight)
             store(score_gradients, offset, weight * (load(score_gradients, offset) - delta))
 
 
 @njit(**JIT)
-def _add(block, rows, totals, offset, padded_size, padding):
-    """totals, from `offset` on, += blockᵀ (KEYS, ROWS) · rows (ROWS, P)."""
-    right, operand, shape = (rows, 0, padded_size), (totals, offset, padded_size), (KEYS, ROWS, padded_size)
-    product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), shape, padding)
+def _add(block, width, rows, totals, offset, padded_size, padding):
+    """totals, from `offset` on, += blockᵀ (width, ROWS) · rows (ROWS, P)."""
+    right, operand = (rows, 0, padded_size), (totals, offset, padded_size)
+    if width == KEYS:  # a number of rows known to the compiler: 1.2 times as fast
+        product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), (KEYS, ROWS, padded_size), padding)
+    else:
+        product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), (width, ROWS, padded_size), padding)
