@@ -19,11 +19,11 @@ from icrl_registry.contracts import Backbone, Environment, Method, Source, Split
 from icrl_registry.discovery import Plugin, list_plugins, load, resolve_method
 from icrl_registry.errors import PluginError, UsageError
 from icrl_registry.protocols.loading import list_protocols
-from icrl_registry.protocols.model import AdaptConfig, CollectConfig, Protocol
+from icrl_registry.protocols.model import AdaptConfig, CollectConfig, Protocol, TrainConfig
 from icrl_registry.protocols.splits import draw_tasks, spread_evenly
 
 #: Settings in these sections change what all methods are measured on, so the row leaves the protocol's ranking.
-PROTOCOL_SECTIONS = ("environment", "source", "collect", "adapt")
+PROTOCOL_SECTIONS = ("environment", "source", "collect", "train", "adapt")
 
 #: Settings of the protocol's source that hold for any other one that is put in its place: environment steps a task.
 BUDGET = ("total_steps",)
@@ -72,6 +72,7 @@ class Plan:
     method: Component
     backbone: Component | None
     collect: CollectConfig
+    train: TrainConfig
     adapt: AdaptConfig
     tasks: dict[Split, tuple[Task, ...]]
 
@@ -119,6 +120,11 @@ class Plan:
     def trains_on_histories(self) -> bool:
         """Whether the method meta-trains on the training tasks' histories."""
         return bool(self.method.plugin.component.training_data == "histories")
+
+    @property
+    def meta_training_tasks(self) -> tuple[Task, ...]:
+        """The training tasks that the method is given: all, or `train.tasks` of them."""
+        return spread_evenly(self.tasks["train"], self.train.tasks)
 
     @property
     def needed_splits(self) -> tuple[Split, ...]:
@@ -174,13 +180,14 @@ class Plan:
 
     @property
     def config(self) -> dict[str, Any]:
-        """The fully resolved configuration, by section."""
+        """The fully resolved configuration, by section; `train` where it says anything, as rows without it did before."""
         sections: dict[str, Any] = {
             "environment": self.environment.config,
             "source": self.source.config,
             "method": self.method.config,
             "backbone": self.backbone.config if self.backbone else None,
             "collect": self.collect,
+            **({"train": self.train} if self.train.tasks is not None else {}),
             "adapt": self.adapt,
         }
         return {name: value.model_dump(mode="json") if value is not None else {} for name, value in sections.items()}
@@ -221,6 +228,7 @@ def make_plan(request: Request) -> Plan:
     _check_track(request.track, method.plugin)
     source = load("source", source_name)
     _check_actions(environment_part, method.plugin, source)
+    train = build_config(TrainConfig, settings.get("train", {}), "train")
     adapt = build_config(AdaptConfig, settings.get("adapt", {}), "adapt")
     _check_interventions(adapt, method, len(tasks["test"]))
     return Plan(
@@ -230,6 +238,7 @@ def make_plan(request: Request) -> Plan:
         method=method,
         backbone=component("backbone", load("backbone", backbone_entry.name)) if backbone_entry else None,
         collect=collect,
+        train=train,
         adapt=adapt,
         tasks={**tasks, "train": spread_evenly(tasks["train"], collect.train_tasks)},
     )

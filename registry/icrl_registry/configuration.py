@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from icrl_registry.errors import UsageError, unknown_name
 
 #: The first part of a dotted key: which component (or stage) a setting belongs to.
-SECTIONS = ("environment", "source", "backbone", "method", "collect", "adapt")
+SECTIONS = ("environment", "source", "backbone", "method", "collect", "train", "adapt")
 
 
 class ComponentConfig(BaseModel):

@@ -63,6 +63,7 @@ TRAINED = {"checkpoint", "run"}
         ({"method": {"updates": 13}}, TRAINED),
         ({"collect": {"train_tasks": 2}}, {"data", *TRAINED}),
         ({"collect": {"floor_episodes": 3}}, {"floors", "run"}),
+        ({"train": {"tasks": 2}}, TRAINED),
         ({"adapt": {"episodes": 4}}, {"run"}),
         ({"adapt": {"rewards": "zero"}}, {"run"}),
         ({"adapt": {"validation_episodes": 3}}, TRAINED),
@@ -165,6 +166,7 @@ def test_settings_that_all_methods_share_mark_the_protocol(plan: Callable[..., P
         label({"source": {"total_steps": 500}}),
         label({"source": {"name": "sb3-ppo"}}),
         label({"collect": {"train_tasks": 2}}),
+        label({"train": {"tasks": 2}}),
         label({"adapt": {"episodes": 2}}),
         label({"adapt": {"rewards": "shuffled"}}),
     ]

@@ -130,7 +130,7 @@ def _changed_settings(record: RunRecord, plan: Plan) -> dict[str, dict[str, Any]
     """Settings of the sections that all methods share in which the record differs from the plan."""
     changed: dict[str, dict[str, Any]] = {}
     for section in PROTOCOL_SECTIONS:
-        planned, recorded = plan.config[section], record.config.get(section, {})
+        planned, recorded = plan.config.get(section, {}), record.config.get(section, {})
         if isinstance(recorded, dict):
             differing = {key: value for key, value in recorded.items() if planned.get(key) != value}
             if differing:

@@ -134,7 +134,7 @@ class Record(Stage[RunRecord]):
         if not self.plan.trains_on_histories:
             return 0
         dataset = self.adapt.train.collect.read(store)
-        return sum(int(dataset.manifest(task)["steps"]) for task in self.plan.tasks["train"])
+        return sum(int(dataset.manifest(task)["steps"]) for task in self.plan.meta_training_tasks)
 
     def _provenance(self, store: Store, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
         return {

@@ -78,6 +78,7 @@ class Train(Stage[Checkpoint]):
             "validation_episodes": plan.adapt.validation_episodes,
             "device": plan.request.device.split(":")[0],
             "seed": self.seed,
+            **({"tasks": len(plan.meta_training_tasks)} if plan.train.tasks is not None else {}),
         }
 
     def make(self, context: Context) -> None:
@@ -116,7 +117,7 @@ class Train(Stage[Checkpoint]):
 
     def _experts(self, store: Store, environment: Environment) -> ExpertActions | None:
         """The final policies behind the training histories; None if the source cannot rebuild them."""
-        source, tasks, dataset = self.plan.make_source(), self.plan.tasks["train"], self.collect.address
+        source, tasks, dataset = self.plan.make_source(), self.plan.meta_training_tasks, self.collect.address
         experts = Experts(source, environment.spec, lambda index: load_policy(store, dataset, tasks[index]))
         first = source.greedy_policy(experts.load(0), environment.spec)
         if first is None:
@@ -127,7 +128,7 @@ class Train(Stage[Checkpoint]):
     def _job(
         self, store: Store, environment: Environment, method: Method, kept: KeptProgress, report: ReportUpdates
     ) -> TrainingJob:
-        plan, wants = self.plan, method.training_data
+        plan, wants, tasks = self.plan, method.training_data, self.plan.meta_training_tasks
         online = Meter(kept.counters, "online")
         histories = self.collect.read(store)
 
@@ -137,9 +138,9 @@ class Train(Stage[Checkpoint]):
 
         return TrainingJob(
             spec=environment.spec,
-            histories=[histories.history(task) for task in plan.tasks["train"]] if wants == "histories" else [],
+            histories=[histories.history(task) for task in tasks] if wants == "histories" else [],
             expert_actions=self._experts(store, environment) if wants == "histories" else None,
-            tasks=MeteredTrainingTasks(environment, plan.tasks["train"], online) if wants == "tasks" else None,
+            tasks=MeteredTrainingTasks(environment, tasks, online) if wants == "tasks" else None,
             seed=train_seed(self.seed),
             device=plan.request.device,
             checkpoints=kept,

@@ -69,10 +69,18 @@ class CollectConfig(ComponentConfig):
     """Stage settings of data collection and of the floors."""
 
     train_tasks: int | None = Field(
-        None, ge=1, description="use only this many training tasks, spread evenly; None = all"
+        None, ge=1, description="collect only this many training tasks, spread evenly, as a data set apart; None = all"
     )
     floor_episodes: int = Field(
         100, ge=1, description="episodes per test task behind the random and zero-action floors"
+    )
+
+
+class TrainConfig(ComponentConfig):
+    """Stage settings of meta-training."""
+
+    tasks: int | None = Field(
+        None, ge=1, description="meta-train on only this many of the training tasks, spread evenly; None = all"
     )
 
 
@@ -124,8 +132,8 @@ class EnvironmentPlan(_Frozen):
 
     split: SplitPlan
     source: str = Field(description="the RL algorithm that writes the learning histories and is the oracle")
-    settings: dict[Literal["environment", "source", "collect", "adapt"], dict[str, Any]] = Field(
-        default_factory=dict, description="tables environment, source, collect, adapt"
+    settings: dict[Literal["environment", "source", "collect", "train", "adapt"], dict[str, Any]] = Field(
+        default_factory=dict, description="tables environment, source, collect, train, adapt"
     )
     method: dict[str, dict[str, Any]] = Field(default_factory=dict)
     backbone: dict[str, dict[str, Any]] = Field(default_factory=dict)

@@ -146,6 +146,22 @@ def test_a_row_says_what_its_own_histories_cost(run: Run, cli: Run, tmp_path: Pa
     assert {each["method"]: each["collect_env_steps"] for each in documents} == {"toy-method": 400, "toy-online": 160}
 
 
+def test_fewer_training_tasks_share_the_histories_of_all(run: Run, cli: Run, tmp_path: Path, toy: Path):
+    """Two test tasks of 80 steps and one training task are what the row cost; with fewer targets the method learns another
+    action, so that its returns differ. A colleague finds the limit in the published row."""
+    whole = run("--json", "--set", "method.updates=3").document["runs"][0]
+    fewer = run("--json", "--set", "method.updates=3", "--set", "train.tasks=1").document["runs"][0]
+    assert fewer["dataset"] == whole["dataset"]
+    assert fewer["checkpoint"] != whole["checkpoint"]
+    assert fewer["returns"] != whole["returns"]
+    out = tmp_path / "out"
+    assert cli("leaderboard", "submit", "--env", "toy-point", "--protocol", fewer["protocol"], "--out", out).code == 0
+    (document,) = [json.loads(path.read_text())["run"] for path in out.rglob("*.json")]
+    assert document["collect_env_steps"] == 3 * 80
+    assert document["config"]["train"] == {"tasks": 1}
+    assert cli("leaderboard", "verify", out).code == 0
+
+
 def test_units_made_one_by_one_make_the_stage(
     plan: Callable[..., Plan], store: Store, tmp_path: Path, inline: None, toy: Path
 ):

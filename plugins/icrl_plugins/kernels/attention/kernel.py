@@ -142,7 +142,9 @@ def backward(counters, inputs, scale, attended, grad_out, gradients) -> None:
                 _mask(weights, first_row, first_key, 0.0)
                 _mask(score_gradients, first_row, first_key, 0.0)
                 _add(weights, width, grad_block, padded_grad_values, first_key * padded_size, padded_size, padding)
-                _add(score_gradients, width, query_block, padded_grad_keys, first_key * padded_size, padded_size, padding)
+                _add(
+                    score_gradients, width, query_block, padded_grad_keys, first_key * padded_size, padded_size, padding
+                )
                 right = (padded_rows, first_key * padded_size, padded_size)
                 operand, shape = (padded_grad_queries, 0, padded_size), (ROWS, width, padded_size)
                 product((score_gradients, 0, KEYS, 1), right, BIASED, operand, (padded_grad_queries, 0), shape, padding)
