@@ -7,7 +7,8 @@ values. The learner is TD3+BC (Fujimoto & Gu 2021, arXiv 2106.06860, equations 3
     y_t = r_t + γ min_i Q̄_i(h_{t+1}, clip(π̄(h_{t+1}) + ε)),   ε = clip(N(0, σ²), ±c),
 
 and the actor climbs Q₁ / mean|Q₁|, less `bc_weight` times the squared distance to what the source did. h_t is the feature of
-token t, so the context that leads to t + 1 holds r_t already. Where an episode of a window ends by its time limit the true
+token t, so the context that leads to t + 1 holds r_t already. As published the critics alone shape h_t, which takes millions of
+windows; with `cloning_shapes_features` the cloning term does so, too, as in Algorithm Distillation, and thousands will do. Where an episode of a window ends by its time limit the true
 successor is no token of it, and the step is left out of the critics' loss.
 
 A constant added to every reward changes no policy but for what it makes a terminal state worth by comparison: nothing, which
@@ -48,6 +49,10 @@ class InContextTD3BCConfig(InContextConfig):
     discount: float = Field(0.9, ge=0, lt=1, description="γ.")
     bc_weight: float = Field(
         0.3, ge=0, description="Weight of the squared distance to the data's actions; values count 1."
+    )
+    cloning_shapes_features: bool = Field(
+        False,
+        description="Let the cloning term's gradient reach the sequence model, too; false: the critics' alone, as published.",
     )
     head_size: int = Field(128, ge=1, description="Units in the hidden layers of actor and critics.")
     tau: float = Field(0.005, gt=0, le=1, description="Polyak rate of the target networks, an update.")
@@ -147,11 +152,15 @@ class TD3BCLearner(InContextLearner):
         return rewards + self.settings.discount * torch.where(terminated, ended, values)
 
     def actor_loss(self, features: Tensor, actions: Tensor, mask: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """-Q₁(h, π(h)) / mean|Q₁| + bc_weight · ‖π(h) - a‖², averaged over tokens; its gradient reaches the actor alone."""
-        chosen = self.actor_critic.read_action(features)
+        """-Q₁(h, π(h)) / mean|Q₁| + bc_weight · ‖π(h) - a‖², averaged over tokens.
+
+        Its gradient reaches the actor alone; with `cloning_shapes_features` that of the second term reaches h, too.
+        """
+        chosen = self.actor_critic.read_action(features.detach())
+        cloned = self.actor_critic.read_action(features) if self.settings.cloning_shapes_features else chosen
         values = self.actor_critic.value_of(features, chosen)  # (B, T)
         scale = _mean(values.detach().abs(), mask).clamp_min(1e-6)
-        distance = _mean((chosen - actions).square().mean(dim=-1), mask)
+        distance = _mean((cloned - actions).square().mean(dim=-1), mask)
         value = _mean(values, mask)
         metrics = {"value": float(value.detach()), "distance": float(distance.detach())}
         return -value / scale + self.settings.bc_weight * distance, metrics

@@ -2,7 +2,7 @@
 
 Tarasov et al. 2025 ("Yes, Q-learning helps offline in-context RL", arXiv 2502.17666): two Q heads of two layers with leaky
 ReLUs, and a policy head of three layers that reads detached features. So the values alone shape the features: what the task
-is must be in them, since no reward can be predicted without it.
+is must be in them, since no reward can be predicted without it. (The learner detaches them, or lets its cloning term through.)
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class ActorCriticModel(InContextModel):
         self.critics = TwinCritics(width, layout.action_size, hidden_size)
 
     def read_action(self, features: Tensor) -> Tensor:
-        """Features (…, D) → actions (…, A) in (-1, 1). No gradient reaches the features."""
-        actions: Tensor = self.actor(features.detach()).tanh()
+        """Features (…, D) → actions (…, A) in (-1, 1). Who wants no gradient in the features detaches them."""
+        actions: Tensor = self.actor(features).tanh()
         return actions
 
     def value_of(self, features: Tensor, actions: Tensor) -> Tensor:

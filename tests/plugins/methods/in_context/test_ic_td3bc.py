@@ -104,21 +104,22 @@ def test_a_shift_of_all_rewards_changes_no_target_but_by_what_it_is_worth(toy, e
     assert make_learner(toy, ending).terminal_value == 0
 
 
-@pytest.mark.parametrize("what", ["critics", "actor"])
+@pytest.mark.parametrize("what", ["critics", "actor", "actor, cloning shapes features"])
 def test_each_loss_reaches_its_own_parameters(toy, histories, what: str) -> None:
-    learner = make_learner(toy, histories, policy_frequency=1)
+    learner = make_learner(toy, histories, policy_frequency=1, cloning_shapes_features="cloning" in what)
     batch = learner.batch(0)
     tokens, actions, mask = tensors(batch.tokens, batch.targets, batch.mask)
     model = learner.actor_critic
-    if what == "actor":
+    if what != "critics":
         learner.actor_loss(model.features(tokens), actions, mask)[0].backward()
     else:
         learner.settings = learner.settings.model_copy(update={"policy_frequency": 2})
         learner.training.update = 1  # an update without the actor
         learner.loss(batch)[0].backward()
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
-    expected = {name for name, _ in model.named_parameters() if name.startswith("actor.") == (what == "actor")}
-    assert reached == expected
+    names = {name for name, _ in model.named_parameters()}
+    actor, critics = ({name for name in names if name.startswith(head)} for head in ("actor.", "critics."))
+    assert reached == {"critics": names - actor, "actor": actor, "actor, cloning shapes features": names - critics}[what]
     assert all(parameter.grad is None for parameter in learner.target.parameters())
 
 
