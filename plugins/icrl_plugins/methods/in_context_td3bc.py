@@ -8,8 +8,10 @@ values. The learner is TD3+BC (Fujimoto & Gu 2021, arXiv 2106.06860, equations 3
 
 and the actor climbs Q₁ / mean|Q₁|, less `bc_weight` times the squared distance to what the source did. h_t is the feature of
 token t, so the context that leads to t + 1 holds r_t already. As published the critics alone shape h_t, which takes millions of
-windows; with `cloning_shapes_features` the cloning term does so, too, as in Algorithm Distillation, and thousands will do. Where an episode of a window ends by its time limit the true
-successor is no token of it, and the step is left out of the critics' loss.
+windows; with `cloning_shapes_features` the cloning term does so, too, as in Algorithm Distillation, and thousands will do.
+
+Where an episode of a window ends by its time limit the true successor is no token of it, and the step is left out of the
+critics' loss.
 
 A constant added to every reward changes no policy but for what it makes a terminal state worth by comparison: nothing, which
 is -mean / (std · (1 - γ)) in standardised values. The critics are given that.

@@ -78,30 +78,39 @@ def import_(
     covered = _covered(environment, environment_id, chosen, data)
     if write_protocol is not None:
         _write_protocol(write_protocol, chosen, environment_id, (source, content), data)
+    document: dict[str, Any] = {
+        "content": content,
+        "environment": environment_id,
+        "path": str(place),
+        "source": source,
+        "histories": len(data.histories),
+        "env_steps": sum(history.num_steps for history in data.histories),
+        "protocol": chosen.id,
+        "tasks": covered,
+    }
     if json_:
-        document: dict[str, Any] = {
-            "content": content,
-            "environment": environment_id,
-            "path": str(place),
-            "source": source,
-        }
-        document |= {"histories": len(data.histories), "env_steps": sum(each.num_steps for each in data.histories)}
-        typer.echo(json.dumps({**document, "protocol": chosen.id, "tasks": covered}))
+        typer.echo(json.dumps(document))
         return
-    steps = sum(history.num_steps for history in data.histories)
-    typer.echo(f"{len(data.histories)} histories of {environment_id}, {steps:,} env steps: imported data {content}")
-    typer.echo(f"  in {place}")
-    if covered:
-        words = ", ".join(f"{here} of {total} {split}" for split, (here, total) in covered.items())
-        typer.echo(f"  tasks of {chosen.id} that they hold: {words}")
-    under = f"--protocol {protocol} --source {place}"
-    if write_protocol is not None:
-        typer.echo(f"  wrote {write_protocol}, a protocol of their tasks")
-        under = f"--protocol {write_protocol}"
-    if source == imports.WITH_EXPERTS:
-        labelled = sum(history.expert_actions is not None for history in data.histories)
-        typer.echo(f"  {labelled} of them with expert actions, from which dpt learns")
+    labelled = sum(history.expert_actions is not None for history in data.histories)
+    _say_imported(document, labelled if source == imports.WITH_EXPERTS else 0, write_protocol)
+    under = f"--protocol {write_protocol or protocol}" + ("" if write_protocol else f" --source {place}")
     typer.echo(f"icrl-bench run --method ad-mamba --env {environment_id} {under}")
+
+
+def _say_imported(document: dict[str, Any], labelled: int, written: Path | None) -> None:
+    """What was imported, in words; `labelled` histories say what an expert would do."""
+    typer.echo(
+        f"{document['histories']} histories of {document['environment']}, {document['env_steps']:,} env steps: "
+        f"imported data {document['content']}"
+    )
+    typer.echo(f"  in {document['path']}")
+    if document["tasks"]:
+        words = ", ".join(f"{here} of {total} {split}" for split, (here, total) in document["tasks"].items())
+        typer.echo(f"  tasks of {document['protocol']} that they hold: {words}")
+    if written is not None:
+        typer.echo(f"  wrote {written}, a protocol of their tasks")
+    if labelled:
+        typer.echo(f"  {labelled} of them with expert actions, from which dpt learns")
 
 
 def export(

@@ -53,6 +53,14 @@ MethodsOption = Annotated[
     ),
 ]
 
+CertifyFlag = Annotated[
+    bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
+]
+ControlsFlag = Annotated[
+    bool, typer.Option("--controls", help="Also each row's control: the trained agents, shown another task's rewards.")
+]
+DryRunFlag = Annotated[bool, typer.Option("--dry-run", help="Print the rows and how long they will take, and stop.")]
+
 
 @takes_groups
 def grid(
@@ -66,17 +74,10 @@ def grid(
     set_: SetOption = None,
     config: ConfigOption = None,
     source: SourceOption = None,
-    certify: Annotated[
-        bool, typer.Option("--certify/--no-certify", help="Hold environments to the certificates that are demanded.")
-    ] = True,
-    controls: Annotated[
-        bool,
-        typer.Option("--controls", help="Also each row's control: the trained agents, shown another task's rewards."),
-    ] = False,
+    certify: CertifyFlag = True,
+    controls: ControlsFlag = False,
     jobs: JobsOption = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the rows and how long they will take, and stop.")
-    ] = False,
+    dry_run: DryRunFlag = False,
     json_: JsonFlag = False,
 ) -> None:
     """Make all rows of a protocol: environments × methods × seeds. What rows share is made once.

@@ -119,7 +119,9 @@ def test_each_loss_reaches_its_own_parameters(toy, histories, what: str) -> None
     reached = {name for name, parameter in model.named_parameters() if parameter.grad is not None}
     names = {name for name, _ in model.named_parameters()}
     actor, critics = ({name for name in names if name.startswith(head)} for head in ("actor.", "critics."))
-    assert reached == {"critics": names - actor, "actor": actor, "actor, cloning shapes features": names - critics}[what]
+    assert (
+        reached == {"critics": names - actor, "actor": actor, "actor, cloning shapes features": names - critics}[what]
+    )
     assert all(parameter.grad is None for parameter in learner.target.parameters())
 
 
