@@ -46,7 +46,7 @@ class Overview:
         self._seconds = 0.0  # of work, of all units that have ended
         self._ended_units = 0
         self.done, self.failed = 0, 0
-        self._started = self._shown = time.monotonic()
+        self._started = self._shown = self._last_end = time.monotonic()
         self._line_shown = 0.0
         self._closing = ExitStack()
         self._out: TextIO | None = None
@@ -72,6 +72,7 @@ class Overview:
     def ended(self, outcome: UnitOutcome) -> None:
         """A unit has ended, well or not."""
         self._ended_units += 1
+        self._last_end = time.monotonic()
         self._seconds += outcome.seconds
         kind = outcome.unit.name.split()[0]
         self._work.setdefault(kind, [0.0, 0.0])[0] += outcome.seconds
@@ -119,13 +120,19 @@ class Overview:
         self.progress.overview(text, self.done + self.failed, len(self._rows))
 
     def _eta(self, now: float) -> tuple[float | None, bool]:
-        """Seconds to the end, if the rest goes as what has ended; and whether something of every kind has ended."""
+        """Seconds to the end, if the rest goes as what has ended; and whether something of every kind has ended.
+
+        None where that is not known: before the first end, and when what is under way takes longer than all that did end.
+        What is under way counts for nothing until it ends, so the rate is that of the last end, and time since then is work.
+        """
         if self._seconds <= 0:
             return None, False
-        rate = self._seconds / (now - self._started)  # seconds of work a second
+        rate = self._seconds / max(self._last_end - self._started, 1e-9)  # seconds of work a second
         known = {kind: work / max(stages, 1.0) for kind, (work, stages) in self._work.items()}
         rest = sum(known.get(kind, 0.0) * count for kind, count in self._left.items())
-        return rest / rate, all(kind in known for kind, count in self._left.items() if count)
+        left = rest / rate - (now - self._last_end) if rest else 0.0
+        is_whole = all(kind in known for kind, count in self._left.items() if count)
+        return (left if left > 0 or (is_whole and not rest) else None), is_whole
 
     def _count_down(self, stage: Stage[Any]) -> None:
         if stage.is_shown:

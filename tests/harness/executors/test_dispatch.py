@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from icrl_bench.executors.contract import UnitOutcome
 from icrl_bench.machine.progress import Progress
 from icrl_bench.runs import dispatch
 from icrl_bench.runs.dispatch import make_all
@@ -187,3 +188,20 @@ def test_progress_is_told_in_json_lines(tmp_path: Path, monkeypatch: pytest.Monk
     assert all(sum(line["rows"][name] for name in ("done", "running", "failed")) <= 3 for line in progress)
     assert progress[-1]["eta_seconds"] == 0.0
     assert any(line["rows"]["running"] for line in progress)
+
+
+def test_the_time_that_is_left_falls_while_a_unit_is_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of three trainings of 100 s the first has ended: 200 s are left, 150 after 50 s more, and nobody knows beyond 300 s."""
+    clock = [0.0]
+    monkeypatch.setattr("icrl_bench.runs.overview.time.monotonic", lambda: clock[0])
+    stages = [FakeStage(f"train {number}") for number in range(3)]
+    events = tmp_path / "events.jsonl"
+    with Overview(stages, Progress([], quiet=True), events) as overview:
+        clock[0] = 100.0
+        overview.ended(UnitOutcome(stages[0].units(FakeStore())[0], 100.0, "here"))
+        overview.finished(stages[0])
+        for now in (101.0, 150.0, 310.0):
+            clock[0] = now
+            overview.show(lambda: [stages[1].key])
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [line["eta_seconds"] for line in lines if line["event"] == "progress"] == [199.0, 150.0, None]
