@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from icrl_bench.artefacts.store import address_of
+from icrl_bench.artefacts.store import Store, address_of
 from icrl_bench.executors.contract import Executor
 from icrl_bench.machine.progress import format_seconds
 from icrl_bench.planning import Plan, Request, make_plan
@@ -115,9 +115,12 @@ def run_sweep(sweep: PlannedSweep, context: Context) -> Study:
     leaderboard, progress = context.leaderboard, context.progress
     assert leaderboard is not None
     leaderboard.record_study(sweep.study())
-    started, ended = time.monotonic(), 0
+    ended = 0
+    typical: list[float] = []  # seconds of cells by which the others can be judged
     for index, cell in enumerate(sweep.cells):
-        progress.message(f"cell {index + 1} of {len(sweep.cells)}: {cell.label}{_rest(started, index, sweep)}")
+        rest = _rest(typical, len(sweep.cells) - index)
+        progress.message(f"cell {index + 1} of {len(sweep.cells)}: {cell.label}{rest}")
+        is_typical, started = _is_typical(sweep, cell, context.store), time.monotonic()
         try:
             execute(cell.plan, sweep.seeds, context)
         except Exception as error:  # whatever one cell runs into, the others are to be had
@@ -126,6 +129,8 @@ def run_sweep(sweep: PlannedSweep, context: Context) -> Study:
             leaderboard.record_study(sweep.study())
         ended += len(names_of(stages_of(cell.plan, sweep.seeds)))
         progress.jump_to(ended)
+        if is_typical:
+            typical.append(time.monotonic() - started)
     return sweep.study()
 
 
@@ -147,12 +152,18 @@ def stages_of_sweep(sweep: PlannedSweep) -> list[Stage[Any]]:
     return in_order([Record(cell.plan, seed) for cell in sweep.cells for seed in sweep.seeds])
 
 
-def _rest(started: float, done: int, sweep: PlannedSweep) -> str:
-    """The time that is left if the other cells take as long as those that are done."""
-    if done == 0:
+def _is_typical(sweep: PlannedSweep, cell: PlannedCell, store: Store) -> bool:
+    """Whether a cell has stages to make, and none that another needs as well, as the first one's collection."""
+    others = {stage.key for other in sweep.cells if other is not cell for stage in stages_of(other.plan, sweep.seeds)}
+    missing = [stage for stage in stages_of(cell.plan, sweep.seeds) if stage.is_shown and not stage.done(store)]
+    return bool(missing) and not any(stage.key in others for stage in missing)
+
+
+def _rest(typical: Sequence[float], left: int) -> str:
+    """The time that `left` cells take if they are like those that are done; nothing while none is."""
+    if not typical:
         return ""
-    remaining = (time.monotonic() - started) / done * (len(sweep.cells) - done)
-    return f" (ETA of the sweep {format_seconds(remaining)})"
+    return f" (ETA of the sweep {format_seconds(sum(typical) / len(typical) * left)})"
 
 
 def _default_name(plan: Plan, request: Request, axes: Mapping[str, Any]) -> str:

@@ -108,13 +108,21 @@ def test_a_failing_cell_stops_no_other(sweep, board):
 def test_words(sweep, cli):
     output = sweep("--vary", "method.fault=print,raise", "--name", "faults")
     assert output.code == 1
-    assert "cell 2 of 2: method.fault=raise (ETA of the sweep" in output.err
+    assert "cell 2 of 2: method.fault=raise\n" in output.err  # the first one's time was the collection's, for both
     assert "1 of 2 cells done, 1 failed" in output.out
     assert "method.fault=raise failed:" in output.out
     assert max(map(len, output.out.splitlines())) <= 80
     assert "study: faults" in cli("leaderboard", "studies").out
     assert cli("leaderboard", "studies", "faults", "--json").document["cells"][0]["status"] == "done"
     assert cli("leaderboard", "studies", "fautls", "--json").error["hint"].startswith("did you mean faults")
+
+
+def test_the_time_that_is_left_is_judged_by_cells_that_make_nothing_for_others(sweep):
+    """The first one collects for all, the second is like the third; on resuming, what is there already says nothing."""
+    output = sweep("--vary", "method.updates=2,3,4")
+    assert ["ETA" in line for line in output.err.splitlines() if line.startswith("cell ")] == [False, False, True]
+    resumed = sweep("--vary", "method.updates=2,3,4,5")
+    assert "ETA of the sweep" not in resumed.err
 
 
 def test_wrong_settings_are_said_before_anything_runs(sweep, tmp_path):
