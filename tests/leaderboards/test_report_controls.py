@@ -79,3 +79,28 @@ def test_the_command_finds_them_in_the_leaderboard(records, tmp_path, monkeypatc
     cells = control_cells((tmp_path / "report" / "index.html").read_text(encoding="utf-8"))
     assert cells["ad-mamba"].strip() != ""
     assert cells["dpt-mamba"].strip() == ""
+
+
+def test_a_marked_protocol_says_what_it_stands_for(make_record, tmp_path):
+    """Beside a run of the plain protocol whatever differs; alone what stands in a configuration only if it was asked for."""
+    adapt = {"episodes": 15, "rewards": "true"}
+    plain = make_record(config={"adapt": adapt})
+    marked = make_record(protocol=SHUFFLED, config={"adapt": {**adapt, "rewards": "shuffled"}, "train": {"tasks": 8}})
+    words = f"{PROTOCOL} with train.tasks = 8, adapt.rewards = shuffled"
+    for together in (True, False):
+        folder = tmp_path / str(together)
+        write_report([plain, marked] if together else [marked], folder)
+        said = words if together else f"{PROTOCOL} with train.tasks = 8"
+        page, text = (
+            (folder / "index.html").read_text(encoding="utf-8"),
+            (folder / "report.md").read_text(encoding="utf-8"),
+        )
+        assert f"<p><bdi>{said}</bdi></p>" in page
+        assert f"\n{said}.\n" in text
+        assert page.count("<p><bdi>") == 1
+
+
+@pytest.mark.parametrize("config", [{}, {"train": "8"}, {"train": {"tasks": "<b>&"}}])
+def test_settings_of_strangers_harm_no_page(make_record, tmp_path, config):
+    write_report([make_record(protocol=SHUFFLED, config=config)], tmp_path)
+    assert "<b>&" not in (tmp_path / "index.html").read_text(encoding="utf-8")

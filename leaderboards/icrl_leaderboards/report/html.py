@@ -140,6 +140,7 @@ def _board(board: ReportBoard, runs: RunViews) -> dict[str, Any]:
         "anchor": board.anchor,
         "protocol": board.protocol,
         "track": board.track,
+        "changes": board.changes,
         "ranking": [_ranked(entry, swatch(styles[entry.style_label])) for entry in ranking[:MOST_ROWS]],
         "sections": [_section(section, runs) for section in board.sections],
     }

@@ -26,6 +26,8 @@ def render_markdown(
         blocks.append("No runs yet. `icrl-bench run --method ad-mamba --env pusher-goal` makes the first.")
     for board in boards:
         blocks.append(f"## {markdown(board.protocol)} · {markdown(board.track)}")
+        if board.changes:
+            blocks.append(f"{markdown(board.changes, 400)}.")
         if len(board.sections) > 1:
             blocks += [
                 "Normalised score of the last 10 %: 0 is random, 1 the source on the task itself.",

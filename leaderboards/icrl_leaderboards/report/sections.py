@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
+from typing import Any
 
 from icrl_leaderboards.analysis.controls import ControlRows
 from icrl_leaderboards.analysis.summary import Table, group_runs, tables_of, track_order
@@ -16,7 +17,7 @@ from icrl_leaderboards.report.figures.curves import curve_figure
 from icrl_leaderboards.report.figures.figure import Figure
 from icrl_leaderboards.report.styles import LineStyle, line_styles, styles_of_table
 from icrl_leaderboards.runs.certificates import Certificate
-from icrl_leaderboards.runs.record import RunRecord
+from icrl_leaderboards.runs.record import RunRecord, format_value
 from icrl_leaderboards.runs.scores import RunScores
 
 Certificates = Mapping[tuple[str, str], Certificate]
@@ -28,6 +29,10 @@ MOST_ROWS = 400
 MOST_TABLES = 60
 #: Rows of which every statistic is shown.
 MOST_MEASURED = 50
+#: Sections of a run's configuration that change what all methods are measured on, and with it the protocol's label; and
+#: those of them that a configuration has only if something was asked for.
+SHARED_SECTIONS = ("environment", "source", "collect", "train", "adapt")
+ONLY_WHERE_ASKED_FOR = ("train",)
 #: Characters of an environment's, a protocol's or a track's name that a link keeps.
 LONGEST_PART = 60
 
@@ -56,6 +61,7 @@ class ReportBoard:
     protocol: str
     track: str
     sections: tuple[Section, ...]
+    changes: str = ""  # in words, what the mark of the protocol's label stands for; empty without one
 
 
 def make_boards(
@@ -82,8 +88,34 @@ def make_boards(
             section = _section(table, styles_of_table(table, styles), records, by_id, anchor)
             found = (certificates or {}).get((table.environment, table.protocol))
             sections.append(replace(section, certificate=found, controls=controls or {}))
-        boards.append(ReportBoard(f"board-{index + 1}", protocol, track, tuple(sections)))
+        changes = words_of_mark(protocol, [run for table in tables for row in table.rows for run in row.runs], records)
+        boards.append(ReportBoard(f"board-{index + 1}", protocol, track, tuple(sections), changes))
     return boards
+
+
+def words_of_mark(protocol: str, runs: Sequence[RunScores], records: Mapping[str, RunRecord]) -> str:
+    """`laptop-v2 with adapt.switch_task = true`: what all methods share, beside a run of the protocol without the mark.
+
+    Where no such run is at hand, only the settings that no protocol has unless they were asked for.
+    """
+    base, mark, _ = protocol.partition("+")
+    marked = next((records[run.run_id] for run in runs if run.run_id in records), None)
+    if not mark or marked is None:
+        return ""
+    like = (each for each in records.values() if (each.protocol, each.environment) == (base, marked.environment))
+    plain = next(like, None)
+    changed = [
+        f"{section}.{key} = {format_value(value)}"
+        for section in (SHARED_SECTIONS if plain else ONLY_WHERE_ASKED_FOR)
+        for key, value in _settings(marked, section).items()
+        if plain is None or _settings(plain, section).get(key) != value
+    ]
+    return f"{base} with {', '.join(changed)}" if changed else ""
+
+
+def _settings(record: RunRecord, section: str) -> Mapping[str, Any]:
+    settings = record.config.get(section)
+    return settings if isinstance(settings, Mapping) else {}
 
 
 def newest_tables(tables: Sequence[Table]) -> list[Table]:
