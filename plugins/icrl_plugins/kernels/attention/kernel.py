@@ -251,7 +251,7 @@ def _differentiate(weights, score_gradients, width, row_logsums, deltas):
 def _add(block, width, rows, totals, offset, padded_size, padding):
     """totals, from `offset` on, += blockᵀ (width, ROWS) · rows (ROWS, P)."""
     right, operand = (rows, 0, padded_size), (totals, offset, padded_size)
-    if width == KEYS:  # a number of rows known to the compiler: 1.2 times as fast
+    if width == KEYS:  # rows known to the compiler: without, 3,200 tokens train 1.2 times as long
         product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), (KEYS, ROWS, padded_size), padding)
     else:
         product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), (width, ROWS, padded_size), padding)
