@@ -118,8 +118,8 @@ class Train(Stage[Checkpoint]):
     def _experts(self, store: Store, environment: Environment) -> ExpertActions | None:
         """The final policies behind the training histories; None if the source cannot rebuild them."""
         source, tasks, dataset = self.plan.make_source(), self.plan.meta_training_tasks, self.collect.address
-        experts = Experts(source, environment.spec, lambda index: load_policy(store, dataset, tasks[index]))
-        first = source.greedy_policy(experts.load(0), environment.spec)
+        experts = Experts(source, environment.spec, tasks, lambda task: load_policy(store, dataset, task))
+        first = source.greedy_policy(experts.load(tasks[0]), environment.spec)
         if first is None:
             return None
         experts.policies[0] = first
@@ -155,16 +155,18 @@ class Experts:
 
     source: Source
     spec: EnvironmentSpec
-    load: Callable[[int], Mapping[str, Array]]  # index of a training task → its policy's tensors
+    tasks: Sequence[Task]
+    load: Callable[[Task], Mapping[str, Array]]  # a training task → its policy's tensors
     policies: dict[int, GreedyPolicy] = field(default_factory=dict)
 
     def __call__(self, index: int, observations: FloatArray) -> FloatArray:
-        """What the final policy of training task `index` does without exploration in `observations`, (N, O) → (N, A)."""
+        """What the final policy of `tasks[index]` does without exploration in `observations`, (N, O) → (N, A)."""
         if index not in self.policies:
-            policy = self.source.greedy_policy(self.load(index), self.spec)
+            task = self.tasks[index]
+            policy = self.source.greedy_policy(self.load(task), self.spec)
             if policy is None:
                 raise UsageError(
-                    f"the source left no expert for train-{index:03d}, though it left one for others",
+                    f"the source left no expert for {task.label}, though it left one for others",
                     "bring expert_actions for all training tasks, or take a method without experts: ad",
                 )
             self.policies[index] = policy
