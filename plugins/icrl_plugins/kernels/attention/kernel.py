@@ -19,6 +19,7 @@ from numba import njit
 
 from icrl_plugins.kernels.dense.product import BIASED, RAW, new_padding, product
 from icrl_plugins.kernels.runtime.jit import compiled
+from icrl_plugins.kernels.runtime.scratch import scratch, zeros
 from icrl_plugins.kernels.runtime.tasks import tasks
 from icrl_plugins.kernels.runtime.vectors import (
     JIT,
@@ -65,11 +66,11 @@ def forward(counters, inputs, scale, attended) -> None:
     padded_size, padded_steps = _rounded(size, lane_count(queries)), _rounded(steps, KEYS)
     number, zero = queries.dtype.type, queries.dtype.type(0.0)
     unit = decay_scale(zero)
-    keys_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
-    padded_rows = np.zeros(padded_steps * padded_size, queries.dtype)
-    query_block, weighted = np.zeros(ROWS * padded_size, queries.dtype), np.empty(ROWS * padded_size, queries.dtype)
-    scores, row_maxima, sums = np.empty(ROWS * KEYS, out.dtype), np.empty(ROWS, out.dtype), np.empty(ROWS, out.dtype)
-    padding, lanes = new_padding(1, queries), np.empty(lane_count(queries), out.dtype)
+    keys_transposed = zeros((padded_size * padded_steps,), queries)
+    padded_rows = zeros((padded_steps * padded_size,), queries)
+    query_block, weighted = zeros((ROWS * padded_size,), queries), scratch((ROWS * padded_size,), queries)
+    scores, row_maxima, sums = scratch((ROWS * KEYS,), queries), scratch((ROWS,), queries), scratch((ROWS,), queries)
+    padding, lanes = new_padding(1, queries), scratch((lane_count(queries),), queries)
     for head in tasks(counters, heads):
         _transpose(keys[head], padded_steps, keys_transposed)
         _pad(values[head], 0, steps, padded_size, number(1.0), padded_rows)
@@ -86,8 +87,7 @@ def forward(counters, inputs, scale, attended) -> None:
                 _weigh(scores, width, row_maxima, sums, weighted, padded_size, lanes)
                 _mask(scores, first_row, first_key, 0.0)
                 right = (padded_rows, first_key * padded_size, padded_size)
-                operand, shape = (weighted, 0, padded_size), (ROWS, width, padded_size)
-                product((scores, 0, KEYS, 1), right, BIASED, operand, (weighted, 0), shape, padding)
+                _add_over_keys(scores, width, right, weighted, padding)
             for r in range(rows):
                 share = number(1.0) / sums[r]
                 logsums[head, first_row + r] = row_maxima[r] + np.log(sums[r]) * unit
@@ -104,15 +104,15 @@ def backward(counters, inputs, scale, attended, grad_out, gradients) -> None:
     padded_size, padded_steps = _rounded(size, lane_count(queries)), _rounded(steps, KEYS)
     number, zero = queries.dtype.type, queries.dtype.type(0.0)
     unit = decay_scale(zero)
-    keys_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
-    values_transposed = np.zeros(padded_size * padded_steps, queries.dtype)
-    padded_rows = np.zeros(padded_steps * padded_size, queries.dtype)
-    padded_grad_keys = np.empty(padded_steps * padded_size, queries.dtype)
-    padded_grad_values = np.empty(padded_steps * padded_size, queries.dtype)
-    query_block, grad_block = np.zeros(ROWS * padded_size, queries.dtype), np.zeros(ROWS * padded_size, queries.dtype)
-    padded_grad_queries = np.empty(ROWS * padded_size, queries.dtype)
-    weights, score_gradients = np.empty(ROWS * KEYS, queries.dtype), np.empty(ROWS * KEYS, queries.dtype)
-    row_logsums, deltas = np.zeros(ROWS, queries.dtype), np.zeros(ROWS, queries.dtype)
+    keys_transposed = zeros((padded_size * padded_steps,), queries)
+    values_transposed = zeros((padded_size * padded_steps,), queries)
+    padded_rows = zeros((padded_steps * padded_size,), queries)
+    padded_grad_keys = scratch((padded_steps * padded_size,), queries)
+    padded_grad_values = scratch((padded_steps * padded_size,), queries)
+    query_block, grad_block = zeros((ROWS * padded_size,), queries), zeros((ROWS * padded_size,), queries)
+    padded_grad_queries = scratch((ROWS * padded_size,), queries)
+    weights, score_gradients = scratch((ROWS * KEYS,), queries), scratch((ROWS * KEYS,), queries)
+    row_logsums, deltas = zeros((ROWS,), queries), zeros((ROWS,), queries)
     padding = new_padding(1, queries)
     for head in tasks(counters, heads):
         _transpose(keys[head], padded_steps, keys_transposed)
@@ -138,7 +138,7 @@ def backward(counters, inputs, scale, attended, grad_out, gradients) -> None:
                 _score(left, right, weights, first_row, first_key, padding)
                 left, right = (grad_block, 0, padded_size, 1), (values_transposed, first_key, padded_steps)
                 product(left, right, RAW, right, (score_gradients, 0), (ROWS, padded_size, KEYS), padding)
-                _differentiate(weights, score_gradients, width, row_logsums, deltas)
+                _differentiate(weights, score_gradients, row_logsums, deltas)
                 _mask(weights, first_row, first_key, 0.0)
                 _mask(score_gradients, first_row, first_key, 0.0)
                 _add(weights, width, grad_block, padded_grad_values, first_key * padded_size, padded_size, padding)
@@ -146,8 +146,7 @@ def backward(counters, inputs, scale, attended, grad_out, gradients) -> None:
                     score_gradients, width, query_block, padded_grad_keys, first_key * padded_size, padded_size, padding
                 )
                 right = (padded_rows, first_key * padded_size, padded_size)
-                operand, shape = (padded_grad_queries, 0, padded_size), (ROWS, width, padded_size)
-                product((score_gradients, 0, KEYS, 1), right, BIASED, operand, (padded_grad_queries, 0), shape, padding)
+                _add_over_keys(score_gradients, width, right, padded_grad_queries, padding)
             _unpad(padded_grad_queries, rows, padded_size, number(scale), grad_queries[head], first_row)
         _unpad(padded_grad_keys, steps, padded_size, number(1.0) / unit, grad_keys[head], 0)
         _unpad(padded_grad_values, steps, padded_size, number(1.0), grad_values[head], 0)
@@ -237,11 +236,14 @@ def _weigh(scores, width, row_maxima, sums, weighted, padded_size, lanes):
 
 
 @njit(**JIT)
-def _differentiate(weights, score_gradients, width, row_logsums, deltas):
-    """Scores → P, and gradients of P → those of the scores, P ∘ (dP - Σ dO ∘ O)."""
+def _differentiate(weights, score_gradients, row_logsums, deltas):
+    """Scores → P, and gradients of P → those of the scores, P ∘ (dP - Σ dO ∘ O).
+
+    Whole rows, though nobody reads past the keys that a query can see: a length known to the compiler takes less time.
+    """
     for r in range(ROWS):
         row_logsum, delta = splat(row_logsums[r]), splat(deltas[r])
-        for offset in range(r * KEYS, r * KEYS + width, lane_count(weights)):
+        for offset in range(r * KEYS, (r + 1) * KEYS, lane_count(weights)):
             weight = decay(load(weights, offset) - row_logsum)
             store(weights, offset, weight)
             store(score_gradients, offset, weight * (load(score_gradients, offset) - delta))
@@ -255,3 +257,13 @@ def _add(block, width, rows, totals, offset, padded_size, padding):
         product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), (KEYS, ROWS, padded_size), padding)
     else:
         product((block, 0, 1, KEYS), right, BIASED, operand, (totals, offset), (width, ROWS, padded_size), padding)
+
+
+@njit(**JIT)
+def _add_over_keys(block, width, keys, totals, padding):
+    """totals (ROWS, P) += block (ROWS, width) · keys (width, P); keys as `product` has its right operand."""
+    left, operand = (block, 0, KEYS, 1), (totals, 0, keys[2])
+    if width == KEYS:  # as above
+        product(left, keys, BIASED, operand, (totals, 0), (ROWS, KEYS, keys[2]), padding)
+    else:
+        product(left, keys, BIASED, operand, (totals, 0), (ROWS, width, keys[2]), padding)

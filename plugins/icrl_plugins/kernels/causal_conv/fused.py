@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from icrl_plugins.kernels.causal_conv import kernel
 from icrl_plugins.kernels.runtime import derivatives
+from icrl_plugins.kernels.runtime.buffers import empty
 from icrl_plugins.kernels.runtime.column_ranges import rows
 from icrl_plugins.kernels.runtime.partial_sums import num_sums
 from icrl_plugins.kernels.runtime.threads import run_tasks
@@ -46,13 +47,13 @@ def _run(x: Tensor, weight: Tensor, bias: Tensor, before: Tensor) -> tuple[Tenso
     taps, bias, before = weight.detach()[:, 0].t(), bias.detach(), before.detach().contiguous()  # taps (W, E)
     taps, bias = (F.pad(each, (0, padding)) if padding else each for each in (taps, bias))
     taps, bias = taps.contiguous(), bias.contiguous()
-    out = x.new_empty(x.shape)
+    out = empty(taps.numpy().dtype, *x.shape)
     tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)
     run_tasks(
         kernel.forward, tasks, 4 * x.numel(),
-        kernel.InputArrays(*rows(x), before.numpy()), kernel.FilterArrays(taps.numpy(), bias.numpy()), out.numpy(),
+        kernel.InputArrays(*rows(x), before.numpy()), kernel.FilterArrays(taps.numpy(), bias.numpy()), out,
     )  # fmt: skip
-    return out, taps, bias, before
+    return torch.from_numpy(out), taps, bias, before
 
 
 class _ConvSilu(torch.autograd.Function):
@@ -64,18 +65,20 @@ class _ConvSilu(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, ...]:
         x, taps, bias, before = ctx.saved_tensors
         tasks = x.shape[0] * -(-x.shape[1] // kernel.ROWS)
-        grad_x, grad_before = x.new_empty(x.shape), torch.empty_like(before)
-        grad_taps, grad_bias = torch.empty_like(taps), torch.empty_like(bias)
-        partials = tuple(x.new_empty(tasks, total.numel()).numpy() for total in (grad_taps, grad_bias))
-        totals = tuple(total.view(-1).numpy() for total in (grad_taps, grad_bias))
+        filters = kernel.FilterArrays(taps.numpy(), bias.numpy())
+        grad_x, grad_before, grad_taps, grad_bias = (
+            empty(filters.bias.dtype, *tensor.shape) for tensor in (x, before, taps, bias)
+        )
+        totals = grad_taps.reshape(-1), grad_bias
+        partials = tuple(empty(total.dtype, tasks, total.size) for total in totals)
         run_tasks(
             kernel.backward, tasks + num_sums(totals), 8 * x.numel(),
-            kernel.InputArrays(*rows(x), before.numpy()), kernel.FilterArrays(taps.numpy(), bias.numpy()),
-            grad_out.contiguous().numpy(), kernel.InputGradients(grad_x.numpy(), grad_before.numpy()),
-            kernel.FilterGradients(partials, totals),
+            kernel.InputArrays(*rows(x), before.numpy()), filters, grad_out.contiguous().numpy(),
+            kernel.InputGradients(grad_x, grad_before), kernel.FilterGradients(partials, totals),
         )  # fmt: skip
         channels = x.shape[2]
-        return grad_x, grad_taps[:, :channels].t()[:, None], grad_bias[:channels], grad_before  # weight: (E, 1, W)
+        gradients = grad_x, grad_taps[:, :channels].T[:, None], grad_bias[:channels], grad_before  # weight: (E, 1, W)
+        return tuple(map(torch.from_numpy, gradients))

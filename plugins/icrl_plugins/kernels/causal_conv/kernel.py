@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 from numba import njit
 
 from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_plugins.kernels.runtime.partial_sums import add_up, num_sums
+from icrl_plugins.kernels.runtime.scratch import scratch, zeros
 from icrl_plugins.kernels.runtime.tasks import tasks
 from icrl_plugins.kernels.runtime.vectors import JIT, lane_count, load, sigmoid, splat, store
 from icrl_registry.contracts import Array
@@ -83,8 +83,8 @@ def forward(counters, inputs, filters, out) -> None:
     batch, steps, channels = out.shape
     width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
-    rows = np.zeros((ROWS + width - 1, padded), out.dtype)
-    c = np.empty((ROWS, padded), out.dtype)
+    rows = zeros((ROWS + width - 1, padded), out)
+    c = scratch((ROWS, padded), out)
     for task in tasks(counters, batch * chunks):
         b = task // chunks
         begin = (task % chunks) * ROWS
@@ -102,7 +102,7 @@ def _derivatives(grad_out, b, begin, end, grad_c):
     """gc[i], which holds c at step begin + i, becomes dLoss/dc there."""
     one = splat(grad_c.dtype.type(1))
     padded = grad_c.shape[1]
-    row = np.zeros(padded, grad_c.dtype)
+    row = zeros((padded,), grad_c)
     for t in range(begin, end):
         source = grad_out[b, t]
         for e in range(source.size):
@@ -150,9 +150,9 @@ def backward(counters, inputs, filters, grad_out, grad_inputs, grad_filters) -> 
     batch, steps, channels = grad_out.shape
     width, padded = taps.shape
     chunks = (steps + ROWS - 1) // ROWS
-    rows = np.zeros((ROWS + 2 * (width - 1), padded), grad_out.dtype)
-    grad_c = np.zeros((ROWS + width - 1, padded), grad_out.dtype)
-    grad_row = np.empty(padded, grad_out.dtype)
+    rows = zeros((ROWS + 2 * (width - 1), padded), grad_out)
+    grad_c = zeros((ROWS + width - 1, padded), grad_out)
+    grad_row = scratch((padded,), grad_out)
     grad_taps = partials[0].reshape((batch * chunks, width, padded))
     for task in tasks(counters, batch * chunks + num_sums(totals)):
         if task >= batch * chunks:

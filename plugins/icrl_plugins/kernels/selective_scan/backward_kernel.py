@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 from numba import njit
 
 from icrl_plugins.kernels.runtime.jit import compiled
 from icrl_plugins.kernels.runtime.partial_sums import add_up, num_sums
+from icrl_plugins.kernels.runtime.scratch import scratch
 from icrl_plugins.kernels.runtime.tasks import tasks
 from icrl_plugins.kernels.runtime.vectors import (
     JIT,
@@ -229,12 +229,12 @@ def backward(counters, sequence, gate, weights, borders, upstream, gradients, su
     grad_C = partials[2].reshape((blocks, batch, steps, num_states))
     grad_D, grad_bias = partials[3], partials[4]
     unscale = A.dtype.type(1) / decay_scale(A[0, 0])
-    a, grad_h, grad_rates = np.empty((3, num_states, BLOCK), x.dtype)
-    h = np.empty((CHUNK + 1, num_states, BLOCK), x.dtype)
-    decays = np.empty((CHUNK, num_states, BLOCK), x.dtype)
-    by_lane = np.empty((2, num_states, LANES), x.dtype)
-    xs, pre, zs, grad_ys, ds, du, ys, sum_b, sum_d = np.empty((9, CHUNK, BLOCK), x.dtype)
-    bias, skip, block_grad_bias, block_grad_skip = np.empty((4, BLOCK), x.dtype)
+    a, grad_h, grad_rates = scratch((3, num_states, BLOCK), x)
+    h = scratch((CHUNK + 1, num_states, BLOCK), x)
+    decays = scratch((CHUNK, num_states, BLOCK), x)
+    by_lane = scratch((2, num_states, LANES), x)
+    xs, pre, zs, grad_ys, ds, du, ys, sum_b, sum_d = scratch((9, CHUNK, BLOCK), x)
+    bias, skip, block_grad_bias, block_grad_skip = scratch((4, BLOCK), x)
     sizes, history, adjoint = StepSizes(ds, du), _History(h, decays), _Adjoint(grad_ys, grad_h)
     step_sums, parts = _StepSums(sum_b, sum_d), _Parts(grad_rates, grad_B, grad_C, by_lane)
     for task in tasks(counters, batch * blocks + num_sums(totals)):

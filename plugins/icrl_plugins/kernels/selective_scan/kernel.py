@@ -19,10 +19,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numpy as np
 from numba import njit
 
 from icrl_plugins.kernels.runtime.jit import compiled
+from icrl_plugins.kernels.runtime.scratch import scratch
 from icrl_plugins.kernels.runtime.tasks import tasks
 from icrl_plugins.kernels.runtime.vectors import (
     JIT,
@@ -188,10 +188,10 @@ def forward(counters, sequence, gate, weights, initial, keep, outputs) -> None:
     batch, steps, channels = x.shape
     num_states = weights.A.shape[1]
     blocks = (channels + BLOCK - 1) // BLOCK
-    a = np.empty((num_states, BLOCK), x.dtype)
-    h = np.empty((num_states, BLOCK), x.dtype)
-    xs, pre, zs, ds, du, ys = np.empty((6, CHUNK, BLOCK), x.dtype)
-    bias, skip = np.empty((2, BLOCK), x.dtype)
+    a = scratch((num_states, BLOCK), x)
+    h = scratch((num_states, BLOCK), x)
+    xs, pre, zs, ds, du, ys = scratch((6, CHUNK, BLOCK), x)
+    bias, skip = scratch((2, BLOCK), x)
     sizes = StepSizes(ds, du)
     for task in tasks(counters, batch * blocks):
         b = task // blocks
