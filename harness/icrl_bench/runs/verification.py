@@ -14,7 +14,7 @@ from typing import Any, cast
 from icrl_bench.artefacts.store import Store
 from icrl_bench.planning import PROTOCOL_SECTIONS, Plan, Request, make_plan
 from icrl_bench.stages.adapt import has_adaptation, read_adaptation
-from icrl_bench.stages.record import Record, stage_versions
+from icrl_bench.stages.record import Record, stage_versions, versions_in_the_id
 from icrl_leaderboards.runs.record import RunRecord
 from icrl_registry.configuration import merge
 from icrl_registry.contracts import Track
@@ -200,8 +200,7 @@ def _check_address(record: RunRecord, plan: Plan) -> VerifiedPart:
     if changed:
         return VerifiedPart("run id", SKIPPED, changed)
     planned = Record(plan, record.seed)
-    made_with = record.provenance.get("stage_versions", _FIRST_STAGES)
-    if planned.run_id != record.run_id and made_with != stage_versions(planned):
+    if planned.run_id != record.run_id and _stages_changed(record, planned):
         return VerifiedPart("run id", SKIPPED, "the stages have changed since")
     if plan.protocol_label != record.protocol:
         words = f"settings give the label {plan.protocol_label}, the row says {record.protocol}"
@@ -209,6 +208,14 @@ def _check_address(record: RunRecord, plan: Plan) -> VerifiedPart:
     if planned.run_id != record.run_id:
         return VerifiedPart("run id", MISMATCH, f"the plan's id is {planned.run_id}")
     return VerifiedPart("run id", OK, "the address of its plan")
+
+
+def _stages_changed(record: RunRecord, planned: Record) -> bool:
+    """Whether the row's id was made from other stages, or other versions of them, than an id is made from here."""
+    made_with = record.provenance.get("stage_versions", _FIRST_STAGES)
+    in_the_id = versions_in_the_id(planned)
+    onlookers = stage_versions(planned).keys() - in_the_id.keys()
+    return {kind: version for kind, version in made_with.items() if kind not in onlookers} != in_the_id
 
 
 def _changed_plugins(record: RunRecord, plan: Plan) -> str:

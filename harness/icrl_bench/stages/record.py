@@ -150,6 +150,11 @@ def stage_versions(record: Record) -> dict[str, int]:
     return {stage.kind: stage.version for stage in in_order([record]) if stage is not record}
 
 
+def versions_in_the_id(record: Record) -> dict[str, int]:
+    """Those of the stages whose addresses a row's id is made from: a stage that only looks on is not among them."""
+    return {stage.kind: stage.version for stage in in_order([record.adapt])}
+
+
 def _carried(protocol: Protocol) -> str | None:
     """The text of a protocol that doesn't come with the package, so that a colleague can verify the row without its file."""
     return protocol.text if protocol.text and protocol.id not in list_protocols() else None

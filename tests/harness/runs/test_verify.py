@@ -7,7 +7,9 @@ import shutil
 
 import pytest
 
+from icrl_bench.runs import verification
 from icrl_bench.runs.verification import Verifier
+from icrl_bench.stages.record import stage_versions
 from icrl_leaderboards.database.leaderboard import Leaderboard
 from icrl_leaderboards.exchange.document import to_bytes
 from icrl_leaderboards.runs.record import RunRecord
@@ -125,6 +127,15 @@ def test_a_stage_beside_the_run_leaves_its_id_in(published, verify):
     code, statuses, checks, _ = verify(rewrite(path, provenance=fewer, run_id="0" * 16))
     assert (code, statuses["run id"]) == (0, "skipped")
     assert "the stages have changed since" in checks["run id"]["detail"]
+
+
+def test_a_stage_that_looks_on_lets_no_forged_id_pass(published, verify, monkeypatch):
+    """One that came after the row was made, and from whose address no id is made: what the id must be is known."""
+    path = rewrite(published(), run_id="0" * 16)
+    assert verify(path)[1]["run id"] == "mismatch"
+    monkeypatch.setattr(verification, "stage_versions", lambda record: {**stage_versions(record), "picture": 1})
+    code, statuses, _, _ = verify(path)
+    assert (code, statuses["run id"]) == (5, "mismatch")
 
 
 def test_other_code_leaves_the_run_id_out(published, verify):
