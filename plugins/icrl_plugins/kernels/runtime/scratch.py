@@ -1,7 +1,7 @@
 """Scratch memory of kernels that begins at a cache line.
 
-Numba's arrays begin at a multiple of 32 bytes. In every second process, as it happened, a vector of 64 bytes lay across two
-lines of the cache, and the scan's backward took 1.24 times as long (128 tokens, one thread of AMD's Zen 5).
+Numba's arrays begin at a multiple of 32 bytes. In ten of twenty processes every vector of 64 bytes lay across two lines of
+the cache, and the scan's backward took 1.24 times as long (128 tokens, one thread of AMD's Zen 5).
 """
 
 from __future__ import annotations
